@@ -1,0 +1,244 @@
+/*  Metrics in the Prometheus text format.
+ *
+ *  METRICS is the one list: names, help and where each sample comes from; the documentation is derived from it. A scrape builds a
+ *  fresh prom-client registry from figures read once, so that all samples of one answer belong together and two scrapes
+ *  at a time cannot disturb each other. Counters live in the workers (`metrics.ts`) and the control plane and come here
+ *  as sums; prom-client only formats them.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES } from "./metrics.ts";
+import { ERROR_CODES } from "./proxy-error.ts";
+import type { ProcessFigures } from "../runtime/process-figures.ts";
+
+/** What the control plane knows. Counts only grow; all else is as of now. */
+export interface ControlFigures {
+  readonly version: string;
+  /** `bun 1.4.5` or `deno 2.9.6`. */
+  readonly runtime: string;
+  readonly region: string;
+  readonly routes: number;
+  readonly revision: number;
+  /** Since the last successful refresh; Infinity before the first. */
+  readonly tableAgeSeconds: number;
+  readonly refreshesSucceeded: number;
+  readonly refreshesFailed: number;
+  readonly lastRefreshSeconds: number;
+  readonly badRows: number;
+  /** A refresh that would remove too much waits for the next to say the same. */
+  readonly refreshHeld: boolean;
+  readonly probesHealthy: number;
+  readonly probesUnhealthy: number;
+  /** Endpoints that the prober watches, by verdict. */
+  readonly endpoints: { readonly unprobed: number; readonly healthy: number; readonly unhealthy: number };
+}
+
+/** Everything one scrape shows. */
+export interface Figures {
+  readonly data: MetricsSnapshot;
+  readonly control: ControlFigures;
+  readonly process: ProcessFigures;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+
+interface ScalarMetric {
+  readonly type: "counter" | "gauge";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly samples: (figures: Figures) => readonly Sample[];
+}
+
+interface HistogramMetric {
+  readonly type: "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly [];
+  readonly upperBounds: readonly number[];
+  /** Counts per bucket, not cumulative, one more than `upperBounds`. */
+  readonly counts: (figures: Figures) => readonly number[];
+  readonly sum: (figures: Figures) => number;
+}
+
+export type MetricRow = ScalarMetric | HistogramMetric;
+
+export const EXPOSITION_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
+
+/** Every metric of the proxy, in the order of the answer. */
+export const METRICS: readonly MetricRow[] = [
+  {
+    type: "counter",
+    name: "edgeproxy_requests_total",
+    help: "Finished exchanges by outcome and status class (none: no head was sent).",
+    labels: ["outcome", "status_class"],
+    samples: ({ data }) =>
+      OUTCOMES.flatMap((outcome, row) =>
+        STATUS_CLASSES.map((status_class, column): Sample => [{ outcome, status_class }, data.requests[row * 6 + column] ?? 0])
+      ),
+  },
+  {
+    type: "histogram",
+    name: "edgeproxy_request_duration_seconds",
+    help: "Time from the first byte of a request to the last byte of its response.",
+    labels: [],
+    upperBounds: DURATION_BUCKETS,
+    counts: ({ data }) => data.durationBuckets,
+    sum: ({ data }) => data.durationSumSeconds,
+  },
+  {
+    type: "counter",
+    name: "edgeproxy_routing_errors_total",
+    help: "Answers of the proxy itself by error code, as in X-Edgeproxy-Error.",
+    labels: ["code"],
+    samples: ({ data }) => ERROR_CODES.map((code, index): Sample => [{ code }, data.errors[index] ?? 0]),
+  },
+  gauge("edgeproxy_exchanges_active", "Exchanges running now.", ({ data }) => data.exchangesActive),
+  gauge("edgeproxy_tunnels_active", "Upgraded connections (WebSocket and others) open now.", ({ data }) => data.tunnelsActive),
+  counter(
+    "edgeproxy_bytes_total",
+    "Bytes on client connections: in from clients, out to clients.",
+    "direction",
+    ({ data }) => ({ in: data.bytesIn, out: data.bytesOut }),
+  ),
+  gauge("edgeproxy_connections", "Client connections open now.", ({ data }) => data.connectionsOpen),
+  counter("edgeproxy_connections_accepted_total", "Client connections accepted.", ({ data }) => data.connectionsAccepted),
+  counter(
+    "edgeproxy_connections_shed_total",
+    "Client connections closed at once, above the limit.",
+    ({ data }) => data.connectionsShed,
+  ),
+  gauge("edgeproxy_upstream_connections", "Connections to endpoints by state.", "state", ({ data }) => ({
+    idle: data.upstreamIdle,
+    busy: Math.max(0, data.upstreamOpen - data.upstreamIdle),
+  })),
+  counter("edgeproxy_upstream_connects_total", "Connection attempts to endpoints by result.", "result", ({ data }) => ({
+    connected: data.upstreamConnects,
+    failed: data.upstreamConnectFailures,
+  })),
+  counter("edgeproxy_upstream_reuses_total", "Requests sent on a pooled connection.", ({ data }) => data.upstreamReuses),
+  counter("edgeproxy_upstream_retries_total", "Requests sent again after a failed attempt.", ({ data }) => data.upstreamRetries),
+  gauge("edgeproxy_routes", "Routes in the table.", ({ control }) => control.routes),
+  gauge("edgeproxy_table_revision", "Revision of the table; grows with each change.", ({ control }) => control.revision),
+  gauge(
+    "edgeproxy_table_age_seconds",
+    "Time since the last successful refresh; +Inf before the first.",
+    ({ control }) => control.tableAgeSeconds,
+  ),
+  counter("edgeproxy_refreshes_total", "Refreshes of the table by result.", "result", ({ control }) => ({
+    succeeded: control.refreshesSucceeded,
+    failed: control.refreshesFailed,
+  })),
+  gauge("edgeproxy_refresh_duration_seconds", "Duration of the last refresh.", ({ control }) => control.lastRefreshSeconds),
+  gauge(
+    "edgeproxy_refresh_held",
+    "1 while a refresh that would remove too many routes is held back.",
+    ({ control }) => Number(control.refreshHeld),
+  ),
+  gauge("edgeproxy_bad_rows", "Rows skipped by the last refresh.", ({ control }) => control.badRows),
+  counter("edgeproxy_probes_total", "Health checks of VMs by result.", "result", ({ control }) => ({
+    healthy: control.probesHealthy,
+    unhealthy: control.probesUnhealthy,
+  })),
+  gauge("edgeproxy_endpoints", "VMs in use by health verdict.", "verdict", ({ control }) => control.endpoints),
+  {
+    type: "gauge",
+    name: "edgeproxy_build_info",
+    help: "Always 1; the labels say what runs.",
+    labels: ["version", "runtime", "region"],
+    samples: ({ control: { version, runtime, region } }) => [[{ version, runtime, region }, 1]],
+  },
+  gauge(
+    "edgeproxy_event_loop_delay_seconds",
+    "How long a due callback of the control plane waited at the scrape.",
+    ({ process }) => process.loopDelaySeconds,
+  ),
+  gauge("process_resident_memory_bytes", "Resident memory of the control plane's process.", ({ process }) => process.residentBytes),
+  counter(
+    "process_cpu_seconds_total",
+    "User and system CPU time of the control plane's process.",
+    ({ process }) => process.cpuSeconds,
+  ),
+  gauge("process_start_time_seconds", "Start of the process since 1970.", ({ process }) => process.startedAtSeconds),
+  gauge("process_open_fds", "Open file descriptors.", ({ process }) => process.openDescriptors),
+];
+
+/** The whole answer to a scrape. */
+export function renderMetrics(figures: Figures): Promise<string> {
+  const registry = new Registry();
+  for (const row of METRICS) register(registry, row, figures);
+  return registry.metrics();
+}
+
+function register(registry: Registry, row: MetricRow, figures: Figures): void {
+  switch (row.type) {
+    case "counter": {
+      const metric = new Counter({ name: row.name, help: row.help, labelNames: row.labels, registers: [registry] });
+      for (const [labels, value] of row.samples(figures)) metric.inc(labels, value);
+      return;
+    }
+    case "gauge": {
+      const metric = new Gauge({ name: row.name, help: row.help, labelNames: row.labels, registers: [registry] });
+      for (const [labels, value] of row.samples(figures)) metric.set(labels, value);
+      return;
+    }
+    case "histogram":
+      registry.registerMetric(new SummedHistogram(row, figures));
+  }
+}
+
+/** prom-client's histogram only takes single observations; this one shows counts that were summed elsewhere. */
+class SummedHistogram extends Histogram {
+  readonly #row: HistogramMetric;
+  readonly #figures: Figures;
+
+  constructor(row: HistogramMetric, figures: Figures) {
+    super({ name: row.name, help: row.help, registers: [] });
+    this.#row = row;
+    this.#figures = figures;
+  }
+
+  /** What the registry asks for when it writes text. */
+  async getForPromString(): ReturnType<Histogram["get"]> {
+    const { name, help, upperBounds, counts, sum } = this.#row;
+    const empty = await new Histogram({ name, help, registers: [] }).get();
+    let total = 0;
+    const buckets = counts(this.#figures).map((count, index) => {
+      total += count;
+      return { metricName: `${name}_bucket`, labels: { le: upperBounds[index] ?? "+Inf" }, value: total };
+    });
+    const sums = [{ metricName: `${name}_sum`, labels: {}, value: sum(this.#figures) }, {
+      metricName: `${name}_count`,
+      labels: {},
+      value: total,
+    }];
+    return { ...empty, values: [...buckets, ...sums] };
+  }
+
+  override get(): ReturnType<Histogram["get"]> {
+    return this.getForPromString();
+  }
+}
+
+type ReadNumber = (figures: Figures) => number;
+type ReadShares = (figures: Figures) => Readonly<Record<string, number>>;
+
+function counter(name: string, help: string, ...source: [ReadNumber] | [label: string, ReadShares]): ScalarMetric {
+  return { type: "counter", name, help, ...scalar(source) };
+}
+
+function gauge(name: string, help: string, ...source: [ReadNumber] | [label: string, ReadShares]): ScalarMetric {
+  return { type: "gauge", name, help, ...scalar(source) };
+}
+
+/** One number, or one number for each value of one label. */
+function scalar(source: [ReadNumber] | [label: string, ReadShares]): Pick<ScalarMetric, "labels" | "samples"> {
+  if (source.length === 1) return { labels: [], samples: (figures) => [[{}, source[0](figures)]] };
+  const [label, read] = source;
+  return {
+    labels: [label],
+    samples: (figures) => Object.entries(read(figures)).map(([key, value]): Sample => [{ [label]: key }, value]),
+  };
+}

@@ -1,0 +1,45 @@
+/** What the machine says about this process. */
+import { readdir } from "node:fs/promises";
+import { BUN } from "./which.ts";
+
+export interface ProcessFigures {
+  readonly residentBytes: number;
+  /** User and system time since the start. */
+  readonly cpuSeconds: number;
+  readonly startedAtSeconds: number;
+  /** NaN where the machine does not say (no /proc). */
+  readonly openDescriptors: number;
+  /** How long a due callback had to wait just now. */
+  readonly loopDelaySeconds: number;
+}
+
+export async function readProcessFigures(): Promise<ProcessFigures> {
+  const loopDelaySeconds = await loopDelay();
+  const cpu = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage().rss,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    startedAtSeconds: performance.timeOrigin / 1000,
+    openDescriptors: await countDescriptors(),
+    loopDelaySeconds,
+  };
+}
+
+function loopDelay(): Promise<number> {
+  const startedAtMs = performance.now();
+  return new Promise((resolve) => setImmediate(() => resolve((performance.now() - startedAtMs) / 1000)));
+}
+
+async function countDescriptors(): Promise<number> {
+  try {
+    return (await readdir("/proc/self/fd")).length;
+  } catch {
+    return Number.NaN;
+  }
+}
+
+/** `bun 1.4.5` or `deno 2.9.6`. */
+export function runtimeName(): string {
+  if (BUN !== undefined) return `bun ${BUN.version}`;
+  return process.versions["deno"] === undefined ? `node ${process.versions.node}` : `deno ${process.versions["deno"]}`;
+}
