@@ -10,10 +10,10 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { freePort } from "./demo-ports.ts";
 import { everyoneCanEnter, reachableBinaries, type ServerUser, serverUser } from "./demo-postgres-binaries.ts";
 
 const READY = "database system is ready to accept connections";
@@ -163,14 +163,4 @@ async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(parent, "edgeproxy-postgres-"));
   await chmod(folder, 0o755);
   return folder;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("Cannot find a free port on loopback");
-  return address.port;
 }
