@@ -1,0 +1,99 @@
+/*  The exchange: one request and its response, the seam between downstream protocols and what answers them.
+ *
+ *  HTTP/1.1 is its first implementation (h1-connection); HTTP/2 joins without a change in forwarding.
+ *
+ *      received --claim--> claimed --sendHead--> answering --sendEnd--> ended
+ *          \                  \                       \--reset---------> ended
+ *           \--- refuse -------\--- refuse --------------> (own answer) ended
+ *
+ *  Request body: nothing flows before `claim`; then `onRequestBody`* and one of `onRequestEnd`, `onAbort`
+ *  (neither body nor end when `requestLength` is 0). `pauseRequest`
+ *  and `resumeRequest` follow the slower side. Response: `sendInformational`*, `sendHead`, `sendBody`*, `sendEnd`, or
+ *  `reset` at any time. What is sent leaves at `sendEnd` or `flush`, so that small answers take one write.
+ *  A final head with status 101 turns both directions into a tunnel: body events are then raw bytes until each side ends.
+ */
+import type { OutcomeKind } from "../observation/metrics.ts";
+import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import type { BodyLength } from "../wire/h1/framing.ts";
+import type { RequestHead, ResponseHead } from "../wire/h1/head-parser.ts";
+
+/** Who consumes the request: an attempt, or an adapter. */
+export interface ExchangeSink {
+  onRequestBody(chunk: Buffer): void;
+  /** The request is complete. `trailers` is null when there are none. In a tunnel: the client has sent FIN. */
+  onRequestEnd(trailers: HeaderList | null): void;
+  /** No more events from the client for now: what was gathered may be written. */
+  onRequestPause(): void;
+  /** Everything sent so far has left; only after a send that answered false. */
+  onResponseDrain(): void;
+  /** The client is gone or broke the protocol, or time ran out: nothing can be sent any more. */
+  onAbort(): void;
+}
+
+/** The connection's peer, and whether its forwarding fields are believed. */
+export interface Peer {
+  readonly address: string;
+  readonly port: number;
+  readonly trusted: boolean;
+}
+
+export interface Exchange {
+  readonly head: RequestHead;
+  /** Normalised host; empty for HTTP/1.0 without Host. */
+  readonly host: string;
+  /** `http` or `https`, as the client speaks to us. */
+  readonly scheme: string;
+  readonly peer: Peer;
+  readonly requestId: string;
+  readonly requestLength: BodyLength;
+  /** No byte of the request body has been handed on yet. */
+  readonly bodyUntouched: boolean;
+  /** Request events are being delivered right now: `onRequestPause` will follow. */
+  readonly reading: boolean;
+  /** Someone is answering it; nobody else may. */
+  readonly claimed: boolean;
+  readonly ended: boolean;
+  /** A final head has been sent. */
+  readonly answered: boolean;
+  /** What happened, for logs and metrics; filled in on the way. */
+  readonly record: ExchangeRecord;
+
+  /** From now on the request flows to `sink`; a second claim replaces the first. */
+  claim(sink: ExchangeSink): void;
+  pauseRequest(): void;
+  resumeRequest(): void;
+
+  /** A 1xx other than 101; not sent to HTTP/1.0 clients. */
+  sendInformational(head: ResponseHead): void;
+  /** The final head (or 101) as the endpoint sent it; hop-by-hop fields are replaced by ours. */
+  sendHead(head: ResponseHead, length: BodyLength): void;
+  /** False: wait for `onResponseDrain`. */
+  sendBody(chunk: Buffer): boolean;
+  /** The answer is complete. In a tunnel: the endpoint has sent FIN. */
+  sendEnd(trailers: HeaderList | null): void;
+  flush(): void;
+  /** An own answer of the proxy (contract, section 8). */
+  refuse(code: ErrorCode): void;
+  /** An own answer from a Fetch API Response, as Hono handlers and middleware make them. */
+  respond(response: Response): Promise<void>;
+  /** Breaks the connection so that the client cannot take what it got for complete. */
+  reset(): void;
+}
+
+/** What is known of an exchange when it has ended. */
+export interface ExchangeRecord {
+  readonly startedAtMs: number;
+  outcome: OutcomeKind;
+  /** 0 when no head was sent. */
+  status: number;
+  code: ErrorCode | null;
+  /** Address of the endpoint that answered, `10.0.0.5:8080`; empty when none was asked. */
+  upstream: string;
+  /** Region of that endpoint. */
+  region: string;
+  /** Why it went wrong, for the log. */
+  problem: string;
+  bodyBytesIn: number;
+  bodyBytesOut: number;
+}

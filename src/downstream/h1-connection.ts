@@ -1,0 +1,449 @@
+/*  A client's HTTP/1.1 connection: reads requests one after the other, writes their answers.
+ *
+ *           request line begins          no body / last body byte
+ *   HEAD ------------------------> BODY --------------------------> COMPLETE --(answer ends)--> HEAD   keep-alive
+ *    |                              |                                  \--(101 sent)---------> TUNNEL -> CLOSED
+ *    |                              \--(answer ends first)--> DISCARD --(body ends)----------> HEAD
+ *    \--(refused, or the connection may not go on)--> LINGER (FIN sent, input dropped) ------> CLOSED   final
+ *
+ *  Pipelined bytes wait in `#kept` until the answer before them is complete; the socket is paused beyond a bound.
+ *  Output is gathered in one buffer shared by all connections and leaves in one write (`flush`), large body chunks leave
+ *  as the buffers they came in. One connection at a time holds the buffer; whoever wants it flushes the one before.
+ */
+import type { Sweep, Watched } from "../runtime/clock.ts";
+import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
+import { type ByteWriter, LF } from "../wire/bytes.ts";
+import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import { ChunkedDecoder, type ChunkedEvents } from "../wire/h1/chunked.ts";
+import { type BodyLength, CHUNKED, requestBodyLength } from "../wire/h1/framing.ts";
+import { type HeadLimits, NEED_MORE, parseRequestHead, REFUSED, RequestHead } from "../wire/h1/head-parser.ts";
+import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { Metrics } from "../observation/metrics.ts";
+import type { Peer } from "./exchange.ts";
+import { H1Exchange } from "./h1-exchange.ts";
+
+/** What a connection needs from whoever accepted it; one object for all connections of a worker. */
+export interface H1Environment {
+  readonly limits: HeadLimits;
+  /** 0 = no limit. */
+  readonly maxBodyBytes: number;
+  readonly idleTimeoutMs: number;
+  readonly headerTimeoutMs: number;
+  readonly streamTimeoutMs: number;
+  readonly sweep: Sweep;
+  readonly metrics: Metrics;
+  /** True while the process drains: answers say `Connection: close`. */
+  readonly draining: boolean;
+  /** Answers the exchange, now or later. */
+  dispatch(exchange: H1Exchange): void;
+  /** Its record is complete. */
+  exchangeEnded(exchange: H1Exchange): void;
+  connectionClosed(connection: H1Connection): void;
+}
+
+const HEAD = 0, BODY = 1, COMPLETE = 2, DISCARD = 3, TUNNEL = 4, LINGER = 5, CLOSED = 6;
+
+/** Pipelined bytes kept while an answer is under way. */
+const MAX_KEPT_BYTES = 64 * 1024;
+/** Rest of a request body that is read and dropped after an early answer to keep the connection. */
+const MAX_DISCARD_BYTES = 64 * 1024;
+/** How long a connection is read after our FIN, so that the client gets the answer before a reset (RFC 9112, 9.6). */
+const LINGER_MS = 2000;
+const DISCARD_MS = 5000;
+
+const output = new GatheredOutput();
+
+export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outlet {
+  deadlineAtMs: number;
+  readonly peer: Peer;
+  readonly environment: H1Environment;
+  readonly head: RequestHead = new RequestHead();
+  /** Cleared when the connection may not carry another request. */
+  persistent = true;
+  /** The client has sent FIN. */
+  halfClosed = false;
+  readonly #socket: Socket;
+  #phase = HEAD;
+  #headStarted = false;
+  #served = 0;
+  #kept: Buffer | null = null;
+  #exchange: H1Exchange | null = null;
+  #requestPaused = false;
+  #processing = false;
+  #bodyLeft = 0;
+  #chunked: ChunkedDecoder | null = null;
+  #bodyBytes = 0;
+  #discarded = 0;
+  #socketPaused = false;
+  #refused = false;
+  #destroyOnDrain = false;
+  #activeAtMs: number;
+
+  constructor(socket: Socket, peer: Peer, environment: H1Environment) {
+    this.#socket = socket;
+    this.peer = peer;
+    this.environment = environment;
+    this.#activeAtMs = environment.sweep.nowMs;
+    this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
+    environment.sweep.watch(this);
+  }
+
+  // ---- what the socket says
+
+  onData(chunk: Buffer): void {
+    this.environment.metrics.bytesIn += chunk.length;
+    this.#activeAtMs = this.environment.sweep.nowMs;
+    if (this.#phase === LINGER) return;
+    const kept = this.#kept;
+    if (kept === null) return this.#process(chunk);
+    const bytes = Buffer.concat([kept, chunk]);
+    const partOfLine = this.#phase === HEAD && chunk.indexOf(LF) < 0 && bytes.length < this.environment.limits.maxHeadBytes;
+    this.#kept = bytes;
+    if (partOfLine || this.#requestPaused) return; // nothing new to parse
+    this.#kept = null;
+    this.#process(bytes);
+  }
+
+  onDrain(): void {
+    this.#activeAtMs = this.environment.sweep.nowMs;
+    if (this.#phase === LINGER) {
+      if (this.#destroyOnDrain) this.#socket.destroy();
+      return;
+    }
+    this.#exchange?.sink?.onResponseDrain();
+  }
+
+  onEnd(): void {
+    this.halfClosed = true;
+    this.persistent = false;
+    switch (this.#phase) {
+      case TUNNEL:
+        return this.#exchange?.tunnelInputEnded();
+      case COMPLETE:
+        return; // a half-closed client still gets its answer
+      case BODY:
+        return this.#socket.destroy(); // the request will never be complete
+      case LINGER:
+        if (!this.#destroyOnDrain) this.#socket.destroy();
+        return;
+      default:
+        this.#closeWhenDrained();
+    }
+  }
+
+  onClose(_error: SocketError | null): void {
+    const exchange = this.#exchange;
+    this.#phase = CLOSED;
+    this.#exchange = null;
+    this.#kept = null;
+    output.drop(this);
+    this.environment.sweep.unwatch(this);
+    if (exchange !== null) exchange.connectionLost();
+    this.environment.connectionClosed(this);
+  }
+
+  onDeadline(): void {
+    const { sweep, streamTimeoutMs } = this.environment;
+    switch (this.#phase) {
+      case HEAD:
+        if (this.#headStarted) return this.#refuse("head_timeout", "The request head was not complete in time");
+        return this.#socket.destroy();
+      case BODY:
+      case COMPLETE:
+      case TUNNEL:
+        this.deadlineAtMs = this.#activeAtMs + streamTimeoutMs;
+        if (this.deadlineAtMs > sweep.nowMs) return;
+        this.deadlineAtMs = Infinity;
+        return this.#exchange?.timedOut(this.#phase === BODY && !this.#requestPaused);
+      default:
+        return this.#socket.destroy();
+    }
+  }
+
+  // ---- what the exchange asks for
+
+  get requestComplete(): boolean {
+    return this.#phase !== BODY;
+  }
+
+  get requestStarted(): boolean {
+    return this.#bodyBytes > 0;
+  }
+
+  /** Request events are being delivered right now; `onRequestPause` follows. */
+  get reading(): boolean {
+    return this.#processing;
+  }
+
+  /** Whether the rest of the request is small enough to be read and dropped. */
+  get discardable(): boolean {
+    return this.#phase !== BODY || (this.#chunked === null && this.#bodyLeft <= MAX_DISCARD_BYTES && !this.head.expectsContinue);
+  }
+
+  /** The exchange has a consumer: its body may flow. */
+  claimed(): void {
+    if (!this.#processing) this.#resume();
+  }
+
+  pauseRequest(): void {
+    this.#requestPaused = true;
+    if (this.#phase === BODY || this.#phase === TUNNEL) this.#pauseSocket();
+  }
+
+  resumeRequest(): void {
+    if (!this.#requestPaused) return;
+    this.#requestPaused = false;
+    this.#resume();
+  }
+
+  /** The shared output buffer, to be written to and flushed before anything else happens. */
+  output(): ByteWriter {
+    return output.open(this);
+  }
+
+  flush(): void {
+    output.flush(this);
+  }
+
+  deliver(scratch: Buffer, length: number): void {
+    this.environment.metrics.bytesOut += length;
+    this.#activeAtMs = this.environment.sweep.nowMs;
+    this.#socket.writeCopied(scratch, length);
+  }
+
+  /** A chunk that is too large to be copied behind what is gathered. */
+  writeThrough(chunk: Buffer): void {
+    this.flush();
+    this.environment.metrics.bytesOut += chunk.length;
+    this.#activeAtMs = this.environment.sweep.nowMs;
+    this.#socket.write(chunk);
+  }
+
+  get writable(): boolean {
+    return this.#socket.pendingBytes === 0;
+  }
+
+  /** From now on bytes pass raw, both ways. */
+  beginTunnel(): void {
+    this.#phase = TUNNEL;
+    this.persistent = false;
+    this.environment.metrics.tunnelsActive++;
+  }
+
+  /** The client's side of the tunnel gets FIN; it may go on sending. */
+  endTunnelOutput(): void {
+    this.flush();
+    this.#socket.end();
+  }
+
+  reset(): void {
+    this.flush();
+    this.#socket.reset();
+  }
+
+  /** The answer is complete: on to the next request, or close. */
+  answerEnded(): void {
+    this.flush();
+    this.#exchange = null;
+    this.#requestPaused = false;
+    this.#served++;
+    if (this.#phase === TUNNEL) return this.#closeWhenDrained();
+    if (!this.persistent) return this.#close();
+    if (this.#phase === BODY) {
+      if (this.#chunked === null && !this.discardable) return this.#close();
+      this.#phase = DISCARD;
+      this.#discarded = 0;
+      this.deadlineAtMs = this.environment.sweep.nowMs + DISCARD_MS;
+    } else this.#awaitHead();
+    if (!this.#processing) this.#resume();
+  }
+
+  /** Close when idle; else the running exchange is the last one. `force`: also an idle connection goes now. */
+  drain(force: boolean): void {
+    const idle = this.#phase === HEAD && !this.#headStarted;
+    if (idle && (force || this.#served === 0)) this.#socket.destroy();
+  }
+
+  /** Ends whatever is running. True when an exchange was cut. */
+  cut(): boolean {
+    const cut = this.#exchange !== null;
+    this.#socket.reset();
+    return cut;
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#bodyBytes += chunk.length;
+    const { maxBodyBytes } = this.environment;
+    if (this.#phase === DISCARD) {
+      this.#discarded += chunk.length;
+      return;
+    }
+    if (maxBodyBytes > 0 && this.#bodyBytes > maxBodyBytes) return this.#exchange?.bodyTooLarge();
+    this.#exchange?.requestBody(chunk);
+  }
+
+  // ---- reading
+
+  #process(bytes: Buffer): void {
+    this.#processing = true;
+    let at = 0;
+    while (at < bytes.length && this.#phase < LINGER) {
+      const next = this.#step(bytes, at);
+      if (next < 0) {
+        this.#keep(bytes, at);
+        break;
+      }
+      at = next;
+    }
+    this.#processing = false;
+    this.#exchange?.sink?.onRequestPause();
+  }
+
+  /** Reads what it can at `at`; the next offset, or -1 to keep the rest for later. */
+  #step(bytes: Buffer, at: number): number {
+    switch (this.#phase) {
+      case HEAD:
+        return this.#readHead(bytes, at);
+      case BODY:
+        return this.#requestPaused || !this.#exchange!.claimed ? -1 : this.#readBody(bytes, at);
+      case DISCARD:
+        return this.#readBody(bytes, at);
+      case TUNNEL:
+        if (this.#requestPaused) return -1;
+        this.#exchange?.requestBody(at === 0 ? bytes : bytes.subarray(at));
+        return bytes.length;
+      default:
+        return -1;
+    }
+  }
+
+  #keep(bytes: Buffer, at: number): void {
+    this.#kept = at === 0 ? bytes : bytes.subarray(at);
+    const waiting = this.#phase !== HEAD;
+    if (waiting && (this.#phase === BODY || this.#kept.length > MAX_KEPT_BYTES)) this.#pauseSocket();
+  }
+
+  #readHead(bytes: Buffer, at: number): number {
+    const { environment, head } = this;
+    if (!this.#headStarted) {
+      this.#headStarted = true;
+      this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
+    }
+    const end = parseRequestHead(bytes, at, bytes.length, environment.limits, head);
+    if (end === NEED_MORE) return -1;
+    if (end === REFUSED) {
+      this.#refuse(head.refusal, head.problem);
+      return bytes.length;
+    }
+    this.#beginExchange();
+    return end;
+  }
+
+  #beginExchange(): void {
+    const { environment, head } = this;
+    const length = requestBodyLength(head);
+    this.#phase = length === 0 ? COMPLETE : BODY;
+    this.#bodyBytes = 0;
+    this.#bodyLeft = Math.max(length, 0);
+    this.#chunked = length === CHUNKED ? new ChunkedDecoder(environment.limits) : null;
+    this.#activeAtMs = environment.sweep.nowMs;
+    this.deadlineAtMs = environment.sweep.nowMs + environment.streamTimeoutMs;
+    this.persistent = !this.halfClosed && (head.minor === 1 ? !head.close : head.keepAlive && !head.close);
+    const exchange = this.#exchange = new H1Exchange(this, length);
+    environment.metrics.exchangesActive++;
+    if (!exchange.hostIsValid) return exchange.refuseAndClose("bad_request", "The Host is malformed");
+    if (environment.maxBodyBytes > 0 && length > environment.maxBodyBytes) {
+      return exchange.refuseAndClose("body_too_large", `A request body of ${length} bytes`);
+    }
+    environment.dispatch(exchange);
+  }
+
+  #readBody(bytes: Buffer, at: number): number {
+    if (this.#chunked !== null) return this.#readChunked(this.#chunked, bytes, at);
+    const take = Math.min(this.#bodyLeft, bytes.length - at);
+    this.#bodyLeft -= take;
+    this.onBody(take === bytes.length ? bytes : bytes.subarray(at, at + take));
+    if (this.#bodyLeft === 0) this.#requestEnded(null);
+    return at + take;
+  }
+
+  #readChunked(chunked: ChunkedDecoder, bytes: Buffer, at: number): number {
+    const end = chunked.read(bytes, at, bytes.length, this);
+    if (end === REFUSED) {
+      if (this.#exchange === null) this.#close();
+      else this.#exchange.requestMalformed(chunked.problem);
+      return bytes.length;
+    }
+    if (this.#phase === DISCARD && this.#discarded > MAX_DISCARD_BYTES && !chunked.done) {
+      this.#close();
+      return bytes.length;
+    }
+    if (chunked.done) this.#requestEnded(chunked.trailers.fields.count > 0 ? chunked.trailers.fields : null);
+    return end;
+  }
+
+  #requestEnded(trailers: HeaderList | null): void {
+    if (this.#phase === DISCARD) return this.#awaitHead();
+    if (this.#phase !== BODY) return;
+    this.#phase = COMPLETE;
+    this.#exchange?.sink?.onRequestEnd(trailers);
+  }
+
+  #awaitHead(): void {
+    this.#phase = HEAD;
+    this.#headStarted = false;
+    this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.idleTimeoutMs;
+    if (this.environment.draining && this.#kept === null) this.#close();
+  }
+
+  #pauseSocket(): void {
+    if (this.#socketPaused) return;
+    this.#socketPaused = true;
+    this.#socket.pause();
+  }
+
+  /** Goes on with what was kept, then with the socket. */
+  #resume(): void {
+    const kept = this.#kept;
+    if (kept !== null) {
+      this.#kept = null;
+      this.#process(kept);
+    }
+    const wanted = this.#phase === HEAD || this.#phase === DISCARD || (this.#phase !== COMPLETE && !this.#requestPaused);
+    if (this.#socketPaused && wanted) {
+      this.#socketPaused = false;
+      this.#socket.resume();
+    }
+  }
+
+  // ---- ending
+
+  /** Answers a head that could not be read, and closes. */
+  #refuse(code: ErrorCode, problem: string): void {
+    this.#phase = COMPLETE;
+    this.#refused = true;
+    this.environment.metrics.exchangesActive++;
+    this.#exchange = new H1Exchange(this, 0);
+    this.#exchange.refuseAndClose(code, problem);
+  }
+
+  /** Everything sent goes out first. Where the client may still be sending, its bytes are dropped for a while (no early RST). */
+  #close(): void {
+    const clientMaySend = !this.halfClosed && (this.#phase === BODY || this.#phase === DISCARD || this.#kept !== null || this.#refused);
+    if (!clientMaySend) return this.#closeWhenDrained();
+    this.#phase = LINGER;
+    this.#kept = null;
+    this.deadlineAtMs = this.environment.sweep.nowMs + LINGER_MS;
+    this.#socket.end();
+    if (this.#socketPaused) this.#socket.resume();
+  }
+
+  #closeWhenDrained(): void {
+    this.#phase = LINGER;
+    this.#kept = null;
+    if (this.#socket.pendingBytes === 0) return this.#socket.destroy();
+    this.#destroyOnDrain = true;
+    this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.streamTimeoutMs;
+  }
+}

@@ -1,0 +1,311 @@
+/** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
+import type { ErrorCode } from "../observation/proxy-error.ts";
+import { normaliseHost } from "../wire/host.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import { FieldKind } from "../wire/header-list.ts";
+import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
+import { type BodyLength, CHUNKED, UNTIL_CLOSE } from "../wire/h1/framing.ts";
+import type { RequestHead, ResponseHead } from "../wire/h1/head-parser.ts";
+import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
+import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
+import type { H1Connection } from "./h1-connection.ts";
+import { refusal } from "./refusal.ts";
+import { acceptableRequestId, nextRequestId } from "./request-id.ts";
+
+/** Body chunks up to this size are copied behind the head or chunk size, to leave in one write. */
+const COPY_BYTES = 16 * 1024;
+
+const RESPONSE_DROPS = dropTable(HOP_BY_HOP);
+const NO_BODY_DROPS = dropTable([...HOP_BY_HOP, FieldKind.ContentLength]);
+const UPGRADE_DROPS = dropTable([...HOP_BY_HOP.filter((kind) => kind !== FieldKind.Upgrade), FieldKind.ContentLength]);
+
+export class H1Exchange implements Exchange, ExchangeRecord {
+  readonly requestLength: BodyLength;
+  readonly scheme = "http";
+  sink: ExchangeSink | null = null;
+  ended = false;
+  answered = false;
+  readonly startedAtMs: number = performance.now();
+  outcome: ExchangeRecord["outcome"] = "forwarded";
+  status = 0;
+  code: ErrorCode | null = null;
+  upstream = "";
+  region = "";
+  problem = "";
+  bodyBytesIn = 0;
+  bodyBytesOut = 0;
+  readonly #connection: H1Connection;
+  #host: string | null | undefined;
+  #requestId = "";
+  #chunked = false;
+  #bodiless = false;
+  #tunnel = false;
+  #tunnelOutputEnded = false;
+
+  constructor(connection: H1Connection, requestLength: BodyLength) {
+    this.#connection = connection;
+    this.requestLength = requestLength;
+  }
+
+  get head(): RequestHead {
+    return this.#connection.head;
+  }
+
+  get peer(): Peer {
+    return this.#connection.peer;
+  }
+
+  get record(): ExchangeRecord {
+    return this;
+  }
+
+  get claimed(): boolean {
+    return this.sink !== null;
+  }
+
+  get bodyUntouched(): boolean {
+    return !this.#connection.requestStarted;
+  }
+
+  get reading(): boolean {
+    return this.#connection.reading;
+  }
+
+  get hostIsValid(): boolean {
+    const { authority, minor } = this.head;
+    this.#host = authority === "" && minor === 0 ? "" : normaliseHost(authority);
+    return this.#host !== null;
+  }
+
+  get host(): string {
+    return this.#host ?? "";
+  }
+
+  get requestId(): string {
+    if (this.#requestId === "") {
+      const given = this.peer.trusted ? this.head.fields.joined(FieldKind.XRequestId) : null;
+      this.#requestId = (given === null ? null : acceptableRequestId(given)) ?? nextRequestId();
+    }
+    return this.#requestId;
+  }
+
+  // ---- request
+
+  claim(sink: ExchangeSink): void {
+    this.sink = sink;
+    this.#connection.claimed();
+  }
+
+  pauseRequest(): void {
+    if (!this.ended) this.#connection.pauseRequest();
+  }
+
+  resumeRequest(): void {
+    if (!this.ended) this.#connection.resumeRequest();
+  }
+
+  requestBody(chunk: Buffer): void {
+    this.bodyBytesIn += chunk.length;
+    this.sink?.onRequestBody(chunk);
+  }
+
+  /** The client has sent FIN. */
+  tunnelInputEnded(): void {
+    this.sink?.onRequestEnd(null);
+    if (this.#tunnelOutputEnded) this.#end("tunnelled");
+  }
+
+  // ---- response
+
+  sendInformational(head: ResponseHead): void {
+    if (this.ended || this.answered || this.head.minor === 0) return;
+    this.#writeHead(head, NO_BODY_DROPS);
+    const out = this.#connection.output();
+    out.text("\r\n");
+    this.#connection.flush();
+  }
+
+  sendHead(head: ResponseHead, length: BodyLength): void {
+    if (this.ended) return;
+    this.answered = true;
+    this.status = head.status;
+    if (head.status === 101) return this.#sendSwitch(head);
+    this.#bodiless = length === 0;
+    const open = length < 0;
+    this.#chunked = open && this.head.minor === 1;
+    if (open && !this.#chunked) this.#connection.persistent = false;
+    this.#writeHead(head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS);
+    const out = this.#connection.output();
+    if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
+    out.text(this.#connectionField());
+  }
+
+  sendBody(chunk: Buffer): boolean {
+    const connection = this.#connection;
+    if (this.ended || this.#bodiless) return true;
+    this.bodyBytesOut += chunk.length;
+    if (chunk.length <= COPY_BYTES) {
+      const out = connection.output();
+      if (this.#chunked) writeChunk(out, chunk);
+      else out.copy(chunk, 0, chunk.length);
+      if (out.length > 4 * COPY_BYTES) connection.flush();
+      return connection.writable;
+    }
+    if (this.#chunked) connection.output().text(`${chunk.length.toString(16)}\r\n`);
+    connection.writeThrough(chunk);
+    if (this.#chunked) connection.output().text("\r\n");
+    return connection.writable;
+  }
+
+  sendEnd(trailers: HeaderList | null): void {
+    if (this.ended) return;
+    if (this.#tunnel) {
+      this.#tunnelOutputEnded = true;
+      if (this.#connection.halfClosed) this.#end("tunnelled");
+      else this.#connection.endTunnelOutput();
+      return;
+    }
+    if (this.#chunked && !this.#bodiless) writeLastChunk(this.#connection.output(), this.head.acceptsTrailers ? trailers : null);
+    this.#end(this.code === null ? "forwarded" : "refused");
+  }
+
+  flush(): void {
+    this.#connection.flush();
+  }
+
+  refuse(code: ErrorCode): void {
+    if (this.ended) return;
+    if (this.answered) return this.reset();
+    const connection = this.#connection;
+    if (!connection.discardable) connection.persistent = false;
+    this.code = code;
+    const { status, reason, fields, body } = refusal(code, this.requestId, this.head.fields.joined(FieldKind.Accept));
+    this.answered = true;
+    this.status = status;
+    const bytes = Buffer.from(body);
+    const out = connection.output();
+    out.text(`HTTP/1.1 ${status} ${reason}\r\nDate: ${new Date().toUTCString()}\r\n${fields}Content-Length: ${bytes.length}\r\n`);
+    out.text(this.#connectionField());
+    if (this.head.method !== "HEAD") {
+      out.copy(bytes, 0, bytes.length);
+      this.bodyBytesOut += bytes.length;
+    }
+    this.#end("refused");
+  }
+
+  /** As `refuse`, when what follows on this connection cannot be trusted. */
+  refuseAndClose(code: ErrorCode, problem: string): void {
+    this.#connection.persistent = false;
+    this.problem = problem;
+    this.refuse(code);
+  }
+
+  async respond(response: Response): Promise<void> {
+    if (this.ended || this.answered) return;
+    this.answered = true;
+    this.status = response.status;
+    const connection = this.#connection;
+    if (!connection.discardable) connection.persistent = false;
+    const hasBody = response.body !== null && this.head.method !== "HEAD" && ![204, 304].includes(response.status);
+    const body = hasBody ? Buffer.from(await response.arrayBuffer()) : Buffer.alloc(0);
+    if (this.ended) return;
+    const out = connection.output();
+    out.text(`HTTP/1.1 ${response.status} ${response.statusText}\r\n`);
+    for (const [name, value] of response.headers) {
+      if (!["connection", "content-length", "transfer-encoding"].includes(name)) out.text(`${name}: ${value}\r\n`);
+    }
+    if (response.status >= 200 && response.status !== 204) out.text(`content-length: ${body.length}\r\n`);
+    out.text(this.#connectionField());
+    out.copy(body, 0, body.length);
+    this.bodyBytesOut += body.length;
+    this.#end("refused");
+  }
+
+  reset(): void {
+    if (this.ended) return;
+    this.outcome = this.#tunnel ? "tunnelled" : "truncated";
+    this.#connection.reset();
+  }
+
+  // ---- what the connection says
+
+  /** The connection is closed; nothing can be sent. */
+  connectionLost(): void {
+    if (this.ended) return;
+    if (this.outcome === "forwarded") this.outcome = this.#tunnel ? "tunnelled" : "aborted";
+    this.#finish();
+    this.sink?.onAbort();
+  }
+
+  /** No byte has moved for the stream timeout. */
+  timedOut(clientStalled: boolean): void {
+    this.problem = "No byte moved for the stream timeout";
+    const { sink } = this;
+    this.code = clientStalled ? "body_timeout" : "stream_timeout";
+    if (this.answered || this.#tunnel) this.#connection.reset();
+    else this.refuseAndClose(this.code, this.problem);
+    if (this.ended) sink?.onAbort();
+  }
+
+  requestMalformed(problem: string): void {
+    this.#abandon("bad_request", problem);
+  }
+
+  bodyTooLarge(): void {
+    this.#abandon("body_too_large", "The request body grew beyond EDGEPROXY_MAX_BODY_SIZE");
+  }
+
+  /** The request cannot be read on: the attempt ends, the client is told if it still can be. */
+  #abandon(code: ErrorCode, problem: string): void {
+    const { sink } = this;
+    this.problem = problem;
+    if (this.answered) {
+      this.code = code;
+      this.outcome = "aborted";
+      this.#connection.reset();
+    } else {
+      this.refuseAndClose(code, problem);
+      sink?.onAbort();
+    }
+  }
+
+  // ---- writing
+
+  #writeHead(head: ResponseHead, drops: Uint8Array): void {
+    const out = this.#connection.output();
+    out.text("HTTP/1.1 ");
+    out.copy(head.fields.bytes, head.statusStart, head.reasonEnd);
+    out.text("\r\n");
+    writeFields(out, head.fields, drops, head.nominated);
+  }
+
+  #sendSwitch(head: ResponseHead): void {
+    this.#tunnel = true;
+    this.#writeHead(head, UPGRADE_DROPS);
+    this.#connection.output().text("Connection: Upgrade\r\n\r\n");
+    this.#connection.flush();
+    this.#connection.beginTunnel();
+  }
+
+  /** The Connection field, if one is needed, and the end of the head. */
+  #connectionField(): string {
+    const connection = this.#connection;
+    if (connection.environment.draining) connection.persistent = false;
+    if (!connection.persistent) return "Connection: close\r\n\r\n";
+    return this.head.minor === 1 ? "\r\n" : "Connection: keep-alive\r\n\r\n";
+  }
+
+  #end(outcome: ExchangeRecord["outcome"]): void {
+    this.outcome = outcome;
+    this.#finish();
+    this.#connection.answerEnded();
+  }
+
+  #finish(): void {
+    this.ended = true;
+    const { environment } = this.#connection;
+    environment.metrics.exchangesActive--;
+    if (this.#tunnel) environment.metrics.tunnelsActive--;
+    environment.exchangeEnded(this);
+  }
+}

@@ -1,0 +1,84 @@
+/*  The Hono adapter: drives a Hono app from exchanges, as other adapters drive one from Bun.serve or Deno.serve.
+ *
+ *  What the app sees is an EdgeRequest: method and url at no cost, headers built when somebody asks. A handler either
+ *  returns a Response, which is then written on the wire, or claims `c.env.exchange` and returns ON_WIRE.
+ */
+import type { Hono } from "hono";
+import type { RequestHead } from "../wire/h1/head-parser.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** Bindings of the data plane's app. */
+export interface EdgeBindings {
+  readonly exchange: Exchange;
+}
+export interface EdgeEnv {
+  // deno-lint-ignore camelcase -- Hono's word
+  Bindings: EdgeBindings;
+}
+
+/** Returned by a handler that answers through the exchange itself. */
+export const ON_WIRE: Response = new Response(null);
+
+/** The part of a Fetch API Request that Hono and its middleware use. Bodies are read through the exchange only. */
+export class EdgeRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly #exchange: Exchange;
+  #headers: Headers | undefined;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+    this.method = exchange.head.method;
+    this.path = pathOf(exchange.head);
+  }
+
+  get url(): string {
+    const { scheme, host, head } = this.#exchange;
+    const target = head.target.startsWith("/") ? head.target : this.path;
+    return `${scheme}://${host}${target}`;
+  }
+
+  get headers(): Headers {
+    if (this.#headers === undefined) {
+      this.#headers = new Headers();
+      const { fields } = this.#exchange.head;
+      for (let i = 0; i < fields.count; i++) this.#headers.append(fields.name(i), fields.value(i));
+    }
+    return this.#headers;
+  }
+}
+
+/** For `new Hono({ getPath })`: no URL is parsed. */
+export function edgePath(request: Request): string {
+  return (request as unknown as EdgeRequest).path;
+}
+
+/** Answers exchanges with the app. `onFault` learns of handlers that throw. */
+export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => void): (exchange: Exchange) => void {
+  const finish = (exchange: Exchange, response: Response): void => {
+    if (exchange.claimed || exchange.ended || response === ON_WIRE) return;
+    exchange.respond(response).catch((error) => fail(exchange, error));
+  };
+  const fail = (exchange: Exchange, error: unknown): void => {
+    onFault(error);
+    exchange.refuse("internal");
+  };
+  return (exchange) => {
+    try {
+      const response = app.fetch(new EdgeRequest(exchange) as unknown as Request, { exchange });
+      if (!(response instanceof Promise)) finish(exchange, response);
+      else response.then((value) => finish(exchange, value), (error) => fail(exchange, error));
+    } catch (error) {
+      fail(exchange, error);
+    }
+  };
+}
+
+/** The path of the target without its query: what routers match. */
+function pathOf(head: RequestHead): string {
+  const { target } = head;
+  const start = target.charCodeAt(0) === 0x2f ? 0 : head.target.length - (head.pathEnd - head.pathStart);
+  const query = target.indexOf("?", start);
+  const path = target.slice(start, query < 0 ? target.length : query);
+  return path === "" ? "/" : path;
+}

@@ -1,0 +1,124 @@
+/** Accepts connections, up to a cap below the file limit, and closes them in order when the process drains. */
+import type { Log } from "../observation/log.ts";
+import type { Metrics } from "../observation/metrics.ts";
+import type { Sweep } from "../runtime/clock.ts";
+import { listen, type Listener, type Socket, type SocketHandler } from "../runtime/sockets.ts";
+import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/head-parser.ts";
+import { clientAddress, type IsTrusted } from "./client-address.ts";
+import type { Exchange } from "./exchange.ts";
+import { H1Connection, type H1Environment } from "./h1-connection.ts";
+
+export interface ListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
+  readonly maxBodyBytes: number;
+  readonly idleTimeoutMs: number;
+  readonly headerTimeoutMs: number;
+  readonly streamTimeoutMs: number;
+  readonly isTrusted: IsTrusted;
+  readonly sweep: Sweep;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly dispatch: (exchange: Exchange) => void;
+  readonly exchangeEnded: (exchange: Exchange) => void;
+}
+
+/** How long idle keep-alive connections may still bring a request that was already under way when draining began. */
+const IDLE_GRACE_MS = 300;
+/** How often a connection flood is logged. */
+const SHED_LOG_MS = 10_000;
+
+const SHED: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+
+export class DownstreamListener implements H1Environment {
+  readonly limits: HeadLimits;
+  readonly maxBodyBytes: number;
+  readonly idleTimeoutMs: number;
+  readonly headerTimeoutMs: number;
+  readonly streamTimeoutMs: number;
+  readonly sweep: Sweep;
+  readonly metrics: Metrics;
+  readonly dispatch: (exchange: Exchange) => void;
+  readonly exchangeEnded: (exchange: Exchange) => void;
+  draining = false;
+  readonly #options: ListenerOptions;
+  readonly #connections: Set<H1Connection> = new Set();
+  #listener: Listener | null = null;
+  #emptied: (() => void) | null = null;
+  #shedLoggedAtMs = -Infinity;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.limits = { maxHeadBytes: options.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
+    this.maxBodyBytes = options.maxBodyBytes;
+    this.idleTimeoutMs = options.idleTimeoutMs;
+    this.headerTimeoutMs = options.headerTimeoutMs;
+    this.streamTimeoutMs = options.streamTimeoutMs;
+    this.sweep = options.sweep;
+    this.metrics = options.metrics;
+    this.dispatch = options.dispatch;
+    this.exchangeEnded = options.exchangeEnded;
+  }
+
+  /** Rejects when the address cannot be bound. Answers the port. */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options;
+    this.#listener = await listen({ host, port, onConnection: (socket) => this.#accept(socket) });
+    return this.#listener.port;
+  }
+
+  connectionClosed(connection: H1Connection): void {
+    this.#connections.delete(connection);
+    this.metrics.connectionsOpen = this.#connections.size;
+    if (this.#connections.size === 0) this.#emptied?.();
+  }
+
+  /**
+   * Stops accepting, lets running exchanges finish, closes idle connections; after `graceMs` cuts what is left. Answers how
+   * many exchanges were cut.
+   */
+  async drain(graceMs: number): Promise<number> {
+    this.draining = true;
+    this.#listener?.close();
+    const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
+    for (const connection of this.#connections) connection.drain(false);
+    const idle = setTimeout(() => this.#connections.forEach((connection) => connection.drain(true)), Math.min(IDLE_GRACE_MS, graceMs));
+    let end: ReturnType<typeof setTimeout> | undefined;
+    const graceOver = new Promise<void>((resolve) => end = setTimeout(resolve, graceMs));
+    if (this.#connections.size > 0) await Promise.race([emptied, graceOver]);
+    clearTimeout(idle);
+    clearTimeout(end);
+    let cut = 0;
+    for (const connection of this.#connections) if (connection.cut()) cut++;
+    return cut;
+  }
+
+  #accept(socket: Socket): SocketHandler {
+    if (this.#connections.size >= this.#options.maxConnections) return this.#shed(socket);
+    const { isTrusted, metrics } = this.#options;
+    const peer = { address: socket.remoteAddress, port: socket.remotePort, trusted: isTrusted(socket.remoteAddress) };
+    const connection = new H1Connection(socket, peer, this);
+    this.#connections.add(connection);
+    metrics.connectionsAccepted++;
+    metrics.connectionsOpen = this.#connections.size;
+    return connection;
+  }
+
+  /** Closed at once: a full process must not be made fuller, and must not run out of files. */
+  #shed(socket: Socket): SocketHandler {
+    this.metrics.connectionsShed++;
+    if (this.sweep.nowMs - this.#shedLoggedAtMs > SHED_LOG_MS) {
+      this.#shedLoggedAtMs = this.sweep.nowMs;
+      this.#options.log.warn("connections shed", { open: this.#connections.size, limit: this.#options.maxConnections });
+    }
+    queueMicrotask(() => socket.reset());
+    return SHED;
+  }
+}
+
+/** The client's address as forwarded fields and logs give it. */
+export function clientOf(exchange: Exchange, forwardedFor: string | null, isTrusted: IsTrusted): string {
+  return exchange.peer.trusted ? clientAddress(exchange.peer.address, forwardedFor, isTrusted) : exchange.peer.address;
+}

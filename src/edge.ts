@@ -1,0 +1,146 @@
+/*  The data plane's Hono app: the life of one request, phase by phase.
+ *
+ *      head read -> decide -> forward ----------------------------------------> answered by the endpoint
+ *                     ^  |       \-- failed --> consequence --> decide anew, or try again, or refuse
+ *                     |  |-> probe first (wait for the verdict), then decide
+ *                     |  '-> refuse: an own answer
+ *                     '--------'
+ *
+ *  Middleware put in front (`createEdge(parts, app)`) runs before the first decision. The handler answers through the
+ *  exchange, so a forwarded request never becomes a Fetch API Response.
+ */
+import { Hono } from "hono";
+import type { Asked, Surroundings } from "./decision/decide.ts";
+import { decide } from "./decision/decide.ts";
+import type { Exchange } from "./downstream/exchange.ts";
+import { type EdgeEnv, edgePath, ON_WIRE } from "./downstream/hono-request.ts";
+import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
+import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
+import type { Log } from "./observation/log.ts";
+import type { Metrics } from "./observation/metrics.ts";
+import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
+import type { EndpointRecord } from "./table/record.ts";
+import type { EndpointState, Endpoints } from "./upstream/endpoint-state.ts";
+import { FieldKind } from "./wire/header-list.ts";
+
+/** What the phases work with; one object per worker. */
+export interface EdgeParts extends AttemptEnvironment {
+  readonly surroundings: Surroundings;
+  readonly endpoints: Endpoints;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** `app`: with users' middleware already in it. */
+export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = new Hono<EdgeEnv>({ getPath: edgePath })): Hono<EdgeEnv> {
+  app.all("*", (c) => {
+    new Passage(c.env.exchange, parts).route();
+    return ON_WIRE;
+  });
+  return app;
+}
+
+/** One request on its way: what has been tried, and what comes next. */
+class Passage {
+  readonly #exchange: Exchange;
+  readonly #parts: EdgeParts;
+  #tried: Set<string> | null = null;
+  #probedAgain: string | null = null;
+  /** What a refusal says when nothing is left to try. */
+  #lastError: ProxyError | null = null;
+
+  constructor(exchange: Exchange, parts: EdgeParts) {
+    this.#exchange = exchange;
+    this.#parts = parts;
+  }
+
+  /** Decide, and carry the decision out. */
+  route(): void {
+    const exchange = this.#exchange;
+    if (exchange.ended) return; // the client has gone while we waited
+    const asked: Asked = { host: exchange.host, via: exchange.head.fields.joined(FieldKind.Via), tried: this.#tried };
+    const decision = decide(asked, this.#parts.surroundings);
+    if (this.#parts.log.enabled("debug")) this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
+    switch (decision.kind) {
+      case "forward":
+        return this.#forward(this.#parts.endpoints.of(decision.endpoint), false);
+      case "probe-first":
+        return this.#probeFirst(decision.endpoints);
+      case "refuse":
+        return this.#refuse(this.#lastError === null || decision.code !== "vm_unhealthy" ? decision.code : this.#lastCode());
+    }
+  }
+
+  #forward(endpoint: EndpointState, fresh: boolean): void {
+    new Attempt(this.#exchange, endpoint, this.#parts, (attempt, error) => this.#failed(attempt, error)).start(fresh);
+  }
+
+  /** Waits for the first verdict on any of them. */
+  #probeFirst(endpoints: readonly EndpointRecord[]): void {
+    let waiting = true;
+    const decideAgain = (): void => {
+      if (!waiting) return;
+      waiting = false;
+      this.route();
+    };
+    for (const record of endpoints) this.#parts.endpoints.of(record).whenProbed(decideAgain);
+  }
+
+  #failed(attempt: Attempt, error: ProxyError): void {
+    const { exchange, endpoint } = attempt;
+    const { record } = endpoint;
+    this.#lastError = error;
+    exchange.record.problem = error.message;
+    if (speaksOfHealth(error)) endpoint.failed(error.message, this.#parts.sweep.nowMs);
+    const { answered, head } = exchange;
+    const probedAgain = this.#probedAgain === record.key;
+    const next = consequence({ error, endpointKind: record.kind, answered, method: head.method, bodySent: attempt.bodySent, probedAgain });
+    switch (next) {
+      case "break-off":
+        exchange.record.code = error.code;
+        exchange.reset();
+        return this.#observe(error.code, error.message);
+      case "new-connection":
+        this.#parts.metrics.upstreamRetries++;
+        return this.#forward(endpoint, true);
+      case "probe-again":
+        this.#probedAgain = record.key;
+        return endpoint.whenProbed(() => this.#probed(endpoint));
+      case "decide-anew":
+        (this.#tried ??= new Set()).add(record.key);
+        return this.route();
+      case "refuse":
+        return this.#refuse(error.code);
+    }
+  }
+
+  /** The fresh probe after a refused connection: passed, so once more; failed, so without this endpoint. */
+  #probed(endpoint: EndpointState): void {
+    if (this.#exchange.ended) return;
+    if (endpoint.verdict === "healthy") {
+      this.#parts.metrics.upstreamRetries++;
+      return this.#forward(endpoint, true);
+    }
+    (this.#tried ??= new Set()).add(endpoint.record.key);
+    this.route();
+  }
+
+  /** Nothing is left: VMs that failed their probe are unhealthy, regions that could not be reached are a bad gateway. */
+  #lastCode(): ErrorCode {
+    const regionsTried = [...this.#tried ?? []].some((key) => key.startsWith("region/"));
+    return regionsTried ? this.#lastError!.code : "vm_unhealthy";
+  }
+
+  #refuse(code: ErrorCode): void {
+    this.#exchange.refuse(code);
+    this.#observe(code, this.#exchange.record.problem);
+  }
+
+  #observe(code: ErrorCode, problem: string): void {
+    const exchange = this.#exchange;
+    const fields = { host: exchange.host, code, upstream: exchange.record.upstream, request_id: exchange.requestId, ...(problem && { problem }) };
+    if (code === "no_route") this.#parts.log.warn("request without a route", fields);
+    else if (code !== "no_table" && code !== "vm_unhealthy") this.#parts.log.error("proxy error", fields);
+    else this.#parts.log.debug("request refused", fields);
+  }
+}

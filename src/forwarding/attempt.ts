@@ -1,0 +1,165 @@
+/*  One try of an exchange at one endpoint: joins the two sides and follows the slower one.
+ *
+ *      take an idle connection, or connect  -> head out -> body out ...    (request events from the exchange)
+ *                                              head in  -> body in  -> end (answer events from the connection)
+ *
+ *  Everything here is callbacks of the two sides; an attempt ends once, by the answer's end, a failure, or the client.
+ */
+import type { Exchange, ExchangeSink } from "../downstream/exchange.ts";
+import type { ProxyError } from "../observation/proxy-error.ts";
+import type { Sweep } from "../runtime/clock.ts";
+import type { EndpointState } from "../upstream/endpoint-state.ts";
+import type { H1UpstreamConnection, ResponseSink } from "../upstream/h1-connection.ts";
+import type { ConnectSink, Pool } from "../upstream/pool.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import type { BodyLength } from "../wire/h1/framing.ts";
+import type { ResponseHead } from "../wire/h1/head-parser.ts";
+import { type ForwardingIdentity, wantsUpgrade, writeRequestHead } from "./request-fields.ts";
+
+/** What attempts need besides their exchange and endpoint; one object per worker. */
+export interface AttemptEnvironment {
+  readonly pool: Pool;
+  readonly sweep: Sweep;
+  readonly identity: ForwardingIdentity;
+  readonly responseTimeoutMs: number;
+}
+
+/** Told once when an attempt fails; the attempt has let go of both sides by then. */
+export type OnAttemptFailure = (attempt: Attempt, error: ProxyError) => void;
+
+export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
+  readonly exchange: Exchange;
+  readonly endpoint: EndpointState;
+  /** Some of the request body, or its end, has left. */
+  bodySent = false;
+  readonly #environment: AttemptEnvironment;
+  readonly #onFailure: OnAttemptFailure;
+  #connection: H1UpstreamConnection | null = null;
+  #cancelConnect: (() => void) | null = null;
+  #ended = false;
+  #tunnel = false;
+  #tunnelAnswerEnded = false;
+
+  constructor(exchange: Exchange, endpoint: EndpointState, environment: AttemptEnvironment, onFailure: OnAttemptFailure) {
+    this.exchange = exchange;
+    this.endpoint = endpoint;
+    this.#environment = environment;
+    this.#onFailure = onFailure;
+  }
+
+  /** `fresh`: not on a pooled connection, since one has just proved dead. */
+  start(fresh: boolean): void {
+    const { exchange, endpoint } = this;
+    endpoint.inFlight++;
+    endpoint.used = true;
+    const { record } = exchange;
+    record.upstream = endpoint.record.key.slice(endpoint.record.key.indexOf("/") + 1);
+    record.region = endpoint.record.region;
+    const idle = fresh ? null : this.#environment.pool.take(endpoint);
+    if (idle !== null) return this.onConnected(idle);
+    if (exchange.requestLength !== 0) exchange.pauseRequest();
+    exchange.claim(this);
+    if (!this.#ended) this.#cancelConnect = this.#environment.pool.connect(endpoint, this);
+  }
+
+  // ---- connection
+
+  onConnected(connection: H1UpstreamConnection): void {
+    const { exchange } = this;
+    const upgrade = wantsUpgrade(exchange);
+    this.#cancelConnect = null;
+    this.#connection = connection;
+    connection.begin(this, exchange.head.method, exchange.requestLength, upgrade);
+    writeRequestHead(connection.output(), exchange, upgrade, this.#environment.identity);
+    if (exchange.requestLength === 0) {
+      this.#requestComplete(connection, null);
+      connection.flush();
+      exchange.claim(this);
+      return;
+    }
+    exchange.claim(this);
+    exchange.resumeRequest();
+    if (!exchange.reading) connection.flush();
+  }
+
+  onConnectFailure(error: ProxyError): void {
+    this.onFailure(error);
+  }
+
+  // ---- request
+
+  onRequestBody(chunk: Buffer): void {
+    this.bodySent = true;
+    if (this.#connection?.sendBody(chunk) === false) this.exchange.pauseRequest();
+  }
+
+  onRequestEnd(trailers: HeaderList | null): void {
+    this.bodySent = true;
+    if (this.#connection !== null) this.#requestComplete(this.#connection, trailers);
+    if (this.#tunnelAnswerEnded) this.#end();
+  }
+
+  onRequestPause(): void {
+    this.#connection?.flush();
+  }
+
+  onAbort(): void {
+    if (this.#ended) return;
+    const connection = this.#connection;
+    this.#end();
+    connection?.abort();
+  }
+
+  // ---- answer
+
+  onInformational(head: ResponseHead): void {
+    this.exchange.sendInformational(head);
+  }
+
+  onHead(head: ResponseHead, length: BodyLength): void {
+    this.#tunnel = head.status === 101;
+    this.exchange.sendHead(head, length);
+  }
+
+  onBody(chunk: Buffer): void {
+    if (!this.exchange.sendBody(chunk)) this.#connection?.pause();
+  }
+
+  onEnd(trailers: HeaderList | null): void {
+    this.#tunnelAnswerEnded = this.#tunnel;
+    if (!this.#tunnel) this.#end();
+    this.exchange.sendEnd(trailers);
+    if (this.#tunnel && this.exchange.ended) this.#end(); // both directions are done
+  }
+
+  onReadPause(): void {
+    this.exchange.flush();
+  }
+
+  onRequestDrain(): void {
+    this.exchange.resumeRequest();
+  }
+
+  onResponseDrain(): void {
+    this.#connection?.resume();
+  }
+
+  onFailure(error: ProxyError): void {
+    if (this.#ended) return;
+    this.#end();
+    this.#onFailure(this, error);
+  }
+
+  #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {
+    connection.endRequest(trailers, this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs);
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#cancelConnect?.();
+    this.#cancelConnect = null;
+    this.#connection = null;
+    this.endpoint.inFlight--;
+  }
+}

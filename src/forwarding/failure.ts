@@ -1,0 +1,48 @@
+/*  What a failed attempt leads to. The only place that weighs blame, retries and answers, so that they cannot disagree.
+ *
+ *      answer begun           -> the client's connection breaks: it must not look complete
+ *      stale pooled connection, idempotent, no body sent -> again, on a new connection
+ *      VM refused connection  -> a fresh probe: passes -> again (once); fails -> decide anew without it
+ *      region unreachable     -> decide anew without it
+ *      else                   -> the code's answer
+ */
+import type { ProxyError } from "../observation/proxy-error.ts";
+import type { EndpointKind } from "../table/record.ts";
+
+/** What is known when an attempt fails. */
+export interface Failed {
+  readonly error: ProxyError;
+  readonly endpointKind: EndpointKind;
+  /** A final head has reached the client. */
+  readonly answered: boolean;
+  readonly method: string;
+  /** Some of the request body has left. */
+  readonly bodySent: boolean;
+  /** The request was sent again to this endpoint after a fresh probe. */
+  readonly probedAgain: boolean;
+}
+
+export type Consequence = "break-off" | "new-connection" | "probe-again" | "decide-anew" | "refuse";
+
+/** Methods whose repetition is harmless (RFC 9110, 9.2.2). */
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export function consequence(failed: Failed): Consequence {
+  const { error } = failed;
+  if (failed.answered) return "break-off";
+  switch (error.retry) {
+    case "if-reused":
+      return IDEMPOTENT.has(failed.method) && !failed.bodySent ? "new-connection" : "refuse";
+    case "safe":
+      if (failed.endpointKind === "region") return "decide-anew";
+      return failed.probedAgain ? "refuse" : "probe-again";
+    case "never":
+      return "refuse";
+  }
+}
+
+/** Whether live traffic has learnt something about the endpoint's health: refused and broken connections, not slow answers. */
+export function speaksOfHealth(error: ProxyError): boolean {
+  return error.code === "connect_failed" || error.code === "connect_timeout" ||
+    (error.code === "upstream_reset" && error.retry === "never");
+}

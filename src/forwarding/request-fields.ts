@@ -1,0 +1,102 @@
+/** The head that an endpoint gets: the client's, without what was meant for us alone, with what the proxy knows. */
+import type { IsTrusted } from "../downstream/client-address.ts";
+import { clientAddress } from "../downstream/client-address.ts";
+import type { Exchange } from "../downstream/exchange.ts";
+import type { ByteWriter } from "../wire/bytes.ts";
+import { FieldKind, type HeaderList } from "../wire/header-list.ts";
+import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
+import { CHUNKED } from "../wire/h1/framing.ts";
+import type { RequestHead } from "../wire/h1/head-parser.ts";
+import { writeFields } from "../wire/h1/head-writer.ts";
+
+/** What does not change from request to request. */
+export interface ForwardingIdentity {
+  /** This region's name in Via. */
+  readonly pseudonym: string;
+  readonly isTrusted: IsTrusted;
+}
+
+/** Set anew on every request; `X-Forwarded-*` and `Forwarded` of peers that we do not trust go with them. */
+const OURS: readonly FieldKind[] = [
+  FieldKind.Via,
+  FieldKind.XForwardedFor,
+  FieldKind.XForwardedProto,
+  FieldKind.XForwardedHost,
+  FieldKind.XRealIp,
+  FieldKind.XRequestId,
+];
+const SPOOFABLE: readonly FieldKind[] = [FieldKind.XForwardedOther, FieldKind.Forwarded];
+
+/** Drop tables by what is kept: [trusted peer][upgrade wanted][Host rewritten]. */
+const DROPS: readonly Uint8Array[] = Array.from({ length: 8 }, (_, bits) => {
+  const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0;
+  return dropTable([
+    ...HOP_BY_HOP.filter((kind) => !(upgrade && kind === FieldKind.Upgrade)),
+    ...OURS,
+    ...(trusted ? [] : SPOOFABLE),
+    ...(rewriteHost ? [FieldKind.Host] : []),
+  ]);
+});
+
+/** Whether the request asks for a protocol that we tunnel: any but h2c, which would smuggle requests past the proxy. */
+export function wantsUpgrade(exchange: Exchange): boolean {
+  const { head } = exchange;
+  if (!head.upgrade || head.minor === 0 || exchange.requestLength !== 0) return false;
+  const protocols = head.fields.joined(FieldKind.Upgrade);
+  return protocols !== null && protocols !== "" && !protocols.toLowerCase().split(",").some((name) => name.trim().startsWith("h2c"));
+}
+
+/** Writes the whole head, with its empty line. */
+export function writeRequestHead(out: ByteWriter, exchange: Exchange, upgrade: boolean, identity: ForwardingIdentity): void {
+  const { head, peer } = exchange;
+  const { fields } = head;
+  const absolute = head.pathEnd - head.pathStart !== head.target.length;
+  writeRequestLine(out, head, absolute);
+  const drops = DROPS[(peer.trusted ? 1 : 0) | (upgrade ? 2 : 0) | (absolute ? 4 : 0)]!;
+  if (absolute) out.text(`Host: ${head.authority}\r\n`);
+  writeFields(out, fields, drops, head.nominated);
+  out.text(framingFields(exchange, upgrade) + forwardingFields(exchange, identity));
+}
+
+function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
+  if (!absolute) {
+    out.text(`${head.method} ${head.target} HTTP/1.1\r\n`);
+    return;
+  }
+  const path = head.target.slice(head.target.length - (head.pathEnd - head.pathStart));
+  // RFC 9112, 3.2.1 and 3.2.4: an empty path is `/`, or `*` for OPTIONS
+  const originForm = path === "" ? head.method === "OPTIONS" ? "*" : "/" : path.startsWith("/") ? path : `/${path}`;
+  out.text(`${head.method} ${originForm} HTTP/1.1\r\n`);
+}
+
+function framingFields(exchange: Exchange, upgrade: boolean): string {
+  const { head } = exchange;
+  let text = exchange.requestLength === CHUNKED ? "Transfer-Encoding: chunked\r\n" : "";
+  if (upgrade) text += "Connection: Upgrade\r\n";
+  else if (head.acceptsTrailers) text += "TE: trailers\r\nConnection: TE\r\n";
+  return text;
+}
+
+/** Client, scheme and host as the client knows them, the way so far, the request's id. */
+function forwardingFields(exchange: Exchange, identity: ForwardingIdentity): string {
+  const { head, peer } = exchange;
+  const { fields } = head;
+  const via = fields.joined(FieldKind.Via);
+  const way = via === null ? "" : `${via}, `;
+  const tail = `X-Request-Id: ${exchange.requestId}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`;
+  if (!peer.trusted) {
+    return `X-Forwarded-For: ${peer.address}\r\nX-Forwarded-Proto: ${exchange.scheme}\r\nX-Forwarded-Host: ${head.authority}\r\n` +
+      `X-Real-IP: ${peer.address}\r\n${tail}`;
+  }
+  const before = fields.joined(FieldKind.XForwardedFor);
+  const client = clientAddress(peer.address, before, identity.isTrusted);
+  return `X-Forwarded-For: ${before === null || before === "" ? "" : `${before}, `}${peer.address}\r\n` +
+    `X-Forwarded-Proto: ${given(fields, FieldKind.XForwardedProto) ?? exchange.scheme}\r\n` +
+    `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\n${tail}`;
+}
+
+function given(fields: HeaderList, kind: FieldKind): string | null {
+  const value = fields.joined(kind);
+  return value === "" ? null : value;
+}
+

@@ -1,0 +1,90 @@
+/** Counters of one data-plane process: plain numbers in typed arrays, so that a request costs a few additions. */
+import { ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
+
+/** Upper bounds of the duration histogram, in seconds; the last bucket is +Inf. */
+export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
+
+/**
+ * How an exchange ended: `forwarded` (the endpoint's answer reached the client whole), `refused` (own answer),
+ * `aborted` (the client went away), `truncated` (the endpoint's answer broke off), `tunnelled` (an upgrade, ended).
+ */
+export const OUTCOMES = ["forwarded", "refused", "aborted", "truncated", "tunnelled"] as const;
+export type OutcomeKind = (typeof OUTCOMES)[number];
+
+/** Plain JSON; counters only grow, gauges are as of now. Adds up over workers. */
+export interface MetricsSnapshot {
+  /** requests[outcome index * 6 + status class (0 = none, 1..5)] */
+  readonly requests: readonly number[];
+  /** Own answers by code, in the order of ERROR_CODES. */
+  readonly errors: readonly number[];
+  /** Per bucket (not cumulative), one more than DURATION_BUCKETS. */
+  readonly durationBuckets: readonly number[];
+  readonly durationSumSeconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly connectionsAccepted: number;
+  readonly connectionsShed: number;
+  readonly connectionsOpen: number;
+  readonly upstreamConnects: number;
+  readonly upstreamConnectFailures: number;
+  readonly upstreamReuses: number;
+  readonly upstreamRetries: number;
+  readonly upstreamOpen: number;
+  readonly upstreamIdle: number;
+  readonly exchangesActive: number;
+  readonly tunnelsActive: number;
+  readonly revision: number;
+  readonly routes: number;
+}
+
+/** The live counters; one instance per worker, written by the data plane. */
+export class Metrics {
+  readonly requests: Float64Array = new Float64Array(OUTCOMES.length * 6);
+  readonly errors: Float64Array = new Float64Array(ERROR_CODES.length);
+  readonly durationBuckets: Float64Array = new Float64Array(DURATION_BUCKETS.length + 1);
+  durationSumSeconds = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  connectionsAccepted = 0;
+  connectionsShed = 0;
+  connectionsOpen = 0;
+  upstreamConnects = 0;
+  upstreamConnectFailures = 0;
+  upstreamReuses = 0;
+  upstreamRetries = 0;
+  upstreamOpen = 0;
+  upstreamIdle = 0;
+  exchangesActive = 0;
+  tunnelsActive = 0;
+  revision = 0;
+  routes = 0;
+
+  /** `status` 0 when no head was sent. */
+  recordExchange(outcome: OutcomeKind, status: number, durationSeconds: number): void {
+    const row = OUTCOMES.indexOf(outcome) * 6 + Math.floor(status / 100);
+    this.requests[row] = (this.requests[row] ?? 0) + 1;
+    const bucket = bucketOf(durationSeconds);
+    this.durationBuckets[bucket] = (this.durationBuckets[bucket] ?? 0) + 1;
+    this.durationSumSeconds += durationSeconds;
+  }
+
+  recordError(code: ErrorCode): void {
+    const index = ERROR_CODES.indexOf(code);
+    this.errors[index] = (this.errors[index] ?? 0) + 1;
+  }
+
+  snapshot(): MetricsSnapshot {
+    return {
+      ...this,
+      requests: [...this.requests],
+      errors: [...this.errors],
+      durationBuckets: [...this.durationBuckets],
+    };
+  }
+}
+
+function bucketOf(seconds: number): number {
+  let index = 0;
+  while (index < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[index]!) index++;
+  return index;
+}

@@ -1,0 +1,198 @@
+/*  The socket door on Bun: `Bun.listen` and `Bun.connect`, without node:net's streams in between.
+ *
+ *  Facts this file rests on (Bun 1.4.5): `write` takes what the kernel takes and answers how much, -1 once closed;
+ *  `shutdown` sends FIN and goes on reading, while `end` and `close` close both ways even with allowHalfOpen;
+ *  `drain` also comes unasked; buffers given to `data` are not used again; addresses are gone after `close`.
+ */
+import type { BunApi } from "./which.ts";
+import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
+import { socketError } from "./socket-error.ts";
+
+/** The part of Bun's socket object that we use. */
+interface RawSocket {
+  data: BunSocket;
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
+  readonly localPort: number | undefined;
+  write(bytes: Uint8Array, offset?: number, length?: number): number;
+  shutdown(): void;
+  end(): void;
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+  setNoDelay(on: boolean): void;
+}
+
+interface RawListener {
+  readonly port: number;
+  stop(closeConnections?: boolean): void;
+}
+
+const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+
+class BunSocket implements Socket {
+  handler: SocketHandler = NO_HANDLER;
+  readonly remoteAddress: string;
+  pendingBytes = 0;
+  readonly #raw: RawSocket;
+  #pending: Uint8Array[] = [];
+  #endWhenDrained = false;
+  #closed = false;
+
+  constructor(raw: RawSocket) {
+    this.#raw = raw;
+    const address = raw.remoteAddress ?? "";
+    this.remoteAddress = address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+  }
+
+  get remotePort(): number {
+    return this.#raw.remotePort ?? 0;
+  }
+
+  get localPort(): number {
+    return this.#raw.localPort ?? 0;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.pendingBytes > 0) return this.#keep(bytes);
+    const taken = this.#raw.write(bytes);
+    if (taken >= bytes.length) return true;
+    return this.#keep(taken > 0 ? bytes.subarray(taken) : bytes);
+  }
+
+  writeCopied(scratch: Buffer, length: number): boolean {
+    if (this.pendingBytes > 0) return this.#keep(Buffer.from(scratch.subarray(0, length)));
+    const taken = this.#raw.write(scratch, 0, length);
+    if (taken >= length) return true;
+    return this.#keep(Buffer.from(scratch.subarray(Math.max(taken, 0), length)));
+  }
+
+  end(): void {
+    if (this.#closed) return;
+    if (this.pendingBytes > 0) this.#endWhenDrained = true;
+    else this.#raw.shutdown();
+  }
+
+  destroy(): void {
+    if (!this.#closed) this.#raw.end();
+  }
+
+  reset(): void {
+    if (!this.#closed) this.#raw.terminate();
+  }
+
+  pause(): void {
+    if (!this.#closed) this.#raw.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#raw.resume();
+  }
+
+  drained(): void {
+    while (this.#pending.length > 0) {
+      const bytes = this.#pending[0]!;
+      const taken = Math.max(this.#raw.write(bytes), 0);
+      this.pendingBytes -= taken;
+      if (taken < bytes.length) {
+        this.#pending[0] = bytes.subarray(taken);
+        return;
+      }
+      this.#pending.shift();
+      if (this.#pending.length === 0) {
+        if (this.#endWhenDrained) this.#raw.shutdown();
+        this.handler.onDrain();
+        return;
+      }
+    }
+  }
+
+  closed(error: SocketError | null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#pending = [];
+    this.handler.onClose(error);
+    this.handler = NO_HANDLER;
+  }
+
+  #keep(bytes: Uint8Array): boolean {
+    if (this.#closed) return true;
+    this.#pending.push(bytes);
+    this.pendingBytes += bytes.length;
+    return false;
+  }
+}
+
+const EVENTS = {
+  data(raw: RawSocket, chunk: Buffer): void {
+    raw.data.handler.onData(chunk);
+  },
+  drain(raw: RawSocket): void {
+    raw.data.drained();
+  },
+  end(raw: RawSocket): void {
+    raw.data.handler.onEnd();
+  },
+  close(raw: RawSocket, error?: unknown): void {
+    raw.data?.closed(error ? socketError(error) : null);
+  },
+  error(): void {
+    // An exception in a callback of ours also lands here; `close` follows for real socket errors.
+  },
+};
+
+/** See `listen` in sockets.ts. */
+export function bunListen(bun: BunApi, options: ListenOptions): Promise<Listener> {
+  return new Promise((resolve) => {
+    const listener = bun.listen({
+      hostname: options.host === "" ? "::" : options.host,
+      port: options.port,
+      allowHalfOpen: true,
+      reusePort: options.reusePort ?? false,
+      socket: {
+        ...EVENTS,
+        binaryType: "buffer",
+        open(raw: RawSocket): void {
+          const socket = new BunSocket(raw);
+          raw.data = socket;
+          raw.setNoDelay(true);
+          socket.handler = options.onConnection(socket);
+        },
+      },
+    }) as RawListener;
+    resolve({ port: listener.port, close: () => listener.stop(false) });
+  });
+}
+
+/** See `connect` in sockets.ts. A cancelled attempt that still succeeds is closed at once: Bun cannot call one back. */
+export function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect {
+  let settled = false;
+  const fail = (error: unknown): void => {
+    if (settled) return;
+    settled = true;
+    options.onFailure(socketError(error));
+  };
+  bun.connect({
+    hostname: options.host,
+    port: options.port,
+    allowHalfOpen: true,
+    socket: {
+      ...EVENTS,
+      binaryType: "buffer",
+      open(raw: RawSocket): void {
+        const socket = new BunSocket(raw);
+        raw.data = socket;
+        if (settled) return raw.terminate();
+        settled = true;
+        raw.setNoDelay(true);
+        socket.handler = options.onOpen(socket);
+      },
+      connectError(_raw: RawSocket, error: unknown): void {
+        fail(error);
+      },
+    },
+  }).catch(fail);
+  return () => {
+    settled = true;
+  };
+}

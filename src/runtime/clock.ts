@@ -1,0 +1,55 @@
+/** Time for the data plane: a coarse clock, and one sweep over deadlines instead of a timer per connection. */
+
+/** Something that must not wait for ever. Changing `deadlineAtMs` re-arms it; Infinity disarms. */
+export interface Watched {
+  deadlineAtMs: number;
+  /** Called once the deadline has passed, up to TICK_MS late; must re-arm, disarm or unwatch. */
+  onDeadline(): void;
+}
+
+/** How late a deadline may be noticed. */
+const TICK_MS = 50;
+
+/** One per worker. Runs a timer only while something is watched. */
+export class Sweep {
+  /** Monotonic, as of the last tick. */
+  nowMs: number = performance.now();
+  #watched: Watched[] = [];
+  #places: Map<Watched, number> = new Map();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  watch(watched: Watched): void {
+    if (this.#timer === undefined) {
+      this.nowMs = performance.now();
+      this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    }
+    this.#places.set(watched, this.#watched.length);
+    this.#watched.push(watched);
+  }
+
+  unwatch(watched: Watched): void {
+    const place = this.#places.get(watched);
+    if (place === undefined) return;
+    this.#places.delete(watched);
+    const last = this.#watched.pop()!;
+    if (last !== watched) {
+      this.#watched[place] = last;
+      this.#places.set(last, place);
+    }
+    if (this.#watched.length === 0) this.close();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #tick(): void {
+    const nowMs = this.nowMs = performance.now();
+    // Backwards: what is removed meanwhile is replaced by one that was already looked at.
+    for (let i = this.#watched.length - 1; i >= 0; i--) {
+      const watched = this.#watched[i];
+      if (watched !== undefined && watched.deadlineAtMs <= nowMs) watched.onDeadline();
+    }
+  }
+}

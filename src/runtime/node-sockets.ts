@@ -1,0 +1,111 @@
+/*  The socket door on node:net: Deno and Node.
+ *
+ *  Rules that hold on every runtime (runtime measurements): clean up on `close` only, always attach `error`, never branch
+ *  on `err.syscall`. An RST while paused is not reported by Node and Deno until reading goes on.
+ */
+import net from "node:net";
+import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
+import { socketError } from "./socket-error.ts";
+
+const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+
+class NodeSocket implements Socket {
+  handler: SocketHandler = NO_HANDLER;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localPort: number;
+  readonly #raw: net.Socket;
+  #error: SocketError | null = null;
+  #waiting = false;
+
+  constructor(raw: net.Socket) {
+    this.#raw = raw;
+    const address = raw.remoteAddress ?? "";
+    this.remoteAddress = address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+    this.remotePort = raw.remotePort ?? 0;
+    this.localPort = raw.localPort ?? 0;
+    raw.setNoDelay(true);
+    raw.on("data", (chunk: Buffer) => this.handler.onData(chunk));
+    raw.on("drain", () => this.#drained());
+    raw.on("end", () => {
+      if (!raw.destroyed) this.handler.onEnd();
+    });
+    raw.on("error", (error) => this.#error = socketError(error));
+    raw.on("close", () => {
+      this.handler.onClose(this.#error);
+      this.handler = NO_HANDLER;
+    });
+  }
+
+  get pendingBytes(): number {
+    return this.#waiting ? this.#raw.writableLength : 0;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#raw.destroyed || this.#raw.writableEnded) return true;
+    if (this.#raw.write(bytes)) return true;
+    this.#waiting = true;
+    return false;
+  }
+
+  writeCopied(scratch: Buffer, length: number): boolean {
+    return this.write(Buffer.from(scratch.subarray(0, length)));
+  }
+
+  end(): void {
+    this.#raw.end();
+  }
+
+  destroy(): void {
+    this.#raw.destroy();
+  }
+
+  reset(): void {
+    this.#raw.resetAndDestroy();
+  }
+
+  pause(): void {
+    this.#raw.pause();
+  }
+
+  resume(): void {
+    this.#raw.resume();
+  }
+
+  #drained(): void {
+    this.#waiting = false;
+    this.handler.onDrain();
+  }
+}
+
+/** See `listen` in sockets.ts. */
+export function nodeListen(options: ListenOptions): Promise<Listener> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer({ allowHalfOpen: true }, (raw) => {
+      const socket = new NodeSocket(raw);
+      socket.handler = options.onConnection(socket);
+    });
+    server.once("error", reject);
+    server.listen({ port: options.port, host: options.host === "" ? "::" : options.host, reusePort: options.reusePort ?? false }, () => {
+      server.off("error", reject);
+      resolve({ port: (server.address() as net.AddressInfo).port, close: () => void server.close() });
+    });
+  });
+}
+
+/** See `connect` in sockets.ts. */
+export function nodeConnect(options: ConnectOptions): CancelConnect {
+  const raw = net.connect({ host: options.host, port: options.port, allowHalfOpen: true });
+  const failed = (error: unknown): void => options.onFailure(socketError(error));
+  raw.once("error", failed);
+  raw.once("connect", () => {
+    raw.off("error", failed);
+    const socket = new NodeSocket(raw);
+    socket.handler = options.onOpen(socket);
+  });
+  return () => {
+    raw.off("error", failed);
+    raw.on("error", () => {});
+    raw.destroy();
+  };
+}

@@ -1,0 +1,84 @@
+/*  The socket door: TCP as the engine needs it, narrow enough that `Bun.listen` and `node:net` both stand behind it.
+ *
+ *  A socket has one handler at a time, replaced by assignment. After `open` come any number of `onData`, `onDrain`, at
+ *  most one `onEnd` (the peer sent FIN; we may still write), and exactly one `onClose`, last.
+ *  Buffers given to `onData` belong to the receiver. Writes never fail: a broken connection shows as `onClose`.
+ */
+import { BUN } from "./which.ts";
+import { bunConnect, bunListen } from "./bun-sockets.ts";
+import { nodeConnect, nodeListen } from "./node-sockets.ts";
+
+/** Why a connection ended or was never made; `code` is the system's (`ECONNREFUSED`, `ECONNRESET`, ...) or empty. */
+export interface SocketError {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface SocketHandler {
+  onData(chunk: Buffer): void;
+  /** All bytes written so far have been taken by the kernel; only after a write that answered false. */
+  onDrain(): void;
+  onEnd(): void;
+  /** `error` is null after an orderly end. */
+  onClose(error: SocketError | null): void;
+}
+
+export interface Socket {
+  handler: SocketHandler;
+  /** IP literal; an IPv4 client of a dual-stack listener shows as IPv4. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localPort: number;
+  /** Bytes accepted by `write` that the kernel has not taken yet. */
+  readonly pendingBytes: number;
+  /** Gives the bytes to the kernel; what it does not take is kept (the caller leaves the buffer alone). False: wait for onDrain. */
+  write(bytes: Uint8Array): boolean;
+  /** As `write`, for bytes [0, length) of a buffer that the caller will use again at once. */
+  writeCopied(scratch: Buffer, length: number): boolean;
+  /** FIN once everything written has left; reading goes on. */
+  end(): void;
+  /** Closes both directions now; what the kernel has not taken is lost. */
+  destroy(): void;
+  /** Closes with RST, so that the peer cannot take what it got for complete. */
+  reset(): void;
+  /** No `onData` until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface ListenOptions {
+  /** IP literal, or empty for all addresses. */
+  readonly host: string;
+  readonly port: number;
+  /** Several processes may listen on one address. Default false. */
+  readonly reusePort?: boolean;
+  readonly onConnection: (socket: Socket) => SocketHandler;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Stops accepting; open connections live on. */
+  close(): void;
+}
+
+export interface ConnectOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Called once connected; returns who handles the socket. */
+  readonly onOpen: (socket: Socket) => SocketHandler;
+  /** Called instead when no connection could be made. */
+  readonly onFailure: (error: SocketError) => void;
+}
+
+/** Gives up a connection attempt; neither callback is called afterwards. */
+export type CancelConnect = () => void;
+
+/** Rejects with the system's error (`EADDRINUSE`, `EACCES`, ...) when the address cannot be bound. */
+export function listen(options: ListenOptions): Promise<Listener> {
+  return BUN ? bunListen(BUN, options) : nodeListen(options);
+}
+
+/** There is no time limit here: the caller cancels. */
+export function connect(options: ConnectOptions): CancelConnect {
+  return BUN ? bunConnect(BUN, options) : nodeConnect(options);
+}

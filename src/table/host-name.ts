@@ -1,0 +1,24 @@
+/*  A row's domain name, as a request's Host is compared with it (wire/host): lower case, no trailing dot, IDN as punycode,
+ *  IPv6 literals in brackets.
+ */
+import { domainToASCII } from "node:url";
+import { isIPv4, isIPv6 } from "node:net";
+import { canonicalIpv6, MAX_NAME_LENGTH } from "../wire/host.ts";
+
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+
+/** A row's domain name (also `*.example.com`, Unicode names, IP literals), normalised; null when it is no host name. */
+export function normaliseDomain(name: string): string | null {
+  let domain = name.trim().toLowerCase();
+  if (domain.endsWith(".")) domain = domain.slice(0, -1);
+  if (isIPv4(domain)) return domain;
+  const bare = domain.startsWith("[") && domain.endsWith("]") ? domain.slice(1, -1) : domain;
+  if (isIPv6(bare)) return canonicalIpv6(bare);
+  const wildcard = domain.startsWith("*.");
+  let rest = wildcard ? domain.slice(2) : domain;
+  // deno-lint-ignore no-control-regex -- the whole ASCII range
+  if (!/^[\x00-\x7f]*$/.test(rest)) rest = domainToASCII(rest);
+  if (rest === "" || rest.length > MAX_NAME_LENGTH || !rest.split(".").every((label) => LABEL.test(label))) return null;
+  return wildcard ? `*.${rest}` : rest;
+}
+

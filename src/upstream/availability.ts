@@ -1,0 +1,7 @@
+/** The one verdict on an endpoint: may a request be sent there now. */
+
+/** The verdict of probes on a VM endpoint. */
+export type HealthVerdict = "unprobed" | "healthy" | "unhealthy";
+
+/** `unprobed`: ask for a probe and wait. `failing`: a region that has just refused a connection, the last one to try. */
+export type Availability = "unprobed" | "available" | "unhealthy" | "failing";

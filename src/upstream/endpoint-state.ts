@@ -1,0 +1,127 @@
+/*  Live state of the endpoints, keyed by identity, so that it survives every change of the table.
+ *
+ *  A VM's verdict comes from the control plane's probes:
+ *
+ *             first use: wanted                 verdict
+ *   unprobed ------------------> (callers wait) -------> healthy | unhealthy
+ *      ^  ^----- no longer in use (forgotten) -------------'        |
+ *      '-------- a connection failed: failed, callers wait ---------'        no final state
+ *
+ *  A region's edge is never probed; for a while after a failed connection it is merely tried last.
+ */
+import type { EndpointRecord } from "../table/record.ts";
+import type { Availability, HealthVerdict } from "./availability.ts";
+import type { H1UpstreamConnection } from "./h1-connection.ts";
+
+/** What the live traffic asks of the control plane. */
+export interface ProbeRequests {
+  wanted(key: string): void;
+  failed(key: string, error: string): void;
+}
+
+/** How long a region that refused a connection is tried last. */
+const REGION_FAILING_MS = 5000;
+
+export class EndpointState {
+  readonly record: EndpointRecord;
+  verdict: HealthVerdict = "unprobed";
+  /** Attempts under way. */
+  inFlight = 0;
+  /** Connections that may carry the next attempt, last used last. */
+  readonly idle: H1UpstreamConnection[] = [];
+  /** Had traffic since the last report to the control plane. */
+  used = false;
+  /** No route leads here any more; forgotten when its last attempt ends. */
+  orphaned = false;
+  #failedAtMs = -Infinity;
+  #waiting: (() => void)[] = [];
+  readonly #requests: ProbeRequests;
+
+  constructor(record: EndpointRecord, requests: ProbeRequests) {
+    this.record = record;
+    this.#requests = requests;
+  }
+
+  availability(nowMs: number): Availability {
+    if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : "available";
+    return this.verdict === "healthy" ? "available" : this.verdict;
+  }
+
+  /** Calls back once there is a verdict on this VM: one probe, however many wait. */
+  whenProbed(callback: () => void): void {
+    this.#waiting.push(callback);
+    if (this.#waiting.length === 1) this.#requests.wanted(this.record.key);
+  }
+
+  /** Live traffic saw a connection refused or broken. Callers that come now wait for a fresh probe. */
+  failed(error: string, nowMs: number): void {
+    this.#failedAtMs = nowMs;
+    if (this.record.kind === "region") return;
+    this.verdict = "unprobed";
+    this.#requests.failed(this.record.key, error);
+  }
+
+  judge(verdict: HealthVerdict): void {
+    this.verdict = verdict;
+    if (verdict === "unprobed") return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const callback of waiting) callback();
+  }
+}
+
+/** All endpoints that this worker has spoken to. */
+export class Endpoints {
+  readonly #states: Map<string, EndpointState> = new Map();
+  readonly #requests: ProbeRequests;
+
+  constructor(requests: ProbeRequests) {
+    this.#requests = requests;
+  }
+
+  of(record: EndpointRecord): EndpointState {
+    let state = this.#states.get(record.key);
+    if (state === undefined) {
+      state = new EndpointState(record, this.#requests);
+      this.#states.set(record.key, state);
+    }
+    return state;
+  }
+
+  judge(key: string, verdict: HealthVerdict): void {
+    this.#states.get(key)?.judge(verdict);
+  }
+
+  /** No route leads to these any more: their idle connections close, running attempts go on. */
+  forget(keys: readonly string[]): void {
+    for (const key of keys) {
+      const state = this.#states.get(key);
+      if (state === undefined) continue;
+      this.#states.delete(key);
+      state.orphaned = true;
+      state.judge("unhealthy");
+      for (const connection of [...state.idle]) connection.close();
+    }
+  }
+
+  /** Keys of the VM endpoints that had traffic since the last call. */
+  takeUsed(): string[] {
+    const keys: string[] = [];
+    for (const state of this.#states.values()) {
+      if (!state.used && state.inFlight === 0) continue;
+      state.used = false;
+      if (state.record.kind === "vm") keys.push(state.record.key);
+    }
+    return keys;
+  }
+
+  idleConnections(): number {
+    let count = 0;
+    for (const state of this.#states.values()) count += state.idle.length;
+    return count;
+  }
+
+  close(): void {
+    this.forget([...this.#states.keys()]);
+  }
+}

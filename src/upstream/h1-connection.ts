@@ -1,0 +1,353 @@
+/*  An HTTP/1.1 connection to an endpoint: one exchange at a time, then back to the pool.
+ *
+ *          begin                head                    last byte
+ *   IDLE ---------> HEAD ----------------> BODY ----------------------> IDLE      when it may be used again
+ *                    |  (101 to an upgrade) \                      \--> CLOSED    otherwise
+ *                    \----------> TUNNEL     \--(broken, malformed)---> CLOSED    final
+ *
+ *  Held to the same strictness as clients: an answer that two parsers could read differently, bytes after an answer,
+ *  or bytes that nobody asked for end the connection; it never carries another exchange.
+ */
+import type { Sweep, Watched } from "../runtime/clock.ts";
+import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
+import type { Metrics } from "../observation/metrics.ts";
+import { ProxyError } from "../observation/proxy-error.ts";
+import { type ByteWriter, LF } from "../wire/bytes.ts";
+import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import { ChunkedDecoder, type ChunkedEvents } from "../wire/h1/chunked.ts";
+import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
+import { type HeadLimits, NEED_MORE, parseResponseHead, REFUSED, ResponseHead } from "../wire/h1/head-parser.ts";
+import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
+import type { EndpointState } from "./endpoint-state.ts";
+
+/** Who receives the answer. `onEnd` and `onFailure` are final. */
+export interface ResponseSink {
+  onInformational(head: ResponseHead): void;
+  onHead(head: ResponseHead, length: BodyLength): void;
+  onBody(chunk: Buffer): void;
+  onEnd(trailers: HeaderList | null): void;
+  /** No more events for now: what was gathered may be written. */
+  onReadPause(): void;
+  /** Everything sent so far has left; only after a send that answered false. */
+  onRequestDrain(): void;
+  onFailure(error: ProxyError): void;
+}
+
+export interface UpstreamEnvironment {
+  readonly limits: HeadLimits;
+  readonly sweep: Sweep;
+  readonly metrics: Metrics;
+}
+
+const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
+
+/** Idle connections are closed after this: below the 5 s of Node and uvicorn, the shortest common keep-alive of servers. */
+const IDLE_MS = 4000;
+/** Idle connections kept per endpoint. */
+const MAX_IDLE = 512;
+/** 1xx heads before a final one. */
+const MAX_INFORMATIONAL = 16;
+/** Body chunks up to this size are copied behind the head, to leave in one write. */
+const COPY_BYTES = 16 * 1024;
+
+const output = new GatheredOutput();
+
+export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEvents, Outlet {
+  deadlineAtMs = Infinity;
+  /** Exchanges carried before the present one. */
+  uses = -1;
+  readonly #socket: Socket;
+  readonly #endpoint: EndpointState;
+  readonly #environment: UpstreamEnvironment;
+  readonly #head: ResponseHead = new ResponseHead();
+  #phase = IDLE;
+  #sink: ResponseSink | null = null;
+  #method = "";
+  #upgrade = false;
+  #requestLength: BodyLength = 0;
+  #requestComplete = false;
+  #anyByte = false;
+  #informational = 0;
+  #length: BodyLength = 0;
+  #left = 0;
+  #chunked: ChunkedDecoder | null = null;
+  #kept: Buffer | null = null;
+  #paused = false;
+  #peerEnded = false;
+
+  constructor(socket: Socket, endpoint: EndpointState, environment: UpstreamEnvironment) {
+    this.#socket = socket;
+    this.#endpoint = endpoint;
+    this.#environment = environment;
+    environment.sweep.watch(this);
+    environment.metrics.upstreamOpen++;
+  }
+
+  // ---- request
+
+  /** Starts an exchange; the head is written to `output()` next. */
+  begin(sink: ResponseSink, method: string, requestLength: BodyLength, upgrade: boolean): void {
+    this.uses++;
+    this.#sink = sink;
+    this.#method = method;
+    this.#requestLength = requestLength;
+    this.#upgrade = upgrade;
+    this.#phase = HEAD;
+    this.#requestComplete = false;
+    this.#anyByte = false;
+    this.#informational = 0;
+    this.deadlineAtMs = Infinity;
+  }
+
+  output(): ByteWriter {
+    return output.open(this);
+  }
+
+  flush(): void {
+    output.flush(this);
+  }
+
+  deliver(scratch: Buffer, length: number): void {
+    this.#socket.writeCopied(scratch, length);
+  }
+
+  /** False: wait for `onRequestDrain`. Raw bytes once the connection is a tunnel. */
+  sendBody(chunk: Buffer): boolean {
+    const chunked = this.#requestLength === CHUNKED;
+    if (chunk.length <= COPY_BYTES) {
+      const out = output.open(this);
+      if (chunked) writeChunk(out, chunk);
+      else out.copy(chunk, 0, chunk.length);
+      if (out.length > 4 * COPY_BYTES) this.flush();
+    } else {
+      if (chunked) output.open(this).text(`${chunk.length.toString(16)}\r\n`);
+      this.flush();
+      this.#socket.write(chunk);
+      if (chunked) output.open(this).text("\r\n");
+    }
+    return this.#socket.pendingBytes === 0;
+  }
+
+  /** The request is complete; the answer is due at `deadlineAtMs`. In a tunnel: FIN. */
+  endRequest(trailers: HeaderList | null, deadlineAtMs: number): void {
+    if (this.#phase === TUNNEL) {
+      this.flush();
+      if (this.#peerEnded) this.close();
+      else this.#socket.end();
+      return;
+    }
+    if (this.#requestLength === CHUNKED) writeLastChunk(output.open(this), trailers);
+    this.#requestComplete = true;
+    if (this.#phase === HEAD) this.deadlineAtMs = deadlineAtMs;
+  }
+
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  /** Nobody wants the answer any more. */
+  abort(): void {
+    this.#sink = null;
+    this.#socket.reset();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  // ---- what the socket says
+
+  onData(chunk: Buffer): void {
+    if (this.#phase === IDLE) return this.close(); // bytes that nobody asked for
+    if (this.#phase === CLOSED || this.#sink === null) return;
+    let bytes = chunk;
+    if (this.#kept !== null) {
+      bytes = Buffer.concat([this.#kept, chunk]);
+      this.#kept = null;
+      if (chunk.indexOf(LF) < 0 && bytes.length < this.#environment.limits.maxHeadBytes) {
+        this.#kept = bytes;
+        return;
+      }
+    }
+    const sink = this.#sink;
+    this.#anyByte = true;
+    this.#read(bytes);
+    sink.onReadPause();
+  }
+
+  onDrain(): void {
+    this.#sink?.onRequestDrain();
+  }
+
+  onEnd(): void {
+    this.#peerEnded = true;
+    switch (this.#phase) {
+      case TUNNEL:
+        this.#sink?.onEnd(null);
+        return;
+      case BODY:
+        if (this.#length === UNTIL_CLOSE) return this.#complete(null, false);
+        break;
+      default:
+    }
+    this.#lost("The endpoint closed the connection", null);
+  }
+
+  onClose(error: SocketError | null): void {
+    this.#lost(error === null ? "The connection was closed" : `The connection broke: ${error.code || error.message}`, error);
+    this.#retire();
+  }
+
+  onDeadline(): void {
+    if (this.#phase !== HEAD) return this.close();
+    this.#fail(new ProxyError("response_timeout", "The endpoint did not answer in time"));
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#sink?.onBody(chunk);
+  }
+
+  // ---- reading
+
+  #read(bytes: Buffer): void {
+    let at = 0;
+    while (at < bytes.length) {
+      switch (this.#phase) {
+        case HEAD:
+          at = this.#readHead(bytes, at);
+          break;
+        case BODY:
+          at = this.#readBody(bytes, at);
+          break;
+        case TUNNEL:
+          this.#sink?.onBody(at === 0 ? bytes : bytes.subarray(at));
+          return;
+        default:
+          return;
+      }
+    }
+  }
+
+  #readHead(bytes: Buffer, at: number): number {
+    const head = this.#head;
+    const end = parseResponseHead(bytes, at, bytes.length, this.#environment.limits, head);
+    if (end === NEED_MORE) {
+      this.#kept = at === 0 ? bytes : bytes.subarray(at);
+      return bytes.length;
+    }
+    if (end === REFUSED) return this.#malformed(head.problem, bytes);
+    if (head.status === 101) return this.#switchProtocols(bytes, end);
+    if (head.status < 200) {
+      if (++this.#informational > MAX_INFORMATIONAL) return this.#malformed("Too many informational responses", bytes);
+      this.#sink?.onInformational(head);
+      return end;
+    }
+    this.#beginBody(bytes, end);
+    return end;
+  }
+
+  #beginBody(bytes: Buffer, end: number): void {
+    const head = this.#head;
+    const length = this.#length = responseBodyLength(head, this.#method);
+    this.deadlineAtMs = Infinity;
+    this.#phase = BODY;
+    this.#left = length;
+    this.#chunked = length === CHUNKED ? new ChunkedDecoder(this.#environment.limits) : null;
+    this.#sink?.onHead(head, length);
+    if (length === 0) this.#complete(null, end === bytes.length);
+  }
+
+  #readBody(bytes: Buffer, at: number): number {
+    const chunked = this.#chunked;
+    if (chunked !== null) {
+      const end = chunked.read(bytes, at, bytes.length, this);
+      if (end === REFUSED) return this.#malformed(chunked.problem, bytes);
+      if (chunked.done) this.#complete(chunked.trailers.fields.count > 0 ? chunked.trailers.fields : null, end === bytes.length);
+      return chunked.done ? bytes.length : end;
+    }
+    const take = this.#length === UNTIL_CLOSE ? bytes.length - at : Math.min(this.#left, bytes.length - at);
+    this.#sink?.onBody(take === bytes.length ? bytes : bytes.subarray(at, at + take));
+    if (this.#length !== UNTIL_CLOSE && (this.#left -= take) === 0) {
+      this.#complete(null, at + take === bytes.length);
+      return bytes.length;
+    }
+    return at + take;
+  }
+
+  #switchProtocols(bytes: Buffer, end: number): number {
+    if (!this.#upgrade || !this.#head.upgrade) return this.#malformed("101 Switching Protocols without a request for it", bytes);
+    this.deadlineAtMs = Infinity;
+    this.#phase = TUNNEL;
+    this.#requestLength = 0;
+    this.#sink?.onHead(this.#head, UNTIL_CLOSE);
+    return end;
+  }
+
+  // ---- ending
+
+  /** The answer is complete. `clean`: nothing came behind it. */
+  #complete(trailers: HeaderList | null, clean: boolean): void {
+    const sink = this.#sink;
+    const head = this.#head;
+    const persistent = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
+    const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned && this.#length !== UNTIL_CLOSE;
+    this.#sink = null;
+    this.#chunked = null;
+    if (reusable) this.#rest();
+    else {
+      this.#phase = CLOSED;
+      this.close();
+    }
+    sink?.onEnd(trailers);
+  }
+
+  #rest(): void {
+    const { idle } = this.#endpoint;
+    this.#phase = IDLE;
+    this.resume();
+    this.deadlineAtMs = this.#environment.sweep.nowMs + IDLE_MS;
+    if (idle.length >= MAX_IDLE) idle.shift()?.close();
+    idle.push(this);
+  }
+
+  #malformed(problem: string, bytes: Buffer): number {
+    this.#fail(new ProxyError("upstream_protocol", `The endpoint's answer is malformed: ${problem}`));
+    return bytes.length;
+  }
+
+  /** The connection is gone. What it was carrying may be sent again only if no byte of an answer has come. */
+  #lost(problem: string, error: SocketError | null): void {
+    if (this.#phase === IDLE) return this.close();
+    if (this.#sink === null || this.#phase === CLOSED) return;
+    const right = this.#anyByte ? "never" : this.uses > 0 ? "if-reused" : "never";
+    this.#fail(new ProxyError("upstream_reset", problem, right, error ?? undefined));
+  }
+
+  #fail(error: ProxyError): void {
+    const sink = this.#sink;
+    this.#sink = null;
+    this.#phase = CLOSED;
+    this.#socket.destroy();
+    sink?.onFailure(error);
+  }
+
+  /** Out of every list. */
+  #retire(): void {
+    this.#phase = CLOSED;
+    output.drop(this);
+    const { idle } = this.#endpoint;
+    const place = idle.indexOf(this);
+    if (place >= 0) idle.splice(place, 1);
+    this.#environment.sweep.unwatch(this);
+    this.#environment.metrics.upstreamOpen--;
+  }
+}

@@ -1,0 +1,63 @@
+/** Byte classes of HTTP/1.1 heads, and a growing output buffer. */
+
+export const CR = 0x0d;
+export const LF = 0x0a;
+export const SP = 0x20;
+export const HTAB = 0x09;
+export const COLON = 0x3a;
+
+/** 1 for the bytes of a token (RFC 9110, 5.6.2). */
+export const TOKEN_BYTES: Uint8Array = byteTable((c) => /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(c)));
+/** 1 for the bytes of a field value: HTAB, SP, visible ASCII, obs-text (RFC 9110, 5.5). */
+export const VALUE_BYTES: Uint8Array = byteTable((c) => c === HTAB || (c >= SP && c !== 0x7f));
+/** 1 for the bytes we pass in a request target: visible ASCII but `#`, and bytes above 0x7f, which browsers' users do send. */
+export const TARGET_BYTES: Uint8Array = byteTable((c) => c > SP && c !== 0x7f && c !== 0x23);
+
+function byteTable(includes: (c: number) => boolean): Uint8Array {
+  return Uint8Array.from({ length: 256 }, (_, c) => includes(c) ? 1 : 0);
+}
+
+/** ASCII case-insensitive comparison of bytes [start, end) with a lower-case text. */
+export function equalsLower(bytes: Uint8Array, start: number, end: number, lower: string): boolean {
+  if (end - start !== lower.length) return false;
+  for (let i = 0; i < lower.length; i++) {
+    let c = bytes[start + i]!;
+    if (c >= 0x41 && c <= 0x5a) c |= 0x20;
+    if (c !== lower.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+/** Bytes [start, end) as a string of one character each. */
+export function latin1(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString("latin1", start, end);
+}
+
+/** An output buffer that is written front to back, emptied and used again; grows as needed, never shrinks. */
+export class ByteWriter {
+  bytes: Buffer;
+  length = 0;
+
+  constructor(capacity: number) {
+    this.bytes = Buffer.allocUnsafeSlow(capacity);
+  }
+
+  /** `text` must be Latin-1; each character becomes one byte. */
+  text(text: string): void {
+    this.reserve(text.length);
+    this.length += this.bytes.write(text, this.length, "latin1");
+  }
+
+  /** Copies bytes [start, end) of `source`. */
+  copy(source: Buffer, start: number, end: number): void {
+    this.reserve(end - start);
+    this.length += source.copy(this.bytes, this.length, start, end);
+  }
+
+  reserve(count: number): void {
+    if (this.length + count <= this.bytes.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length + count));
+    this.bytes.copy(grown, 0, 0, this.length);
+    this.bytes = grown;
+  }
+}
