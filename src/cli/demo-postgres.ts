@@ -98,6 +98,8 @@ export class PostgresServer implements AsyncDisposable {
     const child = spawn(join(this.#binaries, "postgres"), flags, {
       ...this.#user,
       cwd: this.#folder,
+      // A process group of its own: Ctrl-C is for us, and we end the server in its turn.
+      detached: true,
       env: serverEnvironment(),
       stdio: ["ignore", "ignore", "pipe"],
     });
