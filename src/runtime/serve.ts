@@ -1,0 +1,83 @@
+/** HTTP served by the runtime itself, for the admin address only; the data plane has its own listener. */
+import { BUN, DENO } from "./which.ts";
+
+export interface ServeOptions {
+  /** IP literal, or empty for all addresses. */
+  readonly host: string;
+  /** 0 lets the kernel choose. */
+  readonly port: number;
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
+
+export interface FetchServer {
+  readonly port: number;
+  /** Closes the listener and every connection; answers under way are cut. */
+  close(): Promise<void>;
+}
+
+/** Seconds without a byte after which a client is cut off. */
+const IDLE_TIMEOUT_S = 60;
+/** Requests of the admin API are small. */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** The part of `Bun.serve` that is used here. */
+interface BunServer {
+  readonly port: number;
+  stop(closeActiveConnections: boolean): Promise<void>;
+}
+
+/** The part of `Deno.serve` that is used here. */
+interface DenoServe {
+  serve(
+    options: unknown,
+    fetch: ServeOptions["fetch"],
+  ): { readonly addr: { readonly port: number }; readonly finished: Promise<void> };
+}
+
+/** Rejects with the act, the address and the system's error when the address cannot be bound. */
+export function serveFetch(options: ServeOptions): Promise<FetchServer> {
+  try {
+    return Promise.resolve(BUN === undefined ? serveOnDeno(DENO as DenoServe, options) : serveOnBun(BUN, options));
+  } catch (error) {
+    return Promise.reject(bindError(options, error));
+  }
+}
+
+function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch }: ServeOptions): FetchServer {
+  const server = bun.serve({
+    hostname: host === "" ? "::" : host,
+    port,
+    fetch: (request: Request) => fetch(request),
+    development: false,
+    // Bun 1.4 shares the port by default: a second process would take half of the requests instead of failing.
+    reusePort: false,
+    idleTimeout: IDLE_TIMEOUT_S,
+    maxRequestBodySize: MAX_BODY_BYTES,
+  }) as BunServer;
+  return { port: server.port, close: () => server.stop(true) };
+}
+
+function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): FetchServer {
+  const stop = new AbortController();
+  const server = deno.serve(
+    { hostname: host === "" ? "::" : host, port, signal: stop.signal, onListen: () => {} },
+    (request) => fetch(request),
+  );
+  return {
+    port: server.addr.port,
+    close: () => {
+      stop.abort();
+      return server.finished;
+    },
+  };
+}
+
+/** Bun says `EADDRINUSE` for every failure to bind, Deno has a class for each: both become one clear message with the cause. */
+function bindError({ host, port }: ServeOptions, cause: unknown): Error {
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const code = (cause as { code?: unknown }).code;
+  return Object.assign(new Error(`Cannot listen on "${address}": ${reason}`, { cause }), {
+    code: typeof code === "string" ? code : "",
+  });
+}
