@@ -1,0 +1,177 @@
+/*  A worker: the data plane of one process, put together. It knows the table and the verdicts only from the messages of the
+ *  control plane, and never talks to the database.
+ */
+import type { Surroundings } from "../decision/decide.ts";
+import { pseudonym } from "../decision/loop.ts";
+import { trustedProxies } from "../downstream/client-address.ts";
+import type { Exchange } from "../downstream/exchange.ts";
+import { honoDispatch } from "../downstream/hono-request.ts";
+import { DownstreamListener } from "../downstream/listener.ts";
+import { createEdge } from "../edge.ts";
+import type { AccessLog } from "../observation/access-log.ts";
+import type { Log } from "../observation/log.ts";
+import { Metrics } from "../observation/metrics.ts";
+import { RateLimitedLog } from "../observation/rate-limited-log.ts";
+import { Sweep } from "../runtime/clock.ts";
+import { fileLimit } from "../runtime/file-limit.ts";
+import type { RouteRecord } from "../table/record.ts";
+import { RoutingTable } from "../table/routing-table.ts";
+import { Endpoints } from "../upstream/endpoint-state.ts";
+import { Pool } from "../upstream/pool.ts";
+import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/head-parser.ts";
+import type { Settings } from "./settings.ts";
+import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
+
+/** How often a worker reports to the control plane. */
+const STATS_MS = 1000;
+/** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
+const RESERVED_FILES = 128;
+
+export class Worker {
+  readonly #settings: Settings;
+  readonly #channel: Channel<UpMessage, DownMessage>;
+  readonly #accessLog: AccessLog;
+  readonly #metrics: Metrics = new Metrics();
+  readonly #sweep: Sweep = new Sweep();
+  readonly #table: RoutingTable = new RoutingTable();
+  readonly #endpoints: Endpoints;
+  readonly #listener: DownstreamListener;
+  readonly #stats: ReturnType<typeof setInterval>;
+  #upserts: RouteRecord[] = [];
+  #removals: string[] = [];
+  #whole = false;
+
+  constructor(settings: Settings, channel: Channel<UpMessage, DownMessage>, log: Log, accessLog: AccessLog) {
+    this.#settings = settings;
+    this.#channel = channel;
+    this.#accessLog = accessLog;
+    this.#endpoints = new Endpoints({
+      wanted: (key) => channel.send({ type: "wanted", key }),
+      failed: (key, error) => channel.send({ type: "failed", key, error }),
+    });
+    this.#listener = this.#createListener(new RateLimitedLog(log));
+    channel.onMessage = (message) => this.#receive(message);
+    this.#stats = setInterval(() => this.#sendStats(), STATS_MS);
+    this.#stats.unref();
+  }
+
+  /** Rejects when the address cannot be bound. Answers the port. */
+  listen(): Promise<number> {
+    return this.#listener.listen();
+  }
+
+  /** Begins nothing new; answers how many exchanges had to be cut after `graceMs`. */
+  async drain(graceMs: number): Promise<number> {
+    const cut = await this.#listener.drain(graceMs);
+    this.#endpoints.close();
+    this.#sweep.close();
+    clearInterval(this.#stats);
+    this.#sendStats();
+    return cut;
+  }
+
+  #createListener(log: Log): DownstreamListener {
+    const settings = this.#settings;
+    const sweep = this.#sweep;
+    const metrics = this.#metrics;
+    const isTrusted = trustedProxies(settings.trustedProxies);
+    const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
+    const edge = createEdge({
+      pool: new Pool({ limits, sweep, metrics }, settings.connectTimeoutMs),
+      sweep,
+      metrics,
+      log,
+      identity: { pseudonym: pseudonym(settings.regionId), isTrusted },
+      responseTimeoutMs: settings.responseTimeoutMs,
+      endpoints: this.#endpoints,
+      surroundings: this.#surroundings(),
+    });
+    return new DownstreamListener({
+      ...settings,
+      host: settings.httpAddr.host,
+      port: settings.httpAddr.port,
+      maxConnections: connectionLimit(settings.maxConnections),
+      isTrusted,
+      sweep,
+      metrics,
+      log,
+      dispatch: honoDispatch(edge, (error) => log.error("handler failed", { error })),
+      exchangeEnded: (exchange) => this.#exchangeEnded(exchange),
+    });
+  }
+
+  #surroundings(): Surroundings {
+    const endpoints = this.#endpoints;
+    const sweep = this.#sweep;
+    return {
+      table: this.#table,
+      pseudonym: pseudonym(this.#settings.regionId),
+      availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
+      load: (endpoint) => endpoints.of(endpoint).inFlight,
+      random: Math.random,
+    };
+  }
+
+  #exchangeEnded(exchange: Exchange): void {
+    const { record } = exchange;
+    const durationMs = performance.now() - record.startedAtMs;
+    this.#metrics.recordExchange(record.outcome, record.status, durationMs / 1000);
+    if (record.code !== null) this.#metrics.recordError(record.code);
+    if (!this.#accessLog.enabled) return;
+    this.#accessLog.record({
+      method: exchange.head.method,
+      host: exchange.host,
+      path: exchange.head.target,
+      status: record.status,
+      bytesIn: record.bodyBytesIn,
+      bytesOut: record.bodyBytesOut,
+      durationMs,
+      upstream: record.upstream,
+      region: record.region,
+      requestId: exchange.requestId,
+      error: record.code ?? "",
+    });
+  }
+
+  #receive(message: DownMessage): void {
+    switch (message.type) {
+      case "routes":
+        this.#whole ||= message.whole;
+        this.#upserts.push(...message.upserts);
+        this.#removals.push(...message.removals);
+        if (message.last) this.#commitRoutes(message.revision);
+        return;
+      case "health":
+        for (const [key, verdict] of message.verdicts) this.#endpoints.judge(key, verdict);
+        return;
+      case "collect":
+        return this.#sendStats();
+      case "drain":
+        return void this.drain(message.graceMs);
+    }
+  }
+
+  /** All batches of a revision at once, within one turn of the event loop. */
+  #commitRoutes(revision: number): void {
+    const orphans = this.#whole
+      ? this.#table.replace(this.#upserts, revision)
+      : this.#table.apply({ upserts: this.#upserts, removals: this.#removals }, revision);
+    this.#endpoints.forget(orphans);
+    this.#upserts = [];
+    this.#removals = [];
+    this.#whole = false;
+  }
+
+  #sendStats(): void {
+    this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
+    this.#metrics.revision = this.#table.revision;
+    this.#metrics.routes = this.#table.size;
+    this.#channel.send({ type: "stats", metrics: this.#metrics.snapshot(), used: this.#endpoints.takeUsed() });
+  }
+}
+
+/** Every client may need a connection to an endpoint, so half of what the file limit leaves. */
+function connectionLimit(configured: number): number {
+  const fitting = Math.max(Math.floor((fileLimit() - RESERVED_FILES) / 2), 16);
+  return configured === 0 ? fitting : Math.min(configured, fitting);
+}

@@ -1,0 +1,12 @@
+/** How many files (and so sockets) this process may have open. */
+import { readFileSync } from "node:fs";
+
+/** The soft limit of RLIMIT_NOFILE. 1024, the traditional default, where the system does not say. */
+export function fileLimit(): number {
+  try {
+    const line = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return line === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(line ?? 1024);
+  } catch {
+    return 1024;
+  }
+}
