@@ -66,6 +66,7 @@ export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => vo
   return (exchange) => {
     try {
       const response = app.fetch(new EdgeRequest(exchange) as unknown as Request, { exchange });
+      if (response === ON_WIRE) return;
       if (!(response instanceof Promise)) finish(exchange, response);
       else response.then((value) => finish(exchange, value), (error) => fail(exchange, error));
     } catch (error) {
