@@ -1,0 +1,62 @@
+/** What documents say and what the code does are the same. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { SETTINGS } from "../../src/lifecycle/setting-table.ts";
+import { CODES } from "../../src/observation/proxy-error.ts";
+
+interface Manifest {
+  readonly version: string;
+  readonly tasks: Readonly<Record<string, unknown>>;
+}
+
+const text = async (path: string): Promise<string> => await readFile(new URL(`../../${path}`, import.meta.url), "utf8");
+const manifest = async (): Promise<Manifest> => JSON.parse(await text("deno.json")) as Manifest;
+
+test("CHANGELOG.md has Unreleased on top and the version of deno.json below", async () => {
+  const headings = [...(await text("CHANGELOG.md")).matchAll(/^## (\S+)/gm)].map((match) => match[1]);
+  assert.deepEqual(headings.slice(0, 2), ["Unreleased", (await manifest()).version]);
+});
+
+test("README.md names every setting with its default", async () => {
+  const readme = await text("README.md");
+  const missing = Object.values(SETTINGS).filter((row) => {
+    const line = readme.split("\n").find((each) => each.startsWith(`| \`${row.variable}\``));
+    const usual = row.defaultMeaning ?? row.default;
+    return line === undefined || (usual !== undefined && !line.includes(usual));
+  });
+  assert.deepEqual(missing.map((row) => row.variable), []);
+});
+
+test("README.md names every error code with its status", async () => {
+  const readme = await text("README.md");
+  const missing = Object.entries(CODES).filter(([code, row]) => {
+    return !readme.split("\n").some((line) => line.includes(`\`${code}\``) && line.includes(String(row.status)));
+  });
+  assert.deepEqual(missing.map(([code]) => code), []);
+});
+
+test("README.md and .ci/run call tasks that exist, with the Deno that compile.sh pins", async () => {
+  const pinned = /npx -y deno@(\S+)/.exec(await text("compile.sh"))?.[1];
+  const tasks = Object.keys((await manifest()).tasks);
+  for (const path of ["README.md", ".ci/run"]) {
+    const calls = [...(await text(path)).matchAll(/npx -y deno@(\S+) task (\w+)/g)];
+    assert.ok(calls.some((call) => call[2] === "test"), `${path} names the test command`);
+    for (const [, version, task = ""] of calls) {
+      assert.equal(version, pinned, path);
+      assert.ok(tasks.includes(task), `${path}: there is no task ${task}`);
+    }
+  }
+});
+
+test("deno.lock names packages only by name, version and digest", async () => {
+  assert.doesNotMatch(await text("deno.lock"), /:\/\//);
+});
+
+test("packaging/ names only settings that exist", async () => {
+  const known = Object.values(SETTINGS).map((row) => row.variable);
+  for (const path of ["packaging/edgeproxy.env", "packaging/Dockerfile", "packaging/edgeproxy.service"]) {
+    const named = [...(await text(path)).matchAll(/EDGEPROXY_[A-Z_]+/g)].map((match) => match[0]);
+    assert.deepEqual(named.filter((name) => !known.includes(name)), [], path);
+  }
+});
