@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Refresher, type RefreshStatus } from "../../src/sources/refresh.ts";
+import type { Source, SourceReading } from "../../src/sources/source.ts";
+import type { BadRow } from "../../src/table/compile.ts";
+import { endpointKey, type RouteDelta, type RouteRecord } from "../../src/table/record.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
+
+const INTERVAL_MS = 10_000;
+
+function route(host: string, address = "10.0.0.5"): RouteRecord {
+  return { host, endpoints: [{ key: endpointKey("vm", address, 80), kind: "vm", address, port: 80, region: "here" }] };
+}
+
+function hosts(count: number, from = 0): RouteRecord[] {
+  return Array.from({ length: count }, (_, index) => route(`h${from + index}.example`));
+}
+
+/** Says what the test wants, when the test wants it. */
+class ScriptedSource implements Source {
+  readonly name = "scripted";
+  routes: readonly RouteRecord[] = [];
+  badRows: readonly BadRow[] = [];
+  failure: Error | null = null;
+  /** While set, readings wait for it. */
+  gate: Promise<void> | null = null;
+  readings = 0;
+  #reading = false;
+
+  async read(signal: AbortSignal): Promise<SourceReading> {
+    assert.equal(this.#reading, false, "two readings at once");
+    this.#reading = true;
+    this.readings++;
+    const aborted = new Promise<never>((_, reject) =>
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+    );
+    aborted.catch(() => {});
+    try {
+      await Promise.race([this.gate, aborted]);
+    } finally {
+      this.#reading = false;
+    }
+    if (this.failure !== null) throw this.failure;
+    return { routes: this.routes, badRows: this.badRows, badRowCount: this.badRows.length, regions: [] };
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+interface Published {
+  readonly delta: RouteDelta;
+  readonly revision: number;
+  readonly whole: boolean;
+}
+
+function stage(random = 0.5) {
+  const source = new ScriptedSource();
+  const timers = new FakeTimers();
+  const log = new CollectingLog();
+  const published: Published[] = [];
+  const refresher = new Refresher({
+    source,
+    timers,
+    log,
+    intervalMs: INTERVAL_MS,
+    random: () => random,
+    publish: (delta, revision, whole) => published.push({ delta, revision, whole }),
+  });
+  return { source, timers, log, published, refresher };
+}
+
+describe("Refresher", () => {
+  it("start() publishes the first table whole and keeps it", async () => {
+    const { source, published, refresher, log } = stage();
+    source.routes = hosts(2);
+    refresher.start();
+    await refresher.loaded;
+    assert.deepEqual(published, [{ delta: { upserts: hosts(2), removals: [] }, revision: 1, whole: true }]);
+    assert.deepEqual([...refresher.table.keys()], ["h0.example", "h1.example"]);
+    assert.deepEqual(log.take(), ["info routes changed"]);
+  });
+
+  it("start() publishes an empty first table, because empty is an answer too", async () => {
+    const { published, refresher } = stage();
+    refresher.start();
+    await refresher.loaded;
+    assert.deepEqual(published, [{ delta: { upserts: [], removals: [] }, revision: 1, whole: true }]);
+  });
+
+  it("refreshNow() publishes only what changed, and nothing when nothing did", async () => {
+    const { source, published, refresher, log } = stage();
+    source.routes = [route("a.example"), route("b.example"), route("c.example")];
+    await refresher.refreshNow("test");
+    source.routes = [route("a.example"), route("b.example", "10.0.0.6"), route("d.example")];
+    await refresher.refreshNow("test");
+    await refresher.refreshNow("test");
+    assert.deepEqual(published.slice(1), [{
+      delta: { upserts: [route("b.example", "10.0.0.6"), route("d.example")], removals: ["c.example"] },
+      revision: 2,
+      whole: false,
+    }]);
+    assert.deepEqual(log.lines.at(-1)?.fields, {
+      added: 1,
+      removed: 1,
+      changed: 1,
+      routes: 3,
+      revision: 2,
+      duration_ms: 0,
+      reason: "test",
+    });
+  });
+
+  it("start() goes on in intervals with a jitter of a tenth", async () => {
+    for (const [random, delayMs] of [[0, 9_000], [0.5, 10_000], [1, 11_000]] as const) {
+      const { timers, source, refresher } = stage(random);
+      refresher.start();
+      await settle();
+      assert.deepEqual(timers.delays.map(Math.round), [delayMs]);
+      await timers.advance(3 * delayMs);
+      assert.equal(source.readings, 4);
+    }
+  });
+
+  it("refreshNow() causes exactly one more reading when one is running, however many ask", async () => {
+    const { source, refresher, timers } = stage();
+    const gate = Promise.withResolvers<void>();
+    source.gate = gate.promise;
+    const first = refresher.refreshNow("first");
+    const more = [refresher.refreshNow("second"), refresher.refreshNow("third")];
+    await settle();
+    assert.equal(source.readings, 1);
+    source.gate = null;
+    gate.resolve();
+    await first;
+    await Promise.all(more);
+    assert.equal(source.readings, 2);
+    await settle();
+    assert.equal(timers.delays.length, 1);
+  });
+
+  it("refreshNow() moves the next regular reading", async () => {
+    const { source, refresher, timers } = stage();
+    refresher.start();
+    await timers.advance(9_999);
+    await refresher.refreshNow("test");
+    await settle();
+    await timers.advance(9_999);
+    assert.equal(source.readings, 2);
+    await timers.advance(1);
+    assert.equal(source.readings, 3);
+  });
+
+  it("start() keeps the table through an outage, retries with a growing pause and logs once", async () => {
+    const { source, refresher, timers, log, published } = stage();
+    source.routes = hosts(3);
+    refresher.start();
+    await timers.advance(0);
+    log.take();
+
+    source.failure = new Error("Connection refused");
+    await timers.advance(INTERVAL_MS);
+    const pauses: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      const [pause = NaN] = timers.delays;
+      pauses.push(pause);
+      await timers.advance(pause);
+    }
+    assert.deepEqual(pauses, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+    assert.deepEqual(log.take(), ["error cannot read routes"]);
+    assert.equal(refresher.table.size, 3);
+    assert.equal(refresher.status().lastError, "Connection refused");
+    assert.equal(refresher.status().failures, 9);
+
+    source.failure = new Error("Starting up");
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual(log.take(), ["error cannot read routes"]);
+    source.failure = null;
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual(log.take(), ["info source of routes is back"]);
+    assert.equal(refresher.status().lastError, null);
+    assert.equal(published.length, 1);
+    assert.deepEqual(timers.delays, [INTERVAL_MS]);
+  });
+
+  it("loaded stays open until the source has answered", async () => {
+    const { source, refresher, timers } = stage();
+    source.failure = new Error("Connection refused");
+    let loaded = false;
+    void refresher.loaded.then(() => loaded = true);
+    refresher.start();
+    await timers.advance(5_000);
+    assert.equal(loaded, false);
+    source.failure = null;
+    await timers.advance(INTERVAL_MS);
+    assert.equal(loaded, true);
+  });
+
+  it("refreshNow() logs each bad row once per change", async () => {
+    const { source, refresher, log } = stage();
+    await refresher.refreshNow("test");
+    log.lines.length = 0;
+    source.badRows = [{ domain: "bad.example", reason: "its VM has no port" }];
+    await refresher.refreshNow("test");
+    await refresher.refreshNow("test");
+    assert.deepEqual(log.lines.map((line) => line.fields), [{ domain: "bad.example", reason: "its VM has no port" }]);
+    assert.equal(refresher.status().badRows, 1);
+    source.badRows = [];
+    await refresher.refreshNow("test");
+    source.badRows = [{ domain: "bad.example", reason: "its VM has no port" }];
+    await refresher.refreshNow("test");
+    assert.equal(log.lines.length, 2);
+  });
+
+  it("refreshNow() logs a flood of bad rows in few lines", async () => {
+    const { source, refresher, log } = stage();
+    source.badRows = Array.from({ length: 500 }, (_, index) => ({ domain: `bad${index}.example`, reason: "no port" }));
+    await refresher.refreshNow("test");
+    const warnings = log.lines.filter((line) => line.level === "warn");
+    assert.equal(warnings.length, 21);
+    assert.deepEqual(warnings.at(-1)?.fields, { count: 480 });
+  });
+
+  it("stop() gives up the running reading and sets no timer", async () => {
+    const { source, refresher, timers, log } = stage();
+    source.gate = new Promise(() => {});
+    refresher.start();
+    const queued = refresher.refreshNow("late");
+    await settle();
+    await refresher.stop();
+    await queued;
+    assert.equal(source.readings, 1);
+    assert.deepEqual(timers.delays, []);
+    assert.deepEqual(log.take(), []);
+  });
+});
+
+describe("Refresher with a reading that removes most of the routes", () => {
+  async function loaded(count: number) {
+    const scene = stage();
+    scene.source.routes = hosts(count);
+    await scene.refresher.refreshNow("test");
+    scene.log.take();
+    return scene;
+  }
+
+  const held = (status: RefreshStatus) => [status.held, status.routes, status.revision];
+
+  it("refreshNow() holds it back until the next reading says the same", async () => {
+    const { source, refresher, log, published } = await loaded(300);
+    source.routes = hosts(100);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [200, 300, 1]);
+    assert.deepEqual(log.take(), ["warn refresh held back: it would remove most of the routes"]);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [0, 100, 2]);
+    assert.equal(published.at(-1)?.delta.removals.length, 200);
+  });
+
+  it("refreshNow() forgets what was held when the routes are back", async () => {
+    const { source, refresher } = await loaded(300);
+    source.routes = [];
+    await refresher.refreshNow("test");
+    source.routes = hosts(300);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [0, 300, 1]);
+    source.routes = [];
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [300, 300, 1]);
+  });
+
+  it("refreshNow() holds anew while routes are still coming back", async () => {
+    const { source, refresher } = await loaded(300);
+    source.routes = hosts(10);
+    await refresher.refreshNow("test");
+    source.routes = hosts(20);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [280, 300, 1]);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [0, 20, 2]);
+  });
+
+  it("refreshNow() applies it when more have gone since", async () => {
+    const { source, refresher } = await loaded(300);
+    source.routes = hosts(10);
+    await refresher.refreshNow("test");
+    source.routes = hosts(5);
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [0, 5, 2]);
+  });
+
+  it("refreshNow() keeps holding over failures and does not count the table as fresh", async () => {
+    const { source, refresher, timers } = await loaded(300);
+    const fresh = refresher.status().lastSuccessAtMs;
+    await timers.advance(1000);
+    source.routes = [];
+    await refresher.refreshNow("test");
+    source.failure = new Error("Connection refused");
+    await refresher.refreshNow("test");
+    assert.deepEqual(held(refresher.status()), [300, 300, 1]);
+    assert.equal(refresher.status().lastSuccessAtMs, fresh);
+  });
+
+  it("refreshNow() applies at once up to 100 routes or up to half of them", async () => {
+    const small = await loaded(100);
+    small.source.routes = [];
+    await small.refresher.refreshNow("test");
+    assert.equal(small.refresher.table.size, 0);
+    const large = await loaded(1000);
+    large.source.routes = hosts(500);
+    await large.refresher.refreshNow("test");
+    assert.equal(large.refresher.table.size, 500);
+  });
+});
