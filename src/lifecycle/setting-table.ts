@@ -1,0 +1,182 @@
+/** The one table of settings (contract, section 3): parsing, `--help`, the README and tests are derived from it. */
+import { availableParallelism } from "node:os";
+import {
+  databaseUrl,
+  duration,
+  folder,
+  integer,
+  listenAddress,
+  networks,
+  oneOf,
+  optionalListenAddress,
+  requestPath,
+  share,
+  size,
+  token,
+  uuid,
+  type ValueKind,
+} from "./setting-values.ts";
+import type { Settings } from "./settings.ts";
+
+export interface SettingRow<Value> {
+  readonly variable: string;
+  /** What it means, for people. */
+  readonly meaning: string;
+  readonly kind: ValueKind<Value>;
+  readonly required?: true;
+  /** Parsed like a set value; absent: none, and the setting is an empty text. */
+  readonly default?: string;
+  /** What stands for the default where it depends on the machine. */
+  readonly defaultMeaning?: string;
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[Name]> } = {
+  httpAddr: { variable: "EDGEPROXY_HTTP_ADDR", default: ":8080", meaning: "listen address for HTTP", kind: listenAddress },
+  databaseUrl: {
+    variable: "EDGEPROXY_DATABASE_URL",
+    required: true,
+    meaning: "PostgreSQL URL (several hosts allowed: tried in order)",
+    kind: databaseUrl,
+  },
+  regionId: { variable: "EDGEPROXY_REGION_ID", required: true, meaning: "UUID of the region this proxy runs in", kind: uuid },
+  regionPort: {
+    variable: "EDGEPROXY_REGION_PORT",
+    default: "80",
+    meaning: "port of the other regions' load balancers",
+    kind: integer(1, 65_535),
+  },
+  updateIntervalMs: {
+    variable: "EDGEPROXY_UPDATE_INTERVAL",
+    default: "10s",
+    meaning: "how often routes are refreshed",
+    kind: duration(100, 24 * HOUR),
+  },
+  logLevel: {
+    variable: "EDGEPROXY_LOG_LEVEL",
+    default: "info",
+    meaning: "`debug`, `info`, `warn`, `error`",
+    kind: oneOf(["debug", "info", "warn", "error"]),
+  },
+  adminAddr: {
+    variable: "EDGEPROXY_ADMIN_ADDR",
+    default: "127.0.0.1:9090",
+    meaning: "health, metrics, admin; `off` disables",
+    kind: optionalListenAddress,
+  },
+  adminToken: {
+    variable: "EDGEPROXY_ADMIN_TOKEN",
+    meaning: "bearer token; required as soon as the admin address is not loopback",
+    kind: token,
+  },
+  workers: {
+    variable: "EDGEPROXY_WORKERS",
+    default: String(availableParallelism()),
+    defaultMeaning: "number of CPUs",
+    meaning: "data-plane processes; `0` = everything in one process",
+    kind: integer(0, 256),
+  },
+  stateDir: {
+    variable: "EDGEPROXY_STATE_DIR",
+    meaning: "folder for the last good routing table; empty = none kept",
+    kind: folder,
+  },
+  healthPath: { variable: "EDGEPROXY_HEALTH_PATH", default: "/", meaning: "path probed on a VM", kind: requestPath },
+  healthTimeoutMs: {
+    variable: "EDGEPROXY_HEALTH_TIMEOUT",
+    default: "2s",
+    meaning: "until the answer to a probe has arrived",
+    kind: duration(10, 5 * MINUTE),
+  },
+  healthIntervalMs: {
+    variable: "EDGEPROXY_HEALTH_INTERVAL",
+    default: "5s",
+    meaning: "how often a VM in use is probed",
+    kind: duration(10, HOUR),
+  },
+  connectTimeoutMs: {
+    variable: "EDGEPROXY_CONNECT_TIMEOUT",
+    default: "2s",
+    meaning: "TCP connect to a VM or a region",
+    kind: duration(10, 5 * MINUTE),
+  },
+  responseTimeoutMs: {
+    variable: "EDGEPROXY_RESPONSE_TIMEOUT",
+    default: "60s",
+    meaning: "until the response head has arrived",
+    kind: duration(10, 24 * HOUR),
+  },
+  idleTimeoutMs: {
+    variable: "EDGEPROXY_IDLE_TIMEOUT",
+    default: "75s",
+    meaning: "idle keep-alive connection of a client",
+    kind: duration(10, 24 * HOUR),
+  },
+  headerTimeoutMs: {
+    variable: "EDGEPROXY_HEADER_TIMEOUT",
+    default: "10s",
+    meaning: "until a request head is complete",
+    kind: duration(10, HOUR),
+  },
+  streamTimeoutMs: {
+    variable: "EDGEPROXY_STREAM_TIMEOUT",
+    default: "5m",
+    meaning: "no byte in either direction on a running exchange or tunnel",
+    kind: duration(10, 24 * HOUR),
+  },
+  shutdownTimeoutMs: {
+    variable: "EDGEPROXY_SHUTDOWN_TIMEOUT",
+    default: "30s",
+    meaning: "grace for running exchanges at shutdown",
+    kind: duration(0, 24 * HOUR),
+  },
+  maxHeaderBytes: {
+    variable: "EDGEPROXY_MAX_HEADER_SIZE",
+    default: "32KiB",
+    meaning: "request and response head",
+    kind: size(KIB, MIB),
+  },
+  maxBodyBytes: {
+    variable: "EDGEPROXY_MAX_BODY_SIZE",
+    default: "0",
+    meaning: "request body, 0 = no limit",
+    kind: size(0, Number.MAX_SAFE_INTEGER),
+  },
+  maxConnections: {
+    variable: "EDGEPROXY_MAX_CONNECTIONS",
+    default: "0",
+    meaning: "downstream connections per worker, 0 = as the file limit allows",
+    kind: integer(0, 10_000_000),
+  },
+  trustedProxies: {
+    variable: "EDGEPROXY_TRUSTED_PROXIES",
+    default: "",
+    meaning: "CIDR list whose `X-Forwarded-*` is believed",
+    kind: networks,
+  },
+  accessLogShare: {
+    variable: "EDGEPROXY_ACCESS_LOG",
+    default: "off",
+    meaning: "`off`, `on`, or a sampling share such as `1%`",
+    kind: share,
+  },
+};
+
+/** Names that later versions will understand: to set one now is a problem, because it would be silently ignored. */
+export const LATER_VARIABLES: readonly string[] = [
+  "EDGEPROXY_CONFIG_FILE",
+  "EDGEPROXY_HTTPS_ADDR",
+  "EDGEPROXY_TLS_CERT_FILE",
+  "EDGEPROXY_TLS_KEY_FILE",
+  "EDGEPROXY_REGISTRY_ADDR",
+];
+
+/** The rows in the order of the contract, for those who only print them. */
+export function settingRows(): readonly Omit<SettingRow<unknown>, "kind">[] {
+  return Object.values(SETTINGS);
+}

@@ -1,0 +1,226 @@
+/** The kinds of values a setting can have: how each is read from text and written back. */
+import { isIP, isIPv6 } from "node:net";
+import { z } from "zod";
+import { maskDatabaseUrl, parseDatabaseUrl } from "../sources/database-url.ts";
+import type { ListenAddress } from "./settings.ts";
+
+/** `parser` reports "must be ..." without the value; `format` writes a value as a user would, secrets masked. */
+export interface ValueKind<Value> {
+  readonly parser: z.ZodType<Value, string>;
+  readonly format: (value: Value) => string;
+  /** What a problem may quote of the text; absent: all of it. */
+  readonly mask?: (text: string) => string;
+}
+
+const MASK = "***";
+
+export function duration(leastMs: number, mostMs: number): ValueKind<number> {
+  return {
+    parser: parser((text) => {
+      const ms = parseDuration(text);
+      if (ms === null) return problem("must be a duration such as 250ms, 10s or 1m30s");
+      if (ms < leastMs || ms > mostMs) return problem(`must be between ${formatDuration(leastMs)} and ${formatDuration(mostMs)}`);
+      return { value: ms };
+    }),
+    format: formatDuration,
+  };
+}
+
+export function size(least: number, most: number): ValueKind<number> {
+  return {
+    parser: parser((text) => {
+      const bytes = parseSize(text);
+      if (bytes === null) return problem("must be a size such as 512, 32KiB or 10MB");
+      if (bytes < least || bytes > most) return problem(`must be between ${formatSize(least)} and ${formatSize(most)}`);
+      return { value: bytes };
+    }),
+    format: formatSize,
+  };
+}
+
+export function integer(least: number, most: number): ValueKind<number> {
+  return {
+    parser: parser((text) => {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
+      return value >= least && value <= most ? { value } : problem(`must be a whole number from ${least} to ${most}`);
+    }),
+    format: String,
+  };
+}
+
+export function oneOf<Word extends string>(words: readonly Word[]): ValueKind<Word> {
+  return {
+    parser: parser((text) => {
+      const value = words.find((word) => word === text.toLowerCase());
+      return value === undefined ? problem(`must be one of ${words.join(", ")}`) : { value };
+    }),
+    format: String,
+  };
+}
+
+export const listenAddress: ValueKind<ListenAddress> = {
+  parser: parser((text) => {
+    const value = parseAddress(text);
+    return value === null ? problem("must be an address such as :8080, 127.0.0.1:8080 or [::1]:8080") : { value };
+  }),
+  format: formatAddress,
+};
+
+/** null when `off`. */
+export const optionalListenAddress: ValueKind<ListenAddress | null> = {
+  parser: parser((text) => {
+    if (text.toLowerCase() === "off") return { value: null };
+    const value = parseAddress(text);
+    return value === null ? problem("must be off or an address such as 127.0.0.1:9090 or [::1]:9090") : { value };
+  }),
+  format: (value) => value === null ? "off" : formatAddress(value),
+};
+
+export const uuid: ValueKind<string> = {
+  parser: parser((text) => {
+    const value = text.toLowerCase();
+    return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value) ? { value } : problem("must be a UUID");
+  }),
+  format: String,
+};
+
+export const databaseUrl: ValueKind<string> = {
+  parser: parser((text) => {
+    const target = parseDatabaseUrl(text);
+    return "problem" in target ? target : { value: text };
+  }),
+  format: maskDatabaseUrl,
+  mask: maskDatabaseUrl,
+};
+
+/** What can stand after `Authorization: Bearer`. */
+export const token: ValueKind<string> = {
+  parser: parser((text) => /^[\x21-\x7e]*$/.test(text) ? { value: text } : problem("must consist of visible ASCII characters")),
+  format: (value) => value === "" ? "" : MASK,
+  mask: () => MASK,
+};
+
+export const folder: ValueKind<string> = {
+  parser: parser((text) => ({ value: text })),
+  format: String,
+};
+
+/** Goes into a request line as it is. */
+export const requestPath: ValueKind<string> = {
+  parser: parser((text) =>
+    /^\/[\x21\x22\x24-\x7e]{0,2047}$/.test(text)
+      ? { value: text }
+      : problem("must be a path such as / or /health, in visible ASCII characters")
+  ),
+  format: String,
+};
+
+export const networks: ValueKind<readonly string[]> = {
+  parser: parser((text) => {
+    const value = text.split(",").map((network) => network.trim().toLowerCase()).filter((network) => network !== "");
+    const bad = value.find((network) => !isNetwork(network));
+    return bad === undefined
+      ? { value }
+      : problem(`must be a list such as 10.0.0.0/8,::1 (not an address or CIDR block: "${bad}")`);
+  }),
+  format: (value) => value.join(","),
+};
+
+/** off = 0, on = 1, `1%` = 0.01. */
+export const share: ValueKind<number> = {
+  parser: parser((text) => {
+    const word = text.toLowerCase();
+    if (word === "off") return { value: 0 };
+    if (word === "on") return { value: 1 };
+    const percent = /^(\d{1,3}(?:\.\d{1,6})?)%$/.exec(text)?.[1];
+    const value = Number(percent) / 100;
+    return value >= 0 && value <= 1 ? { value } : problem("must be off, on or a share such as 1%");
+  }),
+  format: (value) => value === 0 ? "off" : value === 1 ? "on" : `${Number((value * 100).toFixed(6))}%`,
+};
+
+export function isLoopback(address: ListenAddress): boolean {
+  return address.host === "::1" || address.host.startsWith("127.");
+}
+
+type Verdict<Value> = { readonly value: Value } | { readonly problem: string };
+
+function problem(text: string): { readonly problem: string } {
+  return { problem: text };
+}
+
+function parser<Value>(parse: (text: string) => Verdict<Value>): z.ZodType<Value, string> {
+  return z.string().transform((text, context): Value => {
+    const verdict = parse(text);
+    if ("value" in verdict) return verdict.value;
+    context.addIssue({ code: "custom", message: verdict.problem });
+    return z.NEVER;
+  });
+}
+
+const DURATION_UNITS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+
+function parseDuration(text: string): number | null {
+  if (!/^(\d{1,12}(\.\d{1,6})?(ms|s|m|h))+$/.test(text)) return null;
+  let total = 0;
+  for (const [, amount, unit] of text.matchAll(/([\d.]+)(ms|s|m|h)/g)) total += Number(amount) * (DURATION_UNITS[unit!] ?? NaN);
+  return Math.round(total);
+}
+
+function formatDuration(ms: number): string {
+  if (ms === 0) return "0s";
+  let rest = ms;
+  let text = "";
+  for (const [unit, length] of Object.entries(DURATION_UNITS)) {
+    const amount = Math.floor(rest / length);
+    if (amount > 0) text += `${amount}${unit}`;
+    rest -= amount * length;
+  }
+  return text;
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  gib: 2 ** 30,
+  gb: 1e9,
+  mib: 2 ** 20,
+  mb: 1e6,
+  kib: 2 ** 10,
+  kb: 1e3,
+  b: 1,
+};
+
+function parseSize(text: string): number | null {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([kmg]i?b|b)?$/i.exec(text);
+  if (match === null) return null;
+  const bytes = Number(match[1]) * (SIZE_UNITS[(match[2] ?? "b").toLowerCase()] ?? NaN);
+  return Number.isSafeInteger(bytes) ? bytes : null;
+}
+
+function formatSize(bytes: number): string {
+  const names: readonly (readonly [string, string])[] = [["gib", "GiB"], ["mib", "MiB"], ["kib", "KiB"]];
+  for (const [unit, name] of names) {
+    const length = SIZE_UNITS[unit]!;
+    if (bytes >= length && bytes % length === 0) return `${bytes / length}${name}`;
+  }
+  return String(bytes);
+}
+
+function parseAddress(text: string): ListenAddress | null {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  if (match === null) return null;
+  const port = Number(match[3]);
+  const host = match[1] ?? match[2] ?? "";
+  const fits = match[1] === undefined ? host === "" || isIP(host) === 4 : isIPv6(host);
+  return fits && port <= 65_535 ? { host, port } : null;
+}
+
+function formatAddress(address: ListenAddress): string {
+  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
+}
+
+function isNetwork(text: string): boolean {
+  const [address = "", length, ...more] = text.split("/");
+  const version = isIP(address);
+  if (version === 0 || address.includes("%") || more.length > 0) return false;
+  return length === undefined || (/^\d{1,3}$/.test(length) && Number(length) <= (version === 4 ? 32 : 128));
+}

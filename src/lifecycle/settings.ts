@@ -1,0 +1,128 @@
+/** What the process is started with: environment in, one frozen value or every problem at once out. */
+import { parseDatabaseUrl } from "../sources/database-url.ts";
+import { nearest } from "./nearest.ts";
+import { LATER_VARIABLES, type SettingRow, SETTINGS } from "./setting-table.ts";
+import { isLoopback, type ValueKind } from "./setting-values.ts";
+
+/** Where to listen. `host` is an IP literal or empty for all addresses (dual stack where the machine has it). */
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 to 65535; 0 lets the kernel choose. */
+  readonly port: number;
+}
+
+/** The settings of contract section 3, parsed. Durations in ms, sizes in bytes. */
+export interface Settings {
+  readonly httpAddr: ListenAddress;
+  readonly databaseUrl: string;
+  readonly regionId: string;
+  readonly regionPort: number;
+  readonly updateIntervalMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  /** null when `off`. */
+  readonly adminAddr: ListenAddress | null;
+  readonly adminToken: string;
+  readonly workers: number;
+  readonly stateDir: string;
+  readonly healthPath: string;
+  readonly healthTimeoutMs: number;
+  readonly healthIntervalMs: number;
+  readonly connectTimeoutMs: number;
+  readonly responseTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly headerTimeoutMs: number;
+  readonly streamTimeoutMs: number;
+  readonly shutdownTimeoutMs: number;
+  readonly maxHeaderBytes: number;
+  /** 0 = no limit. */
+  readonly maxBodyBytes: number;
+  /** 0 = as the file limit allows. */
+  readonly maxConnections: number;
+  /** CIDR blocks or single addresses. */
+  readonly trustedProxies: readonly string[];
+  /** Share of exchanges logged: 0 = off, 1 = all. */
+  readonly accessLogShare: number;
+}
+
+/** Warnings never stop the start. */
+export type ParsedSettings =
+  | { readonly settings: Settings; readonly warnings: readonly string[] }
+  | { readonly problems: readonly string[]; readonly warnings: readonly string[] };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Every problem at once, one line each; an empty value counts as not set. */
+export function parseSettings(env: Environment): ParsedSettings {
+  const problems: string[] = [];
+  const values: Partial<Record<keyof Settings, unknown>> = {};
+  for (const name of settingNames()) {
+    const outcome = parseOne(SETTINGS[name], env);
+    if ("problem" in outcome) problems.push(outcome.problem);
+    else values[name] = outcome.value;
+  }
+  for (const variable of LATER_VARIABLES) {
+    if (given(env, variable) !== "") problems.push(`${variable}: not supported by this version`);
+  }
+  // Complete unless there is a problem: one value per name of the table.
+  const settings = Object.freeze(values as Settings);
+  problems.push(...adminProblems(settings, problems));
+  const warnings = [...unknownVariables(env), ...urlWarnings(env)];
+  return problems.length > 0 ? { problems, warnings } : { settings, warnings };
+}
+
+/** By variable, as a user would write them, secrets masked: for the first log line and `check`. */
+export function effectiveSettings(settings: Settings): Record<string, string> {
+  return Object.fromEntries(settingNames().map((name) => effective(name, settings)));
+}
+
+function effective<Name extends keyof Settings>(name: Name, settings: Settings): [string, string] {
+  const row = SETTINGS[name];
+  return [row.variable, row.kind.format(settings[name])];
+}
+
+function settingNames(): readonly (keyof Settings)[] {
+  return Object.keys(SETTINGS) as (keyof Settings)[];
+}
+
+function given(env: Environment, variable: string): string {
+  return env[variable]?.trim() ?? "";
+}
+
+type Outcome = { readonly value: unknown } | { readonly problem: string };
+
+/** What reading needs of a row; `format` would tie it to the type of one setting. */
+type ReadableRow = Omit<SettingRow<unknown>, "kind"> & { readonly kind: Omit<ValueKind<unknown>, "format"> };
+
+function parseOne(row: ReadableRow, env: Environment): Outcome {
+  const text = given(env, row.variable);
+  if (text === "" && row.required) return { problem: `${row.variable}: is required` };
+  if (text === "" && row.default === undefined) return { value: "" };
+  const parsed = row.kind.parser.safeParse(text === "" ? row.default : text);
+  if (parsed.success) return { value: parsed.data };
+  const shown = row.kind.mask === undefined ? text : row.kind.mask(text);
+  return { problem: `${row.variable}: ${parsed.error.issues[0]?.message ?? "is not valid"}, got "${shown}"` };
+}
+
+/** Anyone who can reach the admin address could read the table and drain the proxy. */
+function adminProblems(settings: Partial<Settings>, others: readonly string[]): string[] {
+  const { adminAddr, adminToken } = settings;
+  const tokenVariable = SETTINGS.adminToken.variable;
+  if (adminAddr === undefined || adminAddr === null || isLoopback(adminAddr) || adminToken !== "") return [];
+  if (others.some((other) => other.startsWith(tokenVariable))) return [];
+  const address = SETTINGS.adminAddr.kind.format(adminAddr);
+  return [`${tokenVariable}: is required because ${SETTINGS.adminAddr.variable} is not a loopback address, got "${address}"`];
+}
+
+function unknownVariables(env: Environment): string[] {
+  const known = [...Object.values(SETTINGS).map((row) => row.variable), ...LATER_VARIABLES];
+  return Object.keys(env)
+    .filter((variable) => variable.startsWith("EDGEPROXY_") && env[variable] !== undefined && !known.includes(variable))
+    .map((variable) => `${variable}: unknown variable, ignored; did you mean ${nearest(variable, known)}?`);
+}
+
+function urlWarnings(env: Environment): string[] {
+  const { variable } = SETTINGS.databaseUrl;
+  const target = parseDatabaseUrl(given(env, variable));
+  if ("problem" in target) return [];
+  return target.ignored.map((name) => `${variable}: parameter "${name}" is not known and ignored`);
+}

@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
+import { describe, it } from "node:test";
+import { LATER_VARIABLES, settingRows } from "../../src/lifecycle/setting-table.ts";
+import { effectiveSettings, type Environment, parseSettings, type Settings } from "../../src/lifecycle/settings.ts";
+
+const REGION = "0c6d9f3e-5a1b-4c2d-8e3f-123456789abc";
+const MINIMAL: Environment = {
+  EDGEPROXY_DATABASE_URL: "postgres://edge:s3cret@db.example:5432/platform",
+  EDGEPROXY_REGION_ID: REGION,
+};
+
+function settings(env: Environment = {}): Settings {
+  const parsed = parseSettings({ ...MINIMAL, ...env });
+  assert.ok("settings" in parsed, "problems" in parsed ? parsed.problems.join("\n") : "");
+  return parsed.settings;
+}
+
+function problems(env: Environment): readonly string[] {
+  const parsed = parseSettings({ ...MINIMAL, ...env });
+  assert.ok("problems" in parsed, "no problem found");
+  return parsed.problems;
+}
+
+describe("parseSettings()", () => {
+  it("gives the defaults of the contract", () => {
+    assert.deepEqual(settings(), {
+      httpAddr: { host: "", port: 8080 },
+      databaseUrl: "postgres://edge:s3cret@db.example:5432/platform",
+      regionId: REGION,
+      regionPort: 80,
+      updateIntervalMs: 10_000,
+      logLevel: "info",
+      adminAddr: { host: "127.0.0.1", port: 9090 },
+      adminToken: "",
+      workers: availableParallelism(),
+      stateDir: "",
+      healthPath: "/",
+      healthTimeoutMs: 2000,
+      healthIntervalMs: 5000,
+      connectTimeoutMs: 2000,
+      responseTimeoutMs: 60_000,
+      idleTimeoutMs: 75_000,
+      headerTimeoutMs: 10_000,
+      streamTimeoutMs: 300_000,
+      shutdownTimeoutMs: 30_000,
+      maxHeaderBytes: 32_768,
+      maxBodyBytes: 0,
+      maxConnections: 0,
+      trustedProxies: [],
+      accessLogShare: 0,
+    });
+  });
+
+  it("understands every kind of value", () => {
+    const parsed = settings({
+      EDGEPROXY_HTTP_ADDR: "[::1]:80",
+      EDGEPROXY_REGION_ID: ` ${REGION.toUpperCase()} `,
+      EDGEPROXY_UPDATE_INTERVAL: "1m30s",
+      EDGEPROXY_HEALTH_TIMEOUT: "250ms",
+      EDGEPROXY_STREAM_TIMEOUT: "1h",
+      EDGEPROXY_CONNECT_TIMEOUT: "1.5s",
+      EDGEPROXY_LOG_LEVEL: "WARN",
+      EDGEPROXY_ADMIN_ADDR: "off",
+      EDGEPROXY_WORKERS: "0",
+      EDGEPROXY_HEALTH_PATH: "/health?deep=1",
+      EDGEPROXY_MAX_HEADER_SIZE: "64 KiB",
+      EDGEPROXY_MAX_BODY_SIZE: "10MB",
+      EDGEPROXY_MAX_CONNECTIONS: "512",
+      EDGEPROXY_TRUSTED_PROXIES: "10.0.0.0/8, FD00::/8,192.0.2.1",
+      EDGEPROXY_ACCESS_LOG: "1%",
+    });
+    assert.deepEqual(parsed.httpAddr, { host: "::1", port: 80 });
+    assert.equal(parsed.regionId, REGION);
+    assert.equal(parsed.updateIntervalMs, 90_000);
+    assert.equal(parsed.healthTimeoutMs, 250);
+    assert.equal(parsed.streamTimeoutMs, 3_600_000);
+    assert.equal(parsed.connectTimeoutMs, 1500);
+    assert.equal(parsed.logLevel, "warn");
+    assert.equal(parsed.adminAddr, null);
+    assert.equal(parsed.workers, 0);
+    assert.equal(parsed.healthPath, "/health?deep=1");
+    assert.equal(parsed.maxHeaderBytes, 65_536);
+    assert.equal(parsed.maxBodyBytes, 10_000_000);
+    assert.equal(parsed.maxConnections, 512);
+    assert.deepEqual(parsed.trustedProxies, ["10.0.0.0/8", "fd00::/8", "192.0.2.1"]);
+    assert.equal(parsed.accessLogShare, 0.01);
+    assert.equal(settings({ EDGEPROXY_ACCESS_LOG: "on" }).accessLogShare, 1);
+  });
+
+  it("counts an empty value as not set", () => {
+    const empty = Object.fromEntries(
+      [...settingRows().map((row) => row.variable), ...LATER_VARIABLES].map((variable) => [variable, " "]),
+    );
+    const parsed = parseSettings({ ...empty, ...MINIMAL });
+    assert.deepEqual(parsed, { settings: settings(), warnings: [] });
+  });
+
+  it("reports every problem at once, one line each", () => {
+    assert.deepEqual(
+      problems({
+        EDGEPROXY_DATABASE_URL: "",
+        EDGEPROXY_REGION_ID: "eu",
+        EDGEPROXY_HTTP_ADDR: "8080",
+        EDGEPROXY_UPDATE_INTERVAL: "10",
+        EDGEPROXY_WORKERS: "-1",
+        EDGEPROXY_CONFIG_FILE: "/etc/routes.yaml",
+      }),
+      [
+        'EDGEPROXY_HTTP_ADDR: must be an address such as :8080, 127.0.0.1:8080 or [::1]:8080, got "8080"',
+        "EDGEPROXY_DATABASE_URL: is required",
+        'EDGEPROXY_REGION_ID: must be a UUID, got "eu"',
+        'EDGEPROXY_UPDATE_INTERVAL: must be a duration such as 250ms, 10s or 1m30s, got "10"',
+        'EDGEPROXY_WORKERS: must be a whole number from 0 to 256, got "-1"',
+        "EDGEPROXY_CONFIG_FILE: not supported by this version",
+      ],
+    );
+  });
+
+  it("refuses values that are wrong or make no sense", () => {
+    const wrong: Record<string, readonly string[]> = {
+      EDGEPROXY_HTTP_ADDR: ["localhost:80", "::1:80", "[10.0.0.1]:80", ":65536", "127.0.0.1", ":", "300.0.0.1:80"],
+      EDGEPROXY_DATABASE_URL: ["db", "mysql://db/platform", "postgres://db:0/platform", "postgres://db?sslmode=maybe"],
+      EDGEPROXY_REGION_PORT: ["0", "65536", "http"],
+      EDGEPROXY_UPDATE_INTERVAL: ["0s", "50ms", "25h", "1d", "s", "1s1"],
+      EDGEPROXY_LOG_LEVEL: ["trace"],
+      EDGEPROXY_ADMIN_ADDR: ["none", "9090"],
+      EDGEPROXY_ADMIN_TOKEN: ["two words", "schlüssel"],
+      EDGEPROXY_WORKERS: ["257", "1.5", "many"],
+      EDGEPROXY_HEALTH_PATH: ["health", "/a b", "/#x", "http://x/"],
+      EDGEPROXY_HEALTH_INTERVAL: ["0s"],
+      EDGEPROXY_MAX_HEADER_SIZE: ["512", "2MiB", "32 kilobytes", "-1"],
+      EDGEPROXY_MAX_BODY_SIZE: ["1.5", "unlimited"],
+      EDGEPROXY_MAX_CONNECTIONS: ["1k"],
+      EDGEPROXY_TRUSTED_PROXIES: ["10.0.0.0/33", "example.com", "10.0.0.0/8/8", "::/129", "10.0.0.0/"],
+      EDGEPROXY_ACCESS_LOG: ["101%", "yes", "0.5"],
+    };
+    for (const [variable, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        const found = problems({ [variable]: value });
+        assert.equal(found.length, 1, `${variable}=${value}: ${found.join("; ")}`);
+        assert.match(found[0] ?? "", new RegExp(`^${variable}: must .*, got "`));
+      }
+    }
+  });
+
+  it("requires a token as soon as the admin address is not loopback", () => {
+    for (const address of [":9090", "0.0.0.0:9090", "10.0.0.1:9090", "[::]:9090"]) {
+      assert.deepEqual(problems({ EDGEPROXY_ADMIN_ADDR: address }), [
+        `EDGEPROXY_ADMIN_TOKEN: is required because EDGEPROXY_ADMIN_ADDR is not a loopback address, got "${address}"`,
+      ]);
+      assert.equal(settings({ EDGEPROXY_ADMIN_ADDR: address, EDGEPROXY_ADMIN_TOKEN: "secret" }).adminToken, "secret");
+    }
+    for (const address of ["off", "[::1]:9090", "127.0.0.2:9090"]) settings({ EDGEPROXY_ADMIN_ADDR: address });
+  });
+
+  it("warns about unknown variables with the nearest known name", () => {
+    const parsed = parseSettings({
+      ...MINIMAL,
+      EDGEPROXY_REGON_ID: "x",
+      EDGEPROXY_HTTP_ADDRESS: ":80",
+      PATH: "/bin",
+      EDGEPROXY_OFF: undefined,
+    });
+    assert.deepEqual(parsed.warnings, [
+      "EDGEPROXY_REGON_ID: unknown variable, ignored; did you mean EDGEPROXY_REGION_ID?",
+      "EDGEPROXY_HTTP_ADDRESS: unknown variable, ignored; did you mean EDGEPROXY_HTTP_ADDR?",
+    ]);
+  });
+
+  it("warns about parameters of the database URL that nobody knows", () => {
+    const parsed = parseSettings({ ...MINIMAL, EDGEPROXY_DATABASE_URL: "postgres://db/x?schema=public&channel_binding=prefer" });
+    assert.deepEqual(parsed.warnings, ['EDGEPROXY_DATABASE_URL: parameter "schema" is not known and ignored']);
+  });
+
+  it("shows no secret in problems", () => {
+    const secret = "s3cret";
+    const urls = [
+      `postgres://edge:${secret}@db:0/x`,
+      `postgres://edge:${secret}%@db/x`,
+      `postgres://edge:${secret}/x@db/x`,
+      `mysql://edge:${secret}@db/x`,
+      `edge:${secret}@db/x`,
+      `postgres//edge:${secret}@db/x`,
+      `host=db password=${secret}`,
+      `postgres://db/x?password=${secret}&sslmode=maybe`,
+    ];
+    for (const url of urls) {
+      const found = problems({ EDGEPROXY_DATABASE_URL: url }).join("\n");
+      assert.doesNotMatch(found, /s3cret/, url);
+      assert.match(found, /got ".*\*\*\*"/);
+    }
+    assert.doesNotMatch(problems({ EDGEPROXY_ADMIN_TOKEN: `${secret} x` }).join("\n"), /s3cret/);
+  });
+});
+
+describe("effectiveSettings()", () => {
+  it("shows every setting as a user would write it, secrets masked", () => {
+    const shown = effectiveSettings(
+      settings({ EDGEPROXY_ADMIN_TOKEN: "s3cret", EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "90s" }),
+    );
+    assert.deepEqual(Object.keys(shown), settingRows().map((row) => row.variable));
+    assert.equal(shown["EDGEPROXY_DATABASE_URL"], "postgres://edge:***@db.example:5432/platform");
+    assert.equal(shown["EDGEPROXY_ADMIN_TOKEN"], "***");
+    assert.equal(shown["EDGEPROXY_UPDATE_INTERVAL"], "1m30s");
+    assert.equal(shown["EDGEPROXY_HTTP_ADDR"], ":8080");
+    assert.doesNotMatch(JSON.stringify(shown), /s3cret/);
+  });
+
+  it("shows what parseSettings() would read again", () => {
+    const first = settings({
+      EDGEPROXY_HTTP_ADDR: "[::1]:80",
+      EDGEPROXY_ADMIN_ADDR: "off",
+      EDGEPROXY_UPDATE_INTERVAL: "1h1m1s1ms",
+      EDGEPROXY_SHUTDOWN_TIMEOUT: "0s",
+      EDGEPROXY_MAX_HEADER_SIZE: "1MiB",
+      EDGEPROXY_MAX_BODY_SIZE: "1000001",
+      EDGEPROXY_TRUSTED_PROXIES: "10.0.0.0/8,::1",
+      EDGEPROXY_ACCESS_LOG: "0.1%",
+    });
+    assert.deepEqual(settings({ ...effectiveSettings(first), EDGEPROXY_DATABASE_URL: first.databaseUrl }), first);
+  });
+});
