@@ -136,8 +136,12 @@ const EVENTS = {
   close(raw: RawSocket, error?: unknown): void {
     raw.data?.closed(error ? socketError(error) : null);
   },
-  error(): void {
-    // An exception in a callback of ours also lands here; `close` follows for real socket errors.
+  /** An exception in a callback of ours: that connection is in no known state; the process learns of it as uncaught. */
+  error(raw: RawSocket, error: unknown): void {
+    raw.terminate();
+    queueMicrotask(() => {
+      throw error;
+    });
   },
 };
 
