@@ -1,0 +1,320 @@
+/*  Health of the VMs in use: who is probed when, and what the workers are told.
+ *
+ *            want, failed                a place is free                result
+ *   (absent) ------------> queued ------------------> probing -------------------> resting
+ *      ^                    ^  ^                       |   |  failed meanwhile and      |
+ *      |                    |  '-----------------------'   |  the result is healthy     |
+ *      |                    '------------------------------+----------------------------|  interval, still in use; failed
+ *      '---------------------------------------------------+----------------------------'  interval, no longer in use
+ *                            left the table (from any state): told `unprobed`
+ *
+ *  - However many ask for an endpoint, it is in exactly one state, so there is one probe at a time. At most `concurrency` run;
+ *    the others queue in order, those that requests wait for (`want`, `failed`) before those of the background.
+ *  - A passive failure makes the verdict unhealthy at once. A healthy result counts only if its probe began after the last
+ *    failure; otherwise it is void and a fresh probe begins. An unhealthy result always counts: it agrees.
+ *  - What workers are told of a passive failure is `unprobed`, not `unhealthy`: a request that met it waits for the fresh probe, and is
+ *    sent again or answered 503 by what that says.
+ *  - In use means used or wanted within the last four intervals. What is not is forgotten; its next use is a first use.
+ */
+import type { Log, LogFields } from "../observation/log.ts";
+import { RateLimitedLog } from "../observation/rate-limited-log.ts";
+import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { HealthVerdict } from "./availability.ts";
+import type { CancelProbe, Probe, ProbeResult } from "./probe.ts";
+
+export type Verdict = readonly [key: string, verdict: HealthVerdict];
+
+export interface ProberOptions {
+  readonly probe: Probe;
+  readonly intervalMs: number;
+  readonly log: Log;
+  readonly timers: Timers;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** What the workers must know. Never called before the method that caused it has returned, except by `failed` and `retain`. */
+  readonly publish: (verdicts: readonly Verdict[]) => void;
+  /** Most probes at a time; default 64. */
+  readonly concurrency?: number;
+}
+
+/** One watched endpoint, for people. */
+export interface EndpointHealth {
+  readonly endpoint: EndpointRecord;
+  readonly verdict: HealthVerdict;
+  readonly state: "queued" | "probing" | "resting";
+  /** When the verdict last changed. */
+  readonly sinceAtMs: number;
+  /** Of the last probe; null before the first. */
+  readonly lastProbeAtMs: number | null;
+  readonly latencyMs: number | null;
+  /** What the last probe or passive failure said: `status 200`, `connection refused`. */
+  readonly reason: string;
+  /** Results in a row that said the same as the last. */
+  readonly consecutive: number;
+  /** null while a probe is queued or running. */
+  readonly nextProbeAtMs: number | null;
+}
+
+export interface ProberFigures {
+  readonly probesHealthy: number;
+  readonly probesUnhealthy: number;
+  /** Watched endpoints by verdict. */
+  readonly endpoints: Readonly<Record<HealthVerdict, number>>;
+}
+
+type Phase =
+  | { readonly state: "queued"; readonly urgent: boolean }
+  | { readonly state: "probing"; readonly cancel: CancelProbe; readonly overtaken: boolean }
+  | { readonly state: "resting"; readonly cancel: CancelTimer; readonly nextProbeAtMs: number };
+
+interface Watch {
+  readonly endpoint: EndpointRecord;
+  phase: Phase;
+  verdict: HealthVerdict;
+  sinceAtMs: number;
+  usedAtMs: number;
+  /** A worker waits for the next result, even if it changes nothing. */
+  asked: boolean;
+  lastProbeAtMs: number | null;
+  latencyMs: number | null;
+  reason: string;
+  lastHealthy: boolean | null;
+  consecutive: number;
+}
+
+const CONCURRENCY = 64;
+/** An endpoint without traffic for this many intervals is no longer in use. */
+const IN_USE_INTERVALS = 4;
+/** Delays are shortened by up to this share: spread over time, and a VM still heals within an interval. */
+const JITTER = 0.2;
+/** A VM that breaks connections yet passes its checks flips with each request. */
+const FLIP_LINES = { lines: 100, windowMs: 10_000 };
+
+export class Prober {
+  readonly #options: ProberOptions;
+  readonly #concurrency: number;
+  readonly #flips: Log;
+  readonly #watches: Map<string, Watch> = new Map();
+  readonly #urgent: Set<Watch> = new Set();
+  readonly #background: Set<Watch> = new Set();
+  #running = 0;
+  #probesHealthy = 0;
+  #probesUnhealthy = 0;
+  #stopped = false;
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+    this.#concurrency = options.concurrency ?? CONCURRENCY;
+    this.#flips = new RateLimitedLog(options.log, FLIP_LINES, () => options.timers.nowMs());
+  }
+
+  /** A request waits for the verdict on this VM: it is published once there is one, a known one right away. */
+  want(endpoint: EndpointRecord): void {
+    if (this.#stopped || endpoint.kind !== "vm") return;
+    const watch = this.#watch(endpoint);
+    watch.asked = true;
+    switch (watch.phase.state) {
+      case "queued":
+        this.#enter(watch, { state: "queued", urgent: true });
+        return this.#startNext();
+      case "probing":
+        return;
+      case "resting":
+        return queueMicrotask(() => this.#answer(watch));
+    }
+  }
+
+  /** Keys of endpoints that had traffic: they stay in use. */
+  used(keys: Iterable<string>): void {
+    const nowMs = this.#options.timers.nowMs();
+    for (const key of keys) {
+      const watch = this.#watches.get(key);
+      if (watch !== undefined) watch.usedAtMs = nowMs;
+    }
+  }
+
+  /** Live traffic saw a connection refused or broken: unhealthy now, and a fresh probe as soon as there is a place. */
+  failed(endpoint: EndpointRecord, error: string): void {
+    if (this.#stopped || endpoint.kind !== "vm") return;
+    const watch = this.#watch(endpoint);
+    watch.asked = true;
+    if (watch.verdict !== "unprobed") {
+      this.#judge(watch, "unhealthy", error);
+      this.#options.publish([[endpoint.key, "unprobed"]]);
+    }
+    switch (watch.phase.state) {
+      case "queued":
+      case "resting":
+        this.#enter(watch, { state: "queued", urgent: true });
+        return this.#startNext();
+      case "probing":
+        watch.phase = { ...watch.phase, overtaken: true };
+    }
+  }
+
+  /** The table changed: forgets the endpoints that it no longer has. */
+  retain(table: { has(key: string): boolean }): void {
+    const gone = [...this.#watches.values()].filter((watch) => !table.has(watch.endpoint.key));
+    if (gone.length > 0) this.#forget(gone);
+  }
+
+  list(): EndpointHealth[] {
+    return [...this.#watches.values()].map((watch) => ({
+      endpoint: watch.endpoint,
+      verdict: watch.verdict,
+      state: watch.phase.state,
+      sinceAtMs: watch.sinceAtMs,
+      lastProbeAtMs: watch.lastProbeAtMs,
+      latencyMs: watch.latencyMs,
+      reason: watch.reason,
+      consecutive: watch.consecutive,
+      nextProbeAtMs: watch.phase.state === "resting" ? watch.phase.nextProbeAtMs : null,
+    }));
+  }
+
+  figures(): ProberFigures {
+    const endpoints = { unprobed: 0, healthy: 0, unhealthy: 0 };
+    for (const watch of this.#watches.values()) endpoints[watch.verdict]++;
+    return { probesHealthy: this.#probesHealthy, probesUnhealthy: this.#probesUnhealthy, endpoints };
+  }
+
+  /** Ends every probe and timer; nothing is published afterwards. */
+  stop(): void {
+    this.#stopped = true;
+    for (const watch of this.#watches.values()) this.#leave(watch);
+    this.#watches.clear();
+    this.#urgent.clear();
+  }
+
+  #watch(endpoint: EndpointRecord): Watch {
+    const nowMs = this.#options.timers.nowMs();
+    let watch = this.#watches.get(endpoint.key);
+    if (watch === undefined) {
+      watch = {
+        endpoint,
+        phase: { state: "queued", urgent: true },
+        verdict: "unprobed",
+        sinceAtMs: nowMs,
+        usedAtMs: nowMs,
+        asked: false,
+        lastProbeAtMs: null,
+        latencyMs: null,
+        reason: "",
+        lastHealthy: null,
+        consecutive: 0,
+      };
+      this.#watches.set(endpoint.key, watch);
+    }
+    watch.usedAtMs = nowMs;
+    return watch;
+  }
+
+  /** The only way from one state to another. */
+  #enter(watch: Watch, phase: Phase): void {
+    this.#leave(watch);
+    watch.phase = phase;
+    if (phase.state === "queued") (phase.urgent ? this.#urgent : this.#background).add(watch);
+  }
+
+  /** Gives back what the state holds: a place in a queue, a running probe, a timer. */
+  #leave(watch: Watch): void {
+    switch (watch.phase.state) {
+      case "queued":
+        // A second wish keeps its place in the queue of the urgent ones, as `add` above does nothing then.
+        this.#background.delete(watch);
+        return;
+      case "probing":
+        watch.phase.cancel();
+        this.#running--;
+        return;
+      case "resting":
+        watch.phase.cancel();
+    }
+  }
+
+  #startNext(): void {
+    while (this.#running < this.#concurrency && !this.#stopped) {
+      const queue = this.#urgent.size > 0 ? this.#urgent : this.#background;
+      const [watch] = queue;
+      if (watch === undefined) return;
+      queue.delete(watch);
+      this.#running++;
+      const cancel = this.#options.probe(watch.endpoint, (result) => this.#probed(watch, result));
+      watch.phase = { state: "probing", cancel, overtaken: false };
+    }
+  }
+
+  #probed(watch: Watch, result: ProbeResult): void {
+    const { timers, log } = this.#options;
+    const { endpoint, phase } = watch;
+    const overtaken = phase.state === "probing" && phase.overtaken;
+    watch.lastProbeAtMs = timers.nowMs();
+    watch.latencyMs = result.latencyMs;
+    watch.consecutive = watch.lastHealthy === result.healthy ? watch.consecutive + 1 : 1;
+    watch.lastHealthy = result.healthy;
+    if (result.healthy) this.#probesHealthy++;
+    else this.#probesUnhealthy++;
+    if (log.enabled("debug")) log.debug("probe", { endpoint: endpoint.key, ...logFields(result), overtaken });
+    if (overtaken && result.healthy) this.#enter(watch, { state: "queued", urgent: true });
+    else this.#settle(watch, result);
+    this.#startNext();
+  }
+
+  #settle(watch: Watch, result: ProbeResult): void {
+    const before = watch.verdict;
+    this.#rest(watch);
+    this.#judge(watch, result.healthy ? "healthy" : "unhealthy", result.reason);
+    if (watch.asked || watch.verdict !== before) this.#answer(watch);
+  }
+
+  #rest(watch: Watch): void {
+    const { timers, intervalMs, random } = this.#options;
+    const delayMs = intervalMs * (1 - JITTER * random());
+    const cancel = timers.after(delayMs, () => this.#awake(watch));
+    this.#enter(watch, { state: "resting", cancel, nextProbeAtMs: timers.nowMs() + delayMs });
+  }
+
+  #awake(watch: Watch): void {
+    const { timers, intervalMs } = this.#options;
+    if (timers.nowMs() - watch.usedAtMs > IN_USE_INTERVALS * intervalMs) return this.#forget([watch]);
+    this.#enter(watch, { state: "queued", urgent: false });
+    this.#startNext();
+  }
+
+  #forget(watches: readonly Watch[]): void {
+    for (const watch of watches) {
+      this.#leave(watch);
+      this.#urgent.delete(watch);
+      this.#watches.delete(watch.endpoint.key);
+    }
+    this.#options.publish(watches.map((watch): Verdict => [watch.endpoint.key, "unprobed"]));
+    this.#startNext();
+  }
+
+  /** Tells the workers the verdict, unless the endpoint was forgotten or has failed meanwhile. */
+  #answer(watch: Watch): void {
+    if (this.#watches.get(watch.endpoint.key) !== watch || watch.phase.state !== "resting") return;
+    watch.asked = false;
+    this.#options.publish([[watch.endpoint.key, watch.verdict]]);
+  }
+
+  /** First verdicts of healthy VMs are not news; everything else that changes is. */
+  #judge(watch: Watch, verdict: "healthy" | "unhealthy", reason: string): void {
+    const before = watch.verdict;
+    watch.reason = reason;
+    if (before === verdict) return;
+    const { endpoint } = watch;
+    const lastedMs = Math.round(this.#options.timers.nowMs() - watch.sinceAtMs);
+    watch.verdict = verdict;
+    watch.sinceAtMs = this.#options.timers.nowMs();
+    if (verdict === "unhealthy") this.#flips.warn("VM unhealthy", { endpoint: endpoint.key, region: endpoint.region, reason });
+    else if (before === "unhealthy") {
+      this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });
+    }
+  }
+}
+
+function logFields({ healthy, reason, latencyMs }: ProbeResult): LogFields {
+  return { healthy, reason, latency_ms: Math.round(latencyMs * 10) / 10 };
+}

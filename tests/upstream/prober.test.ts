@@ -1,0 +1,291 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { createLog } from "../../src/observation/log.ts";
+import type { EndpointRecord } from "../../src/table/record.ts";
+import { Prober } from "../../src/upstream/prober.ts";
+import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
+
+const INTERVAL_MS = 5_000;
+
+interface StartedProbe {
+  readonly key: string;
+  cancelled: boolean;
+  answer(healthy: boolean): void;
+}
+
+function vm(name: string): EndpointRecord {
+  return { key: `vm/${name}`, kind: "vm", address: name, port: 80, region: "eu" };
+}
+
+/** A prober whose probes the test answers by hand. */
+function proberByHand(concurrency?: number) {
+  const timers = new FakeTimers();
+  const probes: StartedProbe[] = [];
+  const published: string[] = [];
+  const logged: string[] = [];
+  const prober = new Prober({
+    probe: (endpoint, onResult) => {
+      const probe: StartedProbe = {
+        key: endpoint.key,
+        cancelled: false,
+        answer: (healthy) => {
+          assert.equal(probe.cancelled, false);
+          onResult({ healthy, reason: healthy ? "status 200" : "connection refused", latencyMs: 3 });
+        },
+      };
+      probes.push(probe);
+      return () => {
+        probe.cancelled = true;
+      };
+    },
+    intervalMs: INTERVAL_MS,
+    log: createLog("info", (line) => {
+      const { level, msg, endpoint } = JSON.parse(line);
+      logged.push(`${level} ${msg} ${endpoint}`);
+    }),
+    timers,
+    random: () => 0,
+    publish: (verdicts) => {
+      for (const [key, verdict] of verdicts) published.push(`${key} ${verdict}`);
+    },
+    ...(concurrency === undefined ? {} : { concurrency }),
+  });
+  return {
+    prober,
+    timers,
+    probes,
+    /** What was published or logged since the last call. */
+    news: () => published.splice(0),
+    logs: () => logged.splice(0),
+    state: () => prober.list().map((health) => `${health.endpoint.key} ${health.verdict} ${health.state}`),
+  };
+}
+
+test("Prober.want() runs one probe however many ask, and publishes its verdict once", () => {
+  const { prober, probes, news, logs } = proberByHand();
+  prober.want(vm("a"));
+  prober.want(vm("a"));
+  prober.want(vm("a"));
+  assert.equal(probes.length, 1);
+  assert.deepEqual(news(), []);
+  probes[0]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+  assert.deepEqual(logs(), []);
+});
+
+test("Prober.want() answers a known verdict without a probe", async () => {
+  const { prober, probes, news } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(false);
+  news();
+  prober.want(vm("a"));
+  await Promise.resolve();
+  assert.deepEqual(news(), ["vm/a unhealthy"]);
+  assert.equal(probes.length, 1);
+});
+
+test("Prober never probes another region's edge", () => {
+  const { prober, probes } = proberByHand();
+  const region: EndpointRecord = { ...vm("203.0.113.7"), kind: "region" };
+  prober.want(region);
+  prober.failed(region, "refused");
+  assert.equal(probes.length, 0);
+  assert.deepEqual(prober.list(), []);
+});
+
+test("Prober probes in the background while an endpoint is in use, and publishes changes only", async () => {
+  const { prober, timers, probes, news, logs } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  news();
+  await timers.advance(INTERVAL_MS);
+  probes[1]!.answer(true);
+  assert.deepEqual(news(), []);
+  prober.used(["vm/a", "vm/unknown"]);
+  await timers.advance(INTERVAL_MS);
+  probes[2]!.answer(false);
+  assert.deepEqual(news(), ["vm/a unhealthy"]);
+  assert.deepEqual(logs(), ["warn VM unhealthy vm/a"]);
+  prober.used(["vm/a"]);
+  await timers.advance(INTERVAL_MS);
+  probes[3]!.answer(false);
+  assert.deepEqual([news(), logs()], [[], []]);
+  await timers.advance(INTERVAL_MS);
+  probes[4]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+  assert.deepEqual(logs(), ["info VM healthy again vm/a"]);
+});
+
+test("Prober stops probing and forgets an endpoint without traffic for four intervals", async () => {
+  const { prober, timers, probes, news, state } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  news();
+  for (let i = 1; i <= 4; i++) {
+    await timers.advance(INTERVAL_MS);
+    probes[i]!.answer(true);
+  }
+  await timers.advance(INTERVAL_MS);
+  assert.equal(probes.length, 5);
+  assert.deepEqual(news(), ["vm/a unprobed"]);
+  assert.deepEqual(state(), []);
+  assert.equal(timers.delays.length, 0);
+  prober.want(vm("a"));
+  assert.equal(probes.length, 6);
+});
+
+test("Prober shortens the interval by up to a fifth", async () => {
+  const timers = new FakeTimers();
+  let probes = 0;
+  const prober = new Prober({
+    probe: (_, onResult) => {
+      probes++;
+      queueMicrotask(() => onResult({ healthy: true, reason: "", latencyMs: 1 }));
+      return () => {};
+    },
+    intervalMs: INTERVAL_MS,
+    log: createLog("error", () => {}),
+    timers,
+    random: () => 1,
+    publish: () => {},
+  });
+  prober.want(vm("a"));
+  await settle();
+  await timers.advance(INTERVAL_MS * 0.8 - 1);
+  assert.equal(probes, 1);
+  await timers.advance(1);
+  assert.equal(probes, 2);
+  prober.stop();
+});
+
+test("Prober.failed() makes the verdict unhealthy at once and probes afresh", () => {
+  const { prober, probes, news, logs, state } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  news();
+  prober.failed(vm("a"), "connection reset");
+  assert.deepEqual(state(), ["vm/a unhealthy probing"]);
+  assert.deepEqual(news(), ["vm/a unprobed"]);
+  assert.deepEqual(logs(), ["warn VM unhealthy vm/a"]);
+  probes[1]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+  assert.deepEqual(logs(), ["info VM healthy again vm/a"]);
+});
+
+test("Prober.failed() publishes the fresh verdict also when it changes nothing", () => {
+  const { prober, probes, news } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(false);
+  news();
+  prober.failed(vm("a"), "connection reset");
+  probes[1]!.answer(false);
+  assert.deepEqual(news(), ["vm/a unprobed", "vm/a unhealthy"]);
+});
+
+test("Prober does not count a healthy result of a probe that began before a failure", async () => {
+  const { prober, timers, probes, news, state } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  await timers.advance(INTERVAL_MS);
+  news();
+  prober.failed(vm("a"), "connection reset");
+  prober.failed(vm("a"), "connection reset");
+  assert.equal(probes.length, 2);
+  news();
+  probes[1]!.answer(true);
+  assert.deepEqual(news(), []);
+  assert.deepEqual(state(), ["vm/a unhealthy probing"]);
+  assert.equal(probes.length, 3);
+  probes[2]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+});
+
+test("Prober counts an unhealthy result of a probe that began before a failure", async () => {
+  const { prober, timers, probes, news } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  await timers.advance(INTERVAL_MS);
+  prober.failed(vm("a"), "connection reset");
+  news();
+  probes[1]!.answer(false);
+  assert.deepEqual(news(), ["vm/a unhealthy"]);
+  assert.equal(probes.length, 2);
+});
+
+test("Prober.failed() of an endpoint it had forgotten is a first use", () => {
+  const { prober, probes, news } = proberByHand();
+  prober.failed(vm("a"), "connection reset");
+  probes[0]!.answer(false);
+  assert.deepEqual(news(), ["vm/a unhealthy"]);
+});
+
+test("Prober.retain() forgets what left the table, in whatever state it is", () => {
+  const { prober, timers, probes, news, state } = proberByHand(1);
+  prober.want(vm("resting"));
+  probes[0]!.answer(true);
+  prober.want(vm("probing"));
+  prober.want(vm("queued"));
+  prober.want(vm("kept"));
+  news();
+  prober.retain(new Set(["vm/kept"]));
+  assert.deepEqual(news(), ["vm/resting unprobed", "vm/probing unprobed", "vm/queued unprobed"]);
+  assert.equal(probes[1]!.cancelled, true);
+  assert.equal(timers.delays.length, 0);
+  assert.deepEqual(state(), ["vm/kept unprobed probing"]);
+});
+
+test("Prober runs a bounded number of probes, those that requests wait for first, in order", async () => {
+  const { prober, timers, probes } = proberByHand(2);
+  const first = ["a", "b", "c", "d"];
+  for (const name of first) prober.want(vm(name));
+  assert.deepEqual(probes.map((probe) => probe.key), ["vm/a", "vm/b"]);
+  for (let i = 0; i < 4; i++) probes[i]!.answer(true);
+  assert.deepEqual(probes.map((probe) => probe.key), first.map((name) => `vm/${name}`));
+  await timers.advance(INTERVAL_MS);
+  assert.equal(probes.length, 6);
+  prober.want(vm("new"));
+  prober.want(vm("d"));
+  for (let i = 4; i < 7; i++) probes[i]!.answer(true);
+  assert.deepEqual(probes.slice(6).map((probe) => probe.key), ["vm/new", "vm/d", "vm/c"]);
+});
+
+test("Prober.stop() ends probes and timers and publishes nothing more", () => {
+  const { prober, timers, probes, news } = proberByHand();
+  prober.want(vm("a"));
+  prober.want(vm("b"));
+  probes[0]!.answer(true);
+  news();
+  prober.stop();
+  prober.want(vm("c"));
+  prober.failed(vm("a"), "x");
+  assert.equal(probes[1]!.cancelled, true);
+  assert.equal(timers.delays.length, 0);
+  assert.deepEqual([news(), probes.length], [[], 2]);
+});
+
+test("Prober.list() and figures() tell what is known", async () => {
+  const { prober, timers, probes } = proberByHand();
+  prober.want(vm("a"));
+  prober.want(vm("b"));
+  probes[0]!.answer(true);
+  await timers.advance(INTERVAL_MS);
+  probes[2]!.answer(true);
+  const [a, b] = prober.list();
+  assert.deepEqual({ ...a, endpoint: a!.endpoint.key }, {
+    endpoint: "vm/a",
+    verdict: "healthy",
+    state: "resting",
+    sinceAtMs: timers.nowMs() - INTERVAL_MS,
+    lastProbeAtMs: timers.nowMs(),
+    latencyMs: 3,
+    reason: "status 200",
+    consecutive: 2,
+    nextProbeAtMs: timers.nowMs() + INTERVAL_MS,
+  });
+  assert.deepEqual([b!.verdict, b!.state, b!.lastProbeAtMs, b!.nextProbeAtMs], ["unprobed", "probing", null, null]);
+  assert.deepEqual(prober.figures(), {
+    probesHealthy: 2,
+    probesUnhealthy: 0,
+    endpoints: { unprobed: 1, healthy: 1, unhealthy: 0 },
+  });
+});
