@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import process from "node:process";
+import type { Environment } from "../lifecycle/settings.ts";
 import { describeError, openDatabase } from "../sources/database-client.ts";
 import { maskDatabaseUrl, parseDatabaseUrl } from "../sources/database-url.ts";
 import { findBinaries } from "./demo-postgres-binaries.ts";
@@ -17,7 +18,7 @@ export interface DemoDatabase extends AsyncDisposable {
   run(sql: string): Promise<void>;
 }
 
-export async function openDemoDatabase(env: Readonly<Record<string, string | undefined>>): Promise<DemoDatabase> {
+export async function openDemoDatabase(env: Environment): Promise<DemoDatabase> {
   const given = env["EDGEPROXY_DATABASE_URL"] ?? "";
   if (given !== "") return await openScratchSchema(given);
   const projects = [process.cwd(), dirname(process.execPath), resolve(dirname(process.execPath), "..")];

@@ -7,7 +7,7 @@
  */
 import { randomUUID } from "node:crypto";
 import process from "node:process";
-import { parseArgs } from "node:util";
+import type { Environment } from "../lifecycle/settings.ts";
 import { onSignals } from "../runtime/signals.ts";
 import { describeError } from "../sources/database-client.ts";
 import { type DemoDatabase, openDemoDatabase } from "./demo-database.ts";
@@ -17,6 +17,8 @@ import { canListen, freePort } from "./demo-ports.ts";
 import { DOMAINS, outcomeLine, OUTCOMES, readableLine, send } from "./demo-round.ts";
 import { createTables, insertSample } from "./demo-tables.ts";
 import { SampleVm } from "./demo-vm.ts";
+import { parseFlags } from "./flags.ts";
+import { print, printError } from "./output.ts";
 
 const USAGE = `Usage: edgeproxy demo [--once]
 
@@ -28,25 +30,26 @@ The database is a scratch schema of EDGEPROXY_DATABASE_URL, else a server of its
 
 const USUAL_ADMIN_PORT = 9090;
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
 /** The exit code: 0 fine, 1 failed, 2 wrong usage. */
 export async function runDemo(argv: readonly string[], env: Environment): Promise<number> {
-  const flags = parseFlags(argv);
-  if (typeof flags === "string") return fail(`${flags}\n\n${USAGE}`, 2);
-  if (flags.help) return say(USAGE);
-
+  const flags = parseFlags(argv, { once: { type: "boolean" }, help: { type: "boolean", short: "h" } });
+  if ("problem" in flags) return printError(`edgeproxy demo: ${flags.problem}\n\n${USAGE}`, 2);
+  if (flags.help === true) {
+    print(USAGE);
+    return 0;
+  }
   const ending = new Ending();
   const restoreSignals = onSignals({ SIGINT: ending.wish, SIGTERM: ending.wish, SIGHUP: ending.wish });
   try {
-    const trouble = await play(flags.once, env, ending);
-    if (trouble !== "") return fail(trouble, 1);
-    return flags.once ? 0 : say("\nEverything is removed.");
+    const trouble = await play(flags.once === true, env, ending);
+    if (trouble !== "") return printError(trouble, 1);
   } catch (error) {
-    return ending.wished ? say("\nEverything is removed.") : fail(`edgeproxy demo: ${describeError(error)}`, 1);
+    if (!ending.wished) return printError(`edgeproxy demo: ${describeError(error)}`, 1);
   } finally {
     restoreSignals();
   }
+  if (ending.wished) print("\nEverything is removed.");
+  return 0;
 }
 
 /** From the first step to the last thing disposed of; what went wrong, or no text. */
@@ -55,7 +58,7 @@ async function play(once: boolean, env: Environment, ending: Ending): Promise<st
   const stage = await setUp(things, env, ending);
   const surprises = await Promise.race([showRound(stage), ending.reason.then(() => 0)]);
   if (once) return surprises === 0 ? "" : `${surprises} requests did not have the expected outcome`;
-  say("\nThe request log of both edges, live. Ctrl-C ends and removes all of this.\n");
+  print("\nThe request log of both edges, live. Ctrl-C ends and removes all of this.\n");
   stage.showLog();
   return await ending.reason;
 }
@@ -102,7 +105,7 @@ interface Stage {
 }
 
 async function setUp(things: AsyncDisposableStack, env: Environment, ending: Ending): Promise<Stage> {
-  say("Starting a database, sample VMs and an edge in each of two regions ...");
+  print("Starting a database, sample VMs and an edge in each of two regions ...");
   const layout = await chooseLayout();
   const database = things.use(await openDemoDatabase(env));
   ending.check();
@@ -166,8 +169,8 @@ async function fillDatabase(
 
 /** Prints where everything is, then each outcome as it really is; how many are not as expected. */
 async function showRound({ here, there, database, layout }: Stage): Promise<number> {
-  for (const remark of layout.remarks) say(remark);
-  say(`
+  for (const remark of layout.remarks) print(remark);
+  print(`
   database     ${database.description}
   this region  ${here.url}   admin ${here.adminUrl}/metrics  /readyz  /api/routes
   the other    ${there.url}   admin ${there.adminUrl}
@@ -178,7 +181,7 @@ Each has just been requested; try them yourself:
   for (const outcome of OUTCOMES) {
     const got = await send(here.url, outcome);
     if (got !== outcome.status) surprises++;
-    say(outcomeLine(here.url, outcome, got));
+    print(outcomeLine(here.url, outcome, got));
   }
   return surprises;
 }
@@ -191,31 +194,12 @@ class EdgeLog {
   add(edge: string, line: string): void {
     const readable = readableLine(edge, line);
     if (readable === null) return;
-    if (this.#live) say(readable);
+    if (this.#live) print(readable);
     else this.#kept.push(readable);
   }
 
   show(): void {
     this.#live = true;
-    for (const line of this.#kept.splice(0)) say(line);
+    for (const line of this.#kept.splice(0)) print(line);
   }
-}
-
-function parseFlags(argv: readonly string[]): { readonly once: boolean; readonly help: boolean } | string {
-  try {
-    const options = { once: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } } as const;
-    return parseArgs({ args: [...argv], options }).values;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
-
-function say(text: string): 0 {
-  process.stdout.write(`${text}\n`);
-  return 0;
-}
-
-function fail(text: string, exitCode: number): number {
-  process.stderr.write(`${text}\n`);
-  return exitCode;
 }
