@@ -1,12 +1,14 @@
 /** What a command says: results on standard output, complaints on standard error. */
 import process from "node:process";
 
-export function say(text: string): void {
+export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-export function complain(text: string): void {
+/** Answers the exit code, so that a command can end with it. */
+export function printError(text: string, exitCode: number): number {
   process.stderr.write(`${text}\n`);
+  return exitCode;
 }
 
 /** Columns as wide as their widest cell, two spaces between them, none at the end of a line. */

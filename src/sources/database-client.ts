@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the option names of postgres.js
 /*  One session with the database: opened on the first host that will do, thrown away at the first sign of trouble.
  *
  *  opening --> ready --- query ---> ready

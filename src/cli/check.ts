@@ -1,0 +1,117 @@
+/*  `edgeproxy check`: would the proxy work with this environment? One line per finding; the worst one gives the exit code.
+ *
+ *  configuration -> connection -> tables and columns -> region, routes and bad rows: each step needs the one before.
+ */
+import { type Environment, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
+import { parseDatabaseUrl } from "../sources/database-url.ts";
+import { PostgresSource } from "../sources/postgres.ts";
+import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
+import type { SourceReading } from "../sources/source.ts";
+import { parseFlags } from "./flags.ts";
+import { print, printError } from "./output.ts";
+
+type Mark = "ok" | "warn" | "FAIL";
+
+const PATIENCE_MS = 30_000;
+const MOST_BAD_ROW_LINES = 20;
+
+/** The exit code: 0 fine, 1 the database is not as it should be, 2 wrong usage or configuration. */
+export async function runCheck(argv: readonly string[], env: Environment): Promise<number> {
+  const flags = parseFlags(argv, {});
+  if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
+  const settings = checkConfiguration(env);
+  if (settings === null) return 2;
+  return await checkDatabase(settings) ? 0 : 1;
+}
+
+function checkConfiguration(env: Environment): Settings | null {
+  const parsed = parseSettings(env);
+  for (const warning of parsed.warnings) report("warn", "configuration", warning);
+  if ("settings" in parsed) {
+    report("ok", "configuration", "every setting is valid");
+    return parsed.settings;
+  }
+  for (const problem of parsed.problems) report("FAIL", "configuration", problem);
+  return null;
+}
+
+async function checkDatabase(settings: Settings): Promise<boolean> {
+  try {
+    const tablesFine = await checkTables(settings);
+    return tablesFine && await checkRoutes(settings);
+  } catch (error) {
+    report("FAIL", "database", describeError(error));
+    return false;
+  }
+}
+
+async function checkTables(settings: Settings): Promise<boolean> {
+  const target = parseDatabaseUrl(settings.databaseUrl);
+  if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const client = await openDatabase(target, signal);
+  try {
+    report("ok", "database", describeSession(client.session));
+    return await reportTables(client, signal);
+  } finally {
+    await client.close();
+  }
+}
+
+async function reportTables(client: DatabaseClient, signal: AbortSignal): Promise<boolean> {
+  const troubles = (await inspectTables(client, signal)).map((finding) => {
+    const trouble = troubleOf(finding);
+    report(trouble === null ? "ok" : "FAIL", `table ${finding.table}`, trouble ?? `has ${TABLES[finding.table]?.join(", ")}`);
+    return trouble;
+  });
+  return troubles.every((trouble) => trouble === null);
+}
+
+function troubleOf(finding: TableFinding): string | null {
+  if (!finding.exists) return "does not exist on the search path, or in no schema that this user may use";
+  if (finding.missingColumns.length > 0) return `has no column ${finding.missingColumns.join(", ")}`;
+  if (finding.unreadableColumns.length > 0) return `needs SELECT for this user on ${finding.unreadableColumns.join(", ")}`;
+  return null;
+}
+
+async function checkRoutes(settings: Settings): Promise<boolean> {
+  const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
+  try {
+    const reading = await source.read(AbortSignal.timeout(PATIENCE_MS));
+    reportRegion(settings, reading);
+    reportRoutes(reading);
+    return true;
+  } finally {
+    await source.close();
+  }
+}
+
+/** Not a failure: the region may get its row, and its VMs, later. */
+function reportRegion(settings: Settings, reading: SourceReading): void {
+  const known = reading.regions.some((region) => region.id === settings.regionId);
+  report(
+    known ? "ok" : "warn",
+    "region",
+    known ? `${settings.regionId} is ours` : `${settings.regionId} is not in the table regions`,
+  );
+}
+
+function reportRoutes(reading: SourceReading): void {
+  const { routes, badRows, badRowCount } = reading;
+  const here = routes.filter((route) => route.endpoints.some((endpoint) => endpoint.kind === "vm")).length;
+  report(routes.length > 0 ? "ok" : "warn", "routes", `${routes.length}, of which ${here} have a VM in this region`);
+  for (const row of badRows.slice(0, MOST_BAD_ROW_LINES)) report("warn", "bad row", `${row.domain}: ${row.reason}`);
+  if (badRowCount > MOST_BAD_ROW_LINES) report("warn", "bad row", `and ${badRowCount - MOST_BAD_ROW_LINES} more`);
+}
+
+function describeSession(session: Session): string {
+  const { host, port } = session.host;
+  const place = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const manner = `${session.encrypted ? "with" : "without"} TLS${session.standby ? ", a hot standby" : ""}`;
+  return `PostgreSQL ${session.serverVersion} at ${place}, database ${session.database} as ${session.user}, ${manner}`;
+}
+
+function report(mark: Mark, subject: string, text: string): void {
+  print(`${mark.padEnd(4)}  ${subject}: ${text}`);
+}

@@ -1,0 +1,56 @@
+/** From arguments to the command that they name. */
+import type { Environment } from "../lifecycle/settings.ts";
+import { runCheck } from "./check.ts";
+import { runDemo } from "./demo.ts";
+import { runExplain } from "./explain.ts";
+import { parseFlags } from "./flags.ts";
+import { print, printError } from "./output.ts";
+import { runRoutes } from "./routes.ts";
+import { runServe } from "./serve.ts";
+import { type CommandName, findCommand, helpText, unknownCommand, versionText } from "./usage.ts";
+
+/** The exit code: 0 fine, 1 failed at run time, 2 wrong usage or configuration. */
+export async function run(argv: readonly string[], env: Environment): Promise<number> {
+  const [word = "serve", ...rest] = argv;
+  if (word === "help" || asksForHelp(argv)) {
+    print(helpText());
+    return 0;
+  }
+  const command = word === "--version" ? "version" : findCommand(word);
+  if (command === null) return printError(`edgeproxy: ${unknownCommand(word)}\nTry edgeproxy --help`, 2);
+  return await runCommand(command, rest, env);
+}
+
+/** `demo` has a help of its own; behind `-H` and `--host` stands a value. */
+function asksForHelp(argv: readonly string[]): boolean {
+  return argv[0] !== "demo" &&
+    argv.some((word, index) => /^(--help|-h)$/.test(word) && !/^(-H|--host)$/.test(argv[index - 1] ?? ""));
+}
+
+async function runCommand(command: CommandName, argv: readonly string[], env: Environment): Promise<number> {
+  switch (command) {
+    case "serve":
+      return refuseArguments(command, argv) ?? await runServe(env);
+    case "demo":
+      return await runDemo(argv, env);
+    case "check":
+      return await runCheck(argv, env);
+    case "routes":
+      return await runRoutes(argv, env);
+    case "explain":
+      return await runExplain(argv, env);
+    case "version":
+      return refuseArguments(command, argv) ?? showVersion();
+  }
+}
+
+/** null when there are none. */
+function refuseArguments(command: CommandName, argv: readonly string[]): number | null {
+  const flags = parseFlags(argv, {});
+  return "problem" in flags ? printError(`edgeproxy ${command}: ${flags.problem}`, 2) : null;
+}
+
+function showVersion(): number {
+  print(versionText());
+  return 0;
+}
