@@ -1,0 +1,27 @@
+/** What the admin app is given: plain functions, so that it knows nothing of processes or workers. */
+import type { Figures } from "../observation/exposition.ts";
+import type { Log } from "../observation/log.ts";
+import type { RefreshStatus } from "../sources/refresh.ts";
+import type { RouteRecord } from "../table/record.ts";
+import type { EndpointHealth } from "../upstream/prober.ts";
+
+export interface AdminDeps {
+  /** Bearer token; empty when none is configured (then the address is loopback). */
+  readonly token: string;
+  readonly version: string;
+  /** UUID of this region. */
+  readonly regionId: string;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  /** Is a shutdown under way. */
+  readonly stopping: () => boolean;
+  readonly refreshStatus: () => RefreshStatus;
+  /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
+  readonly refreshNow: (reason: string) => Promise<void>;
+  /** The records served now; a later refresh makes another map. */
+  readonly routes: () => ReadonlyMap<string, RouteRecord>;
+  /** The watched endpoints. */
+  readonly endpointHealth: () => readonly EndpointHealth[];
+  /** Everything a scrape shows. */
+  readonly figures: () => Promise<Figures>;
+}

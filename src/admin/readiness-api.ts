@@ -1,0 +1,42 @@
+/** May this proxy receive traffic, and if not, why not. */
+import type { Context } from "hono";
+import type { RefreshStatus } from "../sources/refresh.ts";
+import { isAuthorised } from "./auth.ts";
+import type { AdminDeps } from "./deps.ts";
+
+/** Ready once a table is loaded and until the shutdown begins. A database that is away does not change that: the table serves on. */
+export function answerReadiness(c: Context, deps: AdminDeps): Response {
+  const status = deps.refreshStatus();
+  const reasons: string[] = [];
+  if (deps.stopping()) reasons.push("shutting down");
+  if (status.revision === 0) reasons.push("no routing table loaded yet");
+  const ready = reasons.length === 0;
+  // An error of the database may name hosts and users: not for those who show no token.
+  const detailed = isAuthorised(c, deps.token);
+  return c.json(
+    { ready, reasons, table: tableOf(status, deps.nowMs()), database: databaseOf(status, detailed) },
+    ready ? 200 : 503,
+  );
+}
+
+function tableOf(status: RefreshStatus, nowMs: number): unknown {
+  if (status.revision === 0) return null;
+  return {
+    revision: status.revision,
+    routes: status.routes,
+    age_seconds: ageSeconds(status.lastSuccessAtMs, nowMs),
+    /** What is served may no longer be what the database says. */
+    stale: status.lastError !== null || status.held > 0,
+    held_removals: status.held,
+    bad_rows: status.badRows,
+  };
+}
+
+function databaseOf(status: RefreshStatus, detailed: boolean): unknown {
+  const reachable = status.lastAttemptAtMs === null ? null : status.lastError === null;
+  return detailed ? { reachable, last_error: status.lastError } : { reachable };
+}
+
+function ageSeconds(atMs: number | null, nowMs: number): number | null {
+  return atMs === null ? null : Math.round(Math.max(0, nowMs - atMs)) / 1000;
+}

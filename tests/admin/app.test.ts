@@ -1,0 +1,328 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { ADMIN_PATHS, adminApp } from "../../src/admin/app.ts";
+import type { AdminDeps } from "../../src/admin/deps.ts";
+import { Metrics } from "../../src/observation/metrics.ts";
+import { readProcessFigures } from "../../src/runtime/process-figures.ts";
+import type { RefreshStatus } from "../../src/sources/refresh.ts";
+import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
+import type { EndpointHealth } from "../../src/upstream/prober.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
+
+const HERE = "0b8f8a5e-9c38-4d2e-8b53-0d6a1d9f1c11";
+const NOW_MS = 1_700_000_000_000;
+const LOADED: RefreshStatus = {
+  revision: 3,
+  routes: 2,
+  lastSuccessAtMs: NOW_MS - 1500,
+  lastAttemptAtMs: NOW_MS - 1500,
+  lastError: null,
+  refreshes: 5,
+  failures: 1,
+  held: 0,
+  badRows: 1,
+  lastDurationMs: 12.34,
+  regions: [{ id: HERE, publicIpv4: null }, { id: "other", publicIpv4: "203.0.113.7" }],
+};
+
+function route(host: string): RouteRecord {
+  return {
+    host,
+    endpoints: [{ key: endpointKey("vm", "10.0.0.5", 8080), kind: "vm", address: "10.0.0.5", port: 8080, region: HERE }],
+  };
+}
+
+function adminOf(changes: Partial<AdminDeps> = {}) {
+  const hosts = ["shop.example.com", "*.preview.example.com", "[2001:db8::1]"];
+  const table = new Map(hosts.map((host) => [host, route(host)]));
+  const log = new CollectingLog();
+  const deps: AdminDeps = {
+    token: "",
+    version: "1.2.3",
+    regionId: HERE,
+    log,
+    nowMs: () => NOW_MS,
+    stopping: () => false,
+    refreshStatus: () => LOADED,
+    refreshNow: () => Promise.resolve(),
+    routes: () => table,
+    endpointHealth: () => [],
+    figures: async () => ({
+      data: new Metrics().snapshot(),
+      control: {
+        version: "1.2.3",
+        runtime: "bun",
+        region: HERE,
+        routes: 2,
+        revision: 3,
+        tableAgeSeconds: 1.5,
+        refreshesSucceeded: 5,
+        refreshesFailed: 1,
+        lastRefreshSeconds: 0.01,
+        badRows: 1,
+        refreshHeld: false,
+        probesHealthy: 0,
+        probesUnhealthy: 0,
+        endpoints: { unprobed: 0, healthy: 0, unhealthy: 0 },
+      },
+      process: await readProcessFigures(),
+    }),
+    ...changes,
+  };
+  const app = adminApp(deps);
+  return {
+    log,
+    ask: async (path: string, init: RequestInit = {}) => await app.request(`http://127.0.0.1:9090${path}`, init),
+    /** Status and JSON body. */
+    json: async (path: string, init: RequestInit = {}) => {
+      const response = await app.request(`http://127.0.0.1:9090${path}`, init);
+      return { status: response.status, body: await response.json(), headers: response.headers };
+    },
+  };
+}
+
+test("GET /healthz says alive", async () => {
+  const { status, body, headers } = await adminOf().json("/healthz");
+  assert.deepEqual([status, body], [200, { status: "alive", version: "1.2.3" }]);
+  assert.equal(headers.get("cache-control"), "no-store");
+});
+
+test("GET /readyz is 200 once a table is loaded", async () => {
+  const { status, body } = await adminOf().json("/readyz");
+  assert.equal(status, 200);
+  assert.deepEqual(body, {
+    ready: true,
+    reasons: [],
+    table: { revision: 3, routes: 2, age_seconds: 1.5, stale: false, held_removals: 0, bad_rows: 1 },
+    database: { reachable: true, last_error: null },
+  });
+});
+
+test("GET /readyz says why not before the first table and while shutting down", async () => {
+  const empty: RefreshStatus = { ...LOADED, revision: 0, lastSuccessAtMs: null, lastError: "connection refused" };
+  const starting = await adminOf({ refreshStatus: () => empty }).json("/readyz");
+  assert.equal(starting.status, 503);
+  assert.deepEqual(starting.body, {
+    ready: false,
+    reasons: ["no routing table loaded yet"],
+    table: null,
+    database: { reachable: false, last_error: "connection refused" },
+  });
+  const stopping = await adminOf({ stopping: () => true }).json("/readyz");
+  assert.deepEqual([stopping.status, stopping.body.reasons], [503, ["shutting down"]]);
+});
+
+test("GET /readyz stays 200 and says stale while the database is away", async () => {
+  const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, lastError: "no answer" }) }).json("/readyz");
+  assert.deepEqual([status, body.table.stale, body.database.reachable], [200, true, false]);
+});
+
+test("GET /readyz keeps the database's error from those without the token", async () => {
+  const admin = adminOf({ token: "secret", refreshStatus: () => ({ ...LOADED, lastError: "host db.internal" }) });
+  assert.deepEqual((await admin.json("/readyz")).body.database, { reachable: false });
+  const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
+  assert.deepEqual(shown.body.database, { reachable: false, last_error: "host db.internal" });
+});
+
+test("GET /metrics answers in the Prometheus text format", async () => {
+  const response = await adminOf().ask("/metrics");
+  assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+  assert.match(await response.text(), /^edgeproxy_table_age_seconds 1\.5$/m);
+});
+
+test("GET /api/routes pages through the table in order of hosts", async () => {
+  const table = new Map<string, RouteRecord>();
+  for (let i = 0; i < 500; i++) {
+    const host = `h${String((i * 7) % 500).padStart(3, "0")}.example.com`;
+    table.set(host, route(host));
+  }
+  const admin = adminOf({ routes: () => table });
+  const seen: string[] = [];
+  let after: string | null = "";
+  let pages = 0;
+  while (after !== null) {
+    const { body }: { body: { routes: RouteRecord[]; next: string | null; total: number } } = await admin.json(
+      `/api/routes?limit=120&after=${after}`,
+    );
+    assert.equal(body.total, 500);
+    seen.push(...body.routes.map((shown) => shown.host));
+    after = body.next;
+    pages++;
+  }
+  assert.equal(pages, 5);
+  assert.deepEqual(seen, [...table.keys()].sort());
+});
+
+test("GET /api/routes filters by part of a host", async () => {
+  const { body } = await adminOf().json("/api/routes?q=PREVIEW");
+  assert.deepEqual(body, {
+    revision: 3,
+    total: 3,
+    routes: [{ host: "*.preview.example.com", endpoints: [{ kind: "vm", address: "10.0.0.5", port: 8080, region: HERE }] }],
+    next: null,
+  });
+});
+
+test("GET /api/routes refuses a query it does not understand", async () => {
+  for (const query of ["limit=0", "limit=1001", "limit=many", "offset=3"]) {
+    const { status, body } = await adminOf().json(`/api/routes?${query}`);
+    assert.deepEqual([status, body.error], [400, "bad_query"], query);
+  }
+});
+
+test("GET /api/routes/:host shows one route, however its host is written", async () => {
+  const admin = adminOf();
+  for (
+    const host of ["shop.example.com", "SHOP.example.com.", "*.preview.example.com", "%2A.preview.example.com", "[2001:DB8::1]"]
+  ) {
+    assert.equal((await admin.json(`/api/routes/${host}`)).status, 200, host);
+  }
+  for (const host of ["pr-7.preview.example.com", "nobody.example.com", "%20", "%ff"]) {
+    const { status, body } = await admin.json(`/api/routes/${host}`);
+    assert.deepEqual([status, body.error], [404, "no_route"], host);
+  }
+});
+
+test("GET /api/health lists the endpoints in use", async () => {
+  const health: EndpointHealth = {
+    endpoint: route("a").endpoints[0]!,
+    verdict: "unhealthy",
+    state: "resting",
+    sinceAtMs: NOW_MS,
+    lastProbeAtMs: NOW_MS,
+    latencyMs: 1.23456,
+    reason: "connection refused",
+    consecutive: 2,
+    nextProbeAtMs: null,
+  };
+  const { body } = await adminOf({ endpointHealth: () => [health] }).json("/api/health");
+  assert.deepEqual(body, {
+    endpoints: [{
+      key: "vm/10.0.0.5:8080",
+      address: "10.0.0.5",
+      port: 8080,
+      region: HERE,
+      verdict: "unhealthy",
+      state: "resting",
+      since: "2023-11-14T22:13:20.000Z",
+      reason: "connection refused",
+      consecutive: 2,
+      latency_ms: 1.235,
+      last_probe: "2023-11-14T22:13:20.000Z",
+      next_probe: null,
+    }],
+  });
+});
+
+test("GET /api/regions lists the regions and says which one is here", async () => {
+  const { body } = await adminOf().json("/api/regions");
+  assert.deepEqual(body, {
+    regions: [{ id: HERE, public_ipv4: null, here: true }, { id: "other", public_ipv4: "203.0.113.7", here: false }],
+  });
+});
+
+test("POST /api/refresh runs a refresh and answers its result", async () => {
+  let status = LOADED;
+  const admin = adminOf({
+    refreshStatus: () => status,
+    refreshNow: (reason) => {
+      assert.equal(reason, "admin");
+      status = { ...status, revision: 4, routes: 9 };
+      return Promise.resolve();
+    },
+  });
+  const { status: code, body } = await admin.json("/api/refresh", { method: "POST" });
+  assert.equal(code, 200);
+  assert.deepEqual(body, {
+    ok: true,
+    changed: true,
+    revision: 4,
+    routes: 9,
+    held_removals: 0,
+    bad_rows: 1,
+    duration_ms: 12.3,
+    error: null,
+  });
+});
+
+test("POST /api/refresh answers 502 when the database cannot be read", async () => {
+  const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, lastError: "timeout" }) }).json("/api/refresh", {
+    method: "POST",
+  });
+  assert.deepEqual([status, body.ok, body.error], [502, false, "timeout"]);
+});
+
+test("adminApp() answers unknown paths with 404 and wrong methods with 405, as JSON", async () => {
+  const admin = adminOf();
+  assert.deepEqual((await admin.json("/api/nothing")).body, { error: "not_found", message: "There is no /api/nothing" });
+  const refused = await admin.json("/api/refresh");
+  assert.deepEqual([refused.status, refused.body.error, refused.headers.get("allow")], [405, "method_not_allowed", "POST"]);
+  assert.equal((await admin.json("/metrics", { method: "DELETE" })).headers.get("allow"), "GET, HEAD");
+  assert.equal((await admin.ask("/healthz", { method: "HEAD" })).status, 200);
+});
+
+test("adminApp() answers 500 and logs when something of ours fails", async () => {
+  const admin = adminOf({
+    endpointHealth: () => {
+      throw new Error("broken");
+    },
+  });
+  const { status, body } = await admin.json("/api/health");
+  assert.deepEqual([status, body.error], [500, "internal"]);
+  assert.deepEqual(admin.log.take(), ["error admin request failed"]);
+});
+
+test("adminApp() wants the token on every path but healthz and readyz", async () => {
+  const admin = adminOf({ token: "s3cret" });
+  for (const { path, method } of ADMIN_PATHS) {
+    const open = path === "/healthz" || path === "/readyz";
+    for (const authorization of ["", "Bearer", "Bearer wrong", "Bearer s3cret2", "Basic s3cret", "s3cret"]) {
+      const response = await admin.ask(path, { method, headers: { authorization } });
+      assert.equal(response.status, open ? 200 : 401, `${path} ${authorization}`);
+      if (!open) assert.match(response.headers.get("www-authenticate") ?? "", /^Bearer /);
+    }
+    const allowed = await admin.ask(path.replace(":host", "shop.example.com"), {
+      method,
+      headers: { authorization: "bearer s3cret" },
+    });
+    assert.equal(allowed.status, 200, path);
+  }
+  assert.equal((await admin.ask("/nothing")).status, 401);
+});
+
+test("adminApp() without a token refuses a name that foreign DNS could point here", async () => {
+  const admin = adminOf();
+  for (const host of ["127.0.0.1:9090", "localhost:9090", "LOCALHOST", "[::1]:9090", "10.0.0.1"]) {
+    assert.equal((await admin.ask("/api/regions", { headers: { host } })).status, 200, host);
+  }
+  for (
+    const host of [
+      "evil.example.com",
+      "evil.example.com:9090",
+      "127.0.0.1.evil.example.com",
+      "localhost.evil.example.com",
+      "[evil]",
+    ]
+  ) {
+    const { status, body } = await admin.json("/api/regions", { headers: { host } });
+    assert.deepEqual([status, body.error], [403, "forbidden_host"], host);
+    assert.equal((await admin.ask("/readyz", { headers: { host } })).status, 200, host);
+  }
+});
+
+test("adminApp() without a token refuses requests that another site makes a browser send", async () => {
+  const admin = adminOf();
+  const post = (headers: Record<string, string>) =>
+    admin.json("/api/refresh", { method: "POST", headers: { host: "127.0.0.1:9090", ...headers } });
+  for (
+    const headers of [{ origin: "http://evil.example.com" }, { origin: "null" }, { "sec-fetch-site": "cross-site" }, {
+      "sec-fetch-site": "same-site",
+    }]
+  ) {
+    const { status, body } = await post(headers);
+    assert.deepEqual([status, body.error], [403, "cross_site"], JSON.stringify(headers));
+  }
+  assert.equal((await post({ origin: "http://127.0.0.1:9090", "sec-fetch-site": "same-origin" })).status, 200);
+  assert.equal((await post({})).status, 200);
+  assert.equal((await admin.ask("/api/regions", { headers: { "sec-fetch-site": "cross-site" } })).status, 200);
+});
