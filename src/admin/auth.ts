@@ -20,9 +20,9 @@ export function authorise(token: string): MiddlewareHandler {
   };
 }
 
-/** Whether the request shows the token, or none is needed. */
+/** Whether the request shows the token or, where there is none, came by a name of this machine: it may see details. */
 export function isAuthorised(c: Context, token: string): boolean {
-  if (token === "") return true;
+  if (token === "") return isLocalName(hostOf(c));
   const [, shown] = /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "") ?? [];
   return shown !== undefined && timingSafeEqual(digest(shown), digest(token));
 }
@@ -34,14 +34,14 @@ function refuseWithoutToken(c: Context, token: string): Response | null {
 }
 
 function refuseOtherSites(c: Context): Response | null {
-  const host = c.req.header("host") ?? new URL(c.req.url).host;
+  const host = hostOf(c);
   if (!isLocalName(host)) {
     return problem(c, 403, "forbidden_host", "Use an IP address or localhost, or configure EDGEPROXY_ADMIN_TOKEN");
   }
   if (c.req.method === "GET" || c.req.method === "HEAD") return null;
   const site = c.req.header("sec-fetch-site") ?? "none";
   const origin = c.req.header("origin");
-  const sameOrigin = origin === undefined || hostOf(origin) === host.toLowerCase();
+  const sameOrigin = origin === undefined || originHost(origin) === host.toLowerCase();
   if (sameOrigin && (site === "none" || site === "same-origin")) return null;
   return problem(c, 403, "cross_site", "Requests from other web sites are refused");
 }
@@ -52,7 +52,11 @@ function isLocalName(host: string): boolean {
   return name === "localhost" || isIP(name) === 4 || (/^\[.*\]$/.test(name) && isIP(name.slice(1, -1)) === 6);
 }
 
-function hostOf(origin: string): string {
+function hostOf(c: Context): string {
+  return c.req.header("host") ?? new URL(c.req.url).host;
+}
+
+function originHost(origin: string): string {
   return /^https?:\/\/([^/]+)$/i.exec(origin)?.[1]?.toLowerCase() ?? "";
 }
 
