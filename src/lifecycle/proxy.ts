@@ -8,7 +8,6 @@ import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
-import { VERSION } from "../runtime/version.ts";
 import { adminDependencies } from "./admin-dependencies.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
@@ -43,7 +42,7 @@ export class Proxy {
     const port = await this.#worker.listen();
     this.#log.info("listening", { http_port: port });
     if (adminAddr !== null) {
-      const app = adminApp(adminDependencies(this, this.#settings, VERSION));
+      const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, () => this.#draining));
       this.#admin = await serveFetch({ host: adminAddr.host, port: adminAddr.port, fetch: (request) => app.fetch(request) });
       this.#log.info("admin listening", { admin_port: this.#admin.port });
     }
