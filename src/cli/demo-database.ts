@@ -13,8 +13,10 @@ const STATEMENT_LIMIT_MS = 20_000;
 export interface DemoDatabase extends AsyncDisposable {
   /** What the edges connect to. */
   readonly url: string;
-  /** For people, without a password. */
+  /** For people, without a password that is not the demo's own. */
   readonly description: string;
+  /** A command that changes a route; empty: none that people could use as it is. */
+  readonly change: string;
   run(sql: string): Promise<void>;
 }
 
@@ -39,6 +41,7 @@ async function openOwnServer(binaries: string): Promise<DemoDatabase> {
   return {
     url: server.url,
     description: `${server.url} (a server of its own, from ${binaries})`,
+    change: `psql ${server.url} -c "update domains set name = 'new.example.com' where name = 'blog.example.com'"`,
     run: (sql) => runStatements(server.url, sql),
     [Symbol.asyncDispose]: () => server.stop(),
   };
@@ -52,6 +55,7 @@ async function openScratchSchema(given: string): Promise<DemoDatabase> {
   return {
     url,
     description: `${maskDatabaseUrl(given)}, schema ${schema}`,
+    change: "",
     run: (sql) => runStatements(url, sql),
     [Symbol.asyncDispose]: () => runStatements(given, `drop schema ${schema} cascade`),
   };

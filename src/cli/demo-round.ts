@@ -51,7 +51,7 @@ export function outcomeLine(edgeUrl: string, outcome: Outcome, got: number | str
   return `  ${status}  ${outcome.meaning.padEnd(34)}curl ${flags} -H 'Host: ${outcome.host}' ${edgeUrl}${outcome.path}`;
 }
 
-/** A line of an edge's log, for people; null for those that say nothing in a demo. */
+/** A line of an edge's log, for people; null for those that say nothing here. */
 export function readableLine(edge: string, line: string): string | null {
   const entry = parse(line);
   if (entry === null) return `${edge.padEnd(6)}${line}`;
@@ -63,7 +63,7 @@ export function readableLine(edge: string, line: string): string | null {
     const upstream = text("upstream") === "" ? "" : `  -> ${text("upstream")}`;
     return `${begin}${text("status")}  ${text("method")} ${target}  ${text("duration_ms")} ms${upstream}${answered}`;
   }
-  if (text("level") === "debug") return null;
+  if (!["warn", "error"].includes(text("level")) && text("msg") !== "routes changed") return null;
   const known = ["time", "level", "msg", "settings"];
   const fields = Object.entries(entry).filter(([name]) => !known.includes(name));
   const shown = fields.map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);

@@ -183,6 +183,7 @@ Each has just been requested; try them yourself:
     if (got !== outcome.status) surprises++;
     print(outcomeLine(here.url, outcome, got));
   }
+  if (database.change !== "") print(`\nRoutes follow the database within a second:\n\n  ${database.change}`);
   return surprises;
 }
 
