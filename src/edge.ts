@@ -16,12 +16,12 @@ import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, ON_WIRE } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
+import { viaOf } from "./forwarding/request-fields.ts";
 import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
-import type { EndpointState, Endpoints } from "./upstream/endpoint-state.ts";
-import { FieldKind } from "./wire/header-list.ts";
+import type { Endpoints, EndpointState } from "./upstream/endpoint-state.ts";
 
 /** What the phases work with; one object per worker. */
 export interface EdgeParts extends AttemptEnvironment {
@@ -58,9 +58,11 @@ class Passage {
   route(): void {
     const exchange = this.#exchange;
     if (exchange.ended) return; // the client has gone while we waited
-    const asked: Asked = { host: exchange.host, via: exchange.head.fields.joined(FieldKind.Via), tried: this.#tried };
+    const asked: Asked = { host: exchange.host, via: viaOf(exchange), tried: this.#tried };
     const decision = decide(asked, this.#parts.surroundings);
-    if (this.#parts.log.enabled("debug")) this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
+    if (this.#parts.log.enabled("debug")) {
+      this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
+    }
     switch (decision.kind) {
       case "forward":
         return this.#forward(this.#parts.endpoints.of(decision.endpoint), false);
@@ -94,7 +96,14 @@ class Passage {
     if (speaksOfHealth(error)) endpoint.failed(error.message, this.#parts.sweep.nowMs);
     const { answered, head } = exchange;
     const probedAgain = this.#probedAgain === record.key;
-    const next = consequence({ error, endpointKind: record.kind, answered, method: head.method, bodySent: attempt.bodySent, probedAgain });
+    const next = consequence({
+      error,
+      endpointKind: record.kind,
+      answered,
+      method: head.method,
+      bodySent: attempt.bodySent,
+      probedAgain,
+    });
     switch (next) {
       case "break-off":
         exchange.record.code = error.code;
@@ -138,7 +147,13 @@ class Passage {
 
   #observe(code: ErrorCode, problem: string): void {
     const exchange = this.#exchange;
-    const fields = { host: exchange.host, code, upstream: exchange.record.upstream, request_id: exchange.requestId, ...(problem && { problem }) };
+    const fields = {
+      host: exchange.host,
+      code,
+      upstream: exchange.record.upstream,
+      request_id: exchange.requestId,
+      ...(problem && { problem }),
+    };
     if (code === "no_route") this.#parts.log.warn("request without a route", fields);
     else if (code !== "no_table" && code !== "vm_unhealthy") this.#parts.log.error("proxy error", fields);
     else this.#parts.log.debug("request refused", fields);

@@ -60,7 +60,9 @@ export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decis
 
 function chooseEndpoint(route: RouteRecord, asked: Asked, edges: readonly string[], around: Surroundings, trace?: Trace): Decision {
   const only = route.endpoints[0]!;
-  if (route.endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") return decideOne(only, around);
+  if (route.endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") {
+    return decideOne(only, around);
+  }
   const available: EndpointRecord[] = [];
   const unprobed: EndpointRecord[] = [];
   const regions: EndpointRecord[] = [];

@@ -17,6 +17,7 @@ import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { ChunkedDecoder, type ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, requestBodyLength } from "../wire/h1/framing.ts";
+import { normaliseHost } from "../wire/host.ts";
 import { type HeadLimits, NEED_MORE, parseRequestHead, REFUSED, RequestHead } from "../wire/h1/head-parser.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
 import type { Metrics } from "../observation/metrics.ts";
@@ -77,6 +78,8 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   #discarded = 0;
   #socketPaused = false;
   #refused = false;
+  #lastAuthority = "";
+  #lastHost: string | null = null;
   #destroyOnDrain = false;
   #activeAtMs: number;
 
@@ -179,6 +182,15 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   /** Whether the rest of the request is small enough to be read and dropped. */
   get discardable(): boolean {
     return this.#phase !== BODY || (this.#chunked === null && this.#bodyLeft <= MAX_DISCARD_BYTES && !this.head.expectsContinue);
+  }
+
+  /** The normalised host of a request; null when malformed. Most requests of a connection ask for one host. */
+  hostOf(head: RequestHead): string | null {
+    if (head.authority !== this.#lastAuthority) {
+      this.#lastAuthority = head.authority;
+      this.#lastHost = normaliseHost(head.authority);
+    }
+    return head.authority === "" && head.minor === 0 ? "" : this.#lastHost;
   }
 
   /** The exchange has a consumer: its body may flow. */
@@ -430,7 +442,8 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   /** Everything sent goes out first. Where the client may still be sending, its bytes are dropped for a while (no early RST). */
   #close(): void {
-    const clientMaySend = !this.halfClosed && (this.#phase === BODY || this.#phase === DISCARD || this.#kept !== null || this.#refused);
+    const clientMaySend = !this.halfClosed &&
+      (this.#phase === BODY || this.#phase === DISCARD || this.#kept !== null || this.#refused);
     if (!clientMaySend) return this.#closeWhenDrained();
     this.#phase = LINGER;
     this.#kept = null;

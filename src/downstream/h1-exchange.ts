@@ -1,6 +1,5 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
 import type { ErrorCode } from "../observation/proxy-error.ts";
-import { normaliseHost } from "../wire/host.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { FieldKind } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
@@ -72,8 +71,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   get hostIsValid(): boolean {
-    const { authority, minor } = this.head;
-    this.#host = authority === "" && minor === 0 ? "" : normaliseHost(authority);
+    this.#host = this.#connection.hostOf(this.head);
     return this.#host !== null;
   }
 
@@ -273,8 +271,10 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   #writeHead(head: ResponseHead, drops: Uint8Array): void {
     const out = this.#connection.output();
-    out.text("HTTP/1.1 ");
-    out.copy(head.fields.bytes, head.statusStart, head.reasonEnd);
+    const complete = head.minor === 1 && head.reasonEnd > head.statusStart + 3;
+    if (complete) return writeFields(out, head.fields, drops, head.nominated, head.start);
+    out.text(`HTTP/1.1 ${head.status} `); // an HTTP/1.0 answer, or one without the space that RFC 9112, 4 wants
+    out.copy(head.fields.bytes, Math.min(head.statusStart + 4, head.reasonEnd), head.reasonEnd);
     out.text("\r\n");
     writeFields(out, head.fields, drops, head.nominated);
   }

@@ -84,7 +84,10 @@ export class DownstreamListener implements H1Environment {
     this.#listener?.close();
     const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
     for (const connection of this.#connections) connection.drain(false);
-    const idle = setTimeout(() => this.#connections.forEach((connection) => connection.drain(true)), Math.min(IDLE_GRACE_MS, graceMs));
+    const idle = setTimeout(
+      () => this.#connections.forEach((connection) => connection.drain(true)),
+      Math.min(IDLE_GRACE_MS, graceMs),
+    );
     let end: ReturnType<typeof setTimeout> | undefined;
     const graceOver = new Promise<void>((resolve) => end = setTimeout(resolve, graceMs));
     if (this.#connections.size > 0) await Promise.race([emptied, graceOver]);
@@ -98,7 +101,12 @@ export class DownstreamListener implements H1Environment {
   #accept(socket: Socket): SocketHandler {
     if (this.#connections.size >= this.#options.maxConnections) return this.#shed(socket);
     const { isTrusted, metrics } = this.#options;
-    const peer = { address: socket.remoteAddress, port: socket.remotePort, trusted: isTrusted(socket.remoteAddress) };
+    const peer = {
+      address: socket.remoteAddress,
+      port: socket.remotePort,
+      trusted: isTrusted(socket.remoteAddress),
+      forwarded: null,
+    };
     const connection = new H1Connection(socket, peer, this);
     this.#connections.add(connection);
     metrics.connectionsAccepted++;

@@ -61,7 +61,9 @@ function quality(accept: string, type: string): number {
   for (const part of accept.toLowerCase().split(",")) {
     const [range, ...parameters] = part.split(";");
     if (range!.trim() !== type) continue;
-    const q = parameters.map((parameter) => /^\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*$/.exec(parameter)?.[1]).find((value) => value !== undefined);
+    const q = parameters.map((parameter) => /^\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*$/.exec(parameter)?.[1]).find((value) =>
+      value !== undefined
+    );
     return q === undefined ? 1 : Number(q);
   }
   return 0;

@@ -43,7 +43,13 @@ export function wantsUpgrade(exchange: Exchange): boolean {
   const { head } = exchange;
   if (!head.upgrade || head.minor === 0 || exchange.requestLength !== 0) return false;
   const protocols = head.fields.joined(FieldKind.Upgrade);
-  return protocols !== null && protocols !== "" && !protocols.toLowerCase().split(",").some((name) => name.trim().startsWith("h2c"));
+  return protocols !== null && protocols !== "" &&
+    !protocols.toLowerCase().split(",").some((name) => name.trim().startsWith("h2c"));
+}
+
+/** The joined Via field: the way a request has come; null without one. */
+export function viaOf(exchange: Exchange): string | null {
+  return exchange.head.fields.joined(FieldKind.Via);
 }
 
 /** Writes the whole head, with its empty line. */
@@ -51,10 +57,11 @@ export function writeRequestHead(out: ByteWriter, exchange: Exchange, upgrade: b
   const { head, peer } = exchange;
   const { fields } = head;
   const absolute = head.pathEnd - head.pathStart !== head.target.length;
-  writeRequestLine(out, head, absolute);
   const drops = DROPS[(peer.trusted ? 1 : 0) | (upgrade ? 2 : 0) | (absolute ? 4 : 0)]!;
+  const asReceived = !absolute && head.minor === 1;
+  if (!asReceived) writeRequestLine(out, head, absolute);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);
-  writeFields(out, fields, drops, head.nominated);
+  writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
   out.text(framingFields(exchange, upgrade) + forwardingFields(exchange, identity));
 }
 
@@ -81,12 +88,14 @@ function framingFields(exchange: Exchange, upgrade: boolean): string {
 function forwardingFields(exchange: Exchange, identity: ForwardingIdentity): string {
   const { head, peer } = exchange;
   const { fields } = head;
-  const via = fields.joined(FieldKind.Via);
+  const via = viaOf(exchange);
   const way = via === null ? "" : `${via}, `;
   const tail = `X-Request-Id: ${exchange.requestId}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`;
   if (!peer.trusted) {
-    return `X-Forwarded-For: ${peer.address}\r\nX-Forwarded-Proto: ${exchange.scheme}\r\nX-Forwarded-Host: ${head.authority}\r\n` +
-      `X-Real-IP: ${peer.address}\r\n${tail}`;
+    if (peer.forwarded?.authority !== head.authority) {
+      peer.forwarded = { authority: head.authority, fields: untrustedFields(exchange) };
+    }
+    return peer.forwarded.fields + tail;
   }
   const before = fields.joined(FieldKind.XForwardedFor);
   const client = clientAddress(peer.address, before, identity.isTrusted);
@@ -95,8 +104,12 @@ function forwardingFields(exchange: Exchange, identity: ForwardingIdentity): str
     `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\n${tail}`;
 }
 
+function untrustedFields({ head, peer, scheme }: Exchange): string {
+  return `X-Forwarded-For: ${peer.address}\r\nX-Forwarded-Proto: ${scheme}\r\nX-Forwarded-Host: ${head.authority}\r\n` +
+    `X-Real-IP: ${peer.address}\r\n`;
+}
+
 function given(fields: HeaderList, kind: FieldKind): string | null {
   const value = fields.joined(kind);
   return value === "" ? null : value;
 }
-

@@ -20,7 +20,11 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     refreshNow: (reason) => control.refreshNow(reason),
     routes: () => control.table,
     endpointHealth: () => control.endpointHealth(),
-    figures: async () => ({ data: control.collect(), control: controlFigures(control, settings), process: await readProcessFigures() }),
+    figures: async () => ({
+      data: control.collect(),
+      control: controlFigures(control, settings),
+      process: await readProcessFigures(),
+    }),
   };
 }
 

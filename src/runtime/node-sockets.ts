@@ -86,10 +86,13 @@ export function nodeListen(options: ListenOptions): Promise<Listener> {
       socket.handler = options.onConnection(socket);
     });
     server.once("error", reject);
-    server.listen({ port: options.port, host: options.host === "" ? "::" : options.host, reusePort: options.reusePort ?? false }, () => {
-      server.off("error", reject);
-      resolve({ port: (server.address() as net.AddressInfo).port, close: () => void server.close() });
-    });
+    server.listen(
+      { port: options.port, host: options.host === "" ? "::" : options.host, reusePort: options.reusePort ?? false },
+      () => {
+        server.off("error", reject);
+        resolve({ port: (server.address() as net.AddressInfo).port, close: () => void server.close() });
+      },
+    );
   });
 }
 

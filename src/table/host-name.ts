@@ -21,4 +21,3 @@ export function normaliseDomain(name: string): string | null {
   if (rest === "" || rest.length > MAX_NAME_LENGTH || !rest.split(".").every((label) => LABEL.test(label))) return null;
   return wildcard ? `*.${rest}` : rest;
 }
-

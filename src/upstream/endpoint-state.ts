@@ -42,7 +42,9 @@ export class EndpointState {
     this.#requests = requests;
   }
 
+  /** For a request: asking is use, so that a VM whose requests are all refused stays watched. */
   availability(nowMs: number): Availability {
+    this.used = true;
     if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : "available";
     return this.verdict === "healthy" ? "available" : this.verdict;
   }

@@ -299,7 +299,8 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     const sink = this.#sink;
     const head = this.#head;
     const persistent = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
-    const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned && this.#length !== UNTIL_CLOSE;
+    const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
+      this.#length !== UNTIL_CLOSE;
     this.#sink = null;
     this.#chunked = null;
     if (reusable) this.#rest();

@@ -80,7 +80,9 @@ class Opening implements Watched {
     if (this.#settled) return;
     this.#settle();
     this.#environment.metrics.upstreamConnectFailures++;
-    this.#sink.onConnectFailure(new ProxyError(code, `Cannot connect to ${this.#where}: ${error.code || error.message}`, "safe", error));
+    this.#sink.onConnectFailure(
+      new ProxyError(code, `Cannot connect to ${this.#where}: ${error.code || error.message}`, "safe", error),
+    );
   }
 
   #settle(): void {

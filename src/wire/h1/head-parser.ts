@@ -34,6 +34,8 @@ const MAX_LENGTH_DIGITS = 15;
 /** What both kinds of heads have. */
 export class MessageHead {
   readonly fields: HeaderList = new HeaderList();
+  /** Where the start line lies in `fields.bytes`. */
+  start = 0;
   /** Minor version of HTTP/1: 0 or 1. */
   minor = 1;
   /** Content-Length, or -1 without one. */
@@ -76,10 +78,23 @@ export class RequestHead extends MessageHead {
   pathEnd = 0;
   /** The authority of an absolute-form target, else the value of Host; empty when there is none (HTTP/1.0). */
   authority = "";
+  /** The Host of the request before on this connection: usually the same, so no string need be made. */
+  lastAuthority = "";
   /** Expect: 100-continue. */
   expectsContinue = false;
   /** TE contains trailers. */
   acceptsTrailers = false;
+
+  /** Whether the value of field `index` is `lastAuthority`, byte for byte. */
+  repeats(index: number): boolean {
+    const { fields, lastAuthority } = this;
+    const start = fields.valueStart(index);
+    if (fields.valueEnd(index) - start !== lastAuthority.length) return false;
+    for (let i = 0; i < lastAuthority.length; i++) {
+      if (fields.bytes[start + i] !== lastAuthority.charCodeAt(i)) return false;
+    }
+    return true;
+  }
 
   override clear(bytes: Buffer): void {
     super.clear(bytes);
@@ -115,10 +130,10 @@ export function parseRequestHead(bytes: Buffer, start: number, end: number, limi
     if (empty === MAX_EMPTY_LINES) return head.refuse("Too many empty lines before the request line");
     at += 2;
   }
-  const headStart = at;
+  head.start = at;
   at = parseRequestLine(bytes, at, end, limits, head);
   if (at <= 0) return at;
-  at = parseFields(bytes, at, end, headStart + limits.maxHeadBytes, limits.maxFields, head);
+  at = parseFields(bytes, at, end, head.start + limits.maxHeadBytes, limits.maxFields, head);
   if (at <= 0) return at;
   return checkRequest(head) ? at : REFUSED;
 }
@@ -126,6 +141,7 @@ export function parseRequestHead(bytes: Buffer, start: number, end: number, limi
 /** Parses a response head at bytes[start, end). */
 export function parseResponseHead(bytes: Buffer, start: number, end: number, limits: HeadLimits, head: ResponseHead): number {
   head.clear(bytes);
+  head.start = start;
   let at = parseStatusLine(bytes, start, end, start + limits.maxHeadBytes, head);
   if (at <= 0) return at;
   at = parseFields(bytes, at, end, start + limits.maxHeadBytes, limits.maxFields, head);
@@ -163,7 +179,10 @@ function parseRequestLine(bytes: Buffer, start: number, end: number, limits: Hea
 /** The usual methods without making a string. */
 function methodName(bytes: Buffer, start: number, end: number): string {
   if (end - start === 3 && bytes[start] === 0x47 && bytes[start + 1] === 0x45 && bytes[start + 2] === 0x54) return "GET";
-  if (end - start === 4 && bytes[start] === 0x50 && bytes[start + 1] === 0x4f && bytes[start + 2] === 0x53 && bytes[start + 3] === 0x54) return "POST";
+  if (
+    end - start === 4 && bytes[start] === 0x50 && bytes[start + 1] === 0x4f && bytes[start + 2] === 0x53 &&
+    bytes[start + 3] === 0x54
+  ) return "POST";
   return latin1(bytes, start, end);
 }
 
@@ -194,7 +213,9 @@ function parseStatusLine(bytes: Buffer, start: number, end: number, limit: numbe
   if (at <= 0) return at;
   if (end - at < 4) return NEED_MORE;
   const a = bytes[at + 1]! - 0x30, b = bytes[at + 2]! - 0x30, c = bytes[at + 3]! - 0x30;
-  if (bytes[at] !== SP || a < 1 || a > 9 || b < 0 || b > 9 || c < 0 || c > 9) return head.refuse("The status code is not three digits");
+  if (bytes[at] !== SP || a < 1 || a > 9 || b < 0 || b > 9 || c < 0 || c > 9) {
+    return head.refuse("The status code is not three digits");
+  }
   head.status = a * 100 + b * 10 + c;
   head.statusStart = at + 1;
   at += 4;
@@ -243,7 +264,13 @@ function parseFields(bytes: Buffer, start: number, end: number, limit: number, m
 
 function nameProblem(bytes: Buffer, nameStart: number, at: number): string {
   const c = bytes[at];
-  if (at === nameStart) return c === SP || c === HTAB ? "A folded or indented field line" : c === COLON ? "An empty field name" : "A field name with a forbidden byte";
+  if (at === nameStart) {
+    return c === SP || c === HTAB
+      ? "A folded or indented field line"
+      : c === COLON
+      ? "An empty field name"
+      : "A field name with a forbidden byte";
+  }
   return c === SP || c === HTAB ? "White space before the colon of a field" : "A field name with a forbidden byte";
 }
 
@@ -255,7 +282,8 @@ function checkRequest(head: RequestHead): boolean {
     switch (fields.kinds[i]) {
       case FieldKind.Host:
         if (++hosts > 1) return refused(head, "More than one Host");
-        head.authority = fields.value(i);
+        head.authority = head.repeats(i) ? head.lastAuthority : fields.value(i);
+        head.lastAuthority = head.authority;
         break;
       case FieldKind.ContentLength:
       case FieldKind.TransferEncoding:
@@ -287,7 +315,9 @@ function checkTarget(head: RequestHead): boolean {
   let authorityEnd = scheme;
   while (authorityEnd < target.length && target[authorityEnd] !== "/" && target[authorityEnd] !== "?") authorityEnd++;
   const authority = target.slice(scheme, authorityEnd);
-  if (authority === "" || authority.includes("@")) return refused(head, "The authority of the request target is empty or has user information");
+  if (authority === "" || authority.includes("@")) {
+    return refused(head, "The authority of the request target is empty or has user information");
+  }
   head.authority = authority; // RFC 9112, 3.2.2: it wins over Host
   head.pathStart += authorityEnd;
   return true;
@@ -313,7 +343,7 @@ function readFraming(head: MessageHead, index: number): boolean {
     case FieldKind.TransferEncoding:
       return readTransferEncoding(head, index);
     default:
-      readConnection(head, head.fields.value(index));
+      readConnection(head, index);
       return true;
   }
 }
@@ -353,12 +383,13 @@ function readTransferEncoding(head: MessageHead, index: number): boolean {
   return refused(head, "Transfer-Encoding is not exactly chunked");
 }
 
-function readConnection(head: MessageHead, value: string): void {
-  if (value === "keep-alive") {
+function readConnection(head: MessageHead, index: number): void {
+  const { fields } = head;
+  if (equalsLower(fields.bytes, fields.valueStart(index), fields.valueEnd(index), "keep-alive")) {
     head.keepAlive = true;
     return;
   }
-  for (const option of value.toLowerCase().split(",")) {
+  for (const option of fields.value(index).toLowerCase().split(",")) {
     const name = option.trim();
     if (name === "close") head.close = true;
     else if (name === "keep-alive") head.keepAlive = true;

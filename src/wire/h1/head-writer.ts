@@ -3,10 +3,18 @@ import type { ByteWriter } from "../bytes.ts";
 import type { HeaderList } from "../header-list.ts";
 import { isNominated, NOT_IN_TRAILERS } from "../hop-by-hop.ts";
 
-/** Copies all fields whose kind is 0 in `drop` and that `nominated` does not name, in order, each with its CRLF. */
-export function writeFields(out: ByteWriter, fields: HeaderList, drop: Uint8Array, nominated: readonly string[] | null): void {
+/**
+ * Copies all fields whose kind is 0 in `drop` and that `nominated` does not name, in order, each with its CRLF. `runStart`: where
+ * a start line begins that lies right before the fields and goes with them.
+ */
+export function writeFields(
+  out: ByteWriter,
+  fields: HeaderList,
+  drop: Uint8Array,
+  nominated: readonly string[] | null,
+  runStart: number = -1,
+): void {
   const { kinds, count } = fields;
-  let runStart = -1;
   for (let i = 0; i < count; i++) {
     if (drop[kinds[i]!] === 1 || (nominated !== null && isNominated(fields, i, nominated))) {
       if (runStart >= 0) out.copy(fields.bytes, runStart, fields.start(i));
