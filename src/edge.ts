@@ -17,7 +17,7 @@ import { type EdgeEnv, edgePath, ON_WIRE } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
-import type { Log } from "./observation/log.ts";
+import type { Log, LogFields } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
@@ -146,16 +146,14 @@ class Passage {
   }
 
   #observe(code: ErrorCode, problem: string): void {
-    const exchange = this.#exchange;
-    const fields = {
-      host: exchange.host,
-      code,
-      upstream: exchange.record.upstream,
-      request_id: exchange.requestId,
-      ...(problem && { problem }),
-    };
-    if (code === "no_route") this.#parts.log.warn("request without a route", fields);
-    else if (code !== "no_table" && code !== "vm_unhealthy") this.#parts.log.error("proxy error", fields);
-    else this.#parts.log.debug("request refused", fields);
+    const { log } = this.#parts;
+    if (code === "no_route") log.warn("request without a route", this.#describe(code, problem));
+    else if (code !== "no_table" && code !== "vm_unhealthy") log.error("proxy error", this.#describe(code, problem));
+    else if (log.enabled("debug")) log.debug("request refused", this.#describe(code, problem));
+  }
+
+  #describe(code: ErrorCode, problem: string): LogFields {
+    const { host, requestId, record } = this.#exchange;
+    return { host, code, upstream: record.upstream, "request_id": requestId, ...(problem !== "" && { problem }) };
   }
 }

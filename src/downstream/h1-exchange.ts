@@ -3,7 +3,7 @@ import type { ErrorCode } from "../observation/proxy-error.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { FieldKind } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
-import { type BodyLength, CHUNKED, UNTIL_CLOSE } from "../wire/h1/framing.ts";
+import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/head-parser.ts";
 import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";

@@ -12,7 +12,6 @@ export interface EdgeBindings {
   readonly exchange: Exchange;
 }
 export interface EdgeEnv {
-  // deno-lint-ignore camelcase -- Hono's word
   Bindings: EdgeBindings;
 }
 

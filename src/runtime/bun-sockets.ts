@@ -53,6 +53,10 @@ class BunSocket implements Socket {
     return this.#raw.localPort ?? 0;
   }
 
+  get settled(): boolean {
+    return this.pendingBytes === 0;
+  }
+
   write(bytes: Uint8Array): boolean {
     if (this.pendingBytes > 0) return this.#keep(bytes);
     const taken = this.#raw.write(bytes);

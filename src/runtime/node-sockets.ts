@@ -41,6 +41,11 @@ class NodeSocket implements Socket {
     return this.#waiting ? this.#raw.writableLength : 0;
   }
 
+  /** Node may hold on to a buffer that the kernel has not taken whole. */
+  get settled(): boolean {
+    return this.#raw.writableLength === 0;
+  }
+
   write(bytes: Uint8Array): boolean {
     if (this.#raw.destroyed || this.#raw.writableEnded) return true;
     if (this.#raw.write(bytes)) return true;

@@ -31,6 +31,8 @@ export interface Socket {
   readonly localPort: number;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly pendingBytes: number;
+  /** No buffer given to `write` is referred to any more: it may be written over. */
+  readonly settled: boolean;
   /** Gives the bytes to the kernel; what it does not take is kept (the caller leaves the buffer alone). False: wait for onDrain. */
   write(bytes: Uint8Array): boolean;
   /** As `write`, for bytes [0, length) of a buffer that the caller will use again at once. */

@@ -30,6 +30,20 @@ export class GatheredOutput {
     outlet.deliver(this.#writer.bytes, length);
   }
 
+  /**
+   * Moves what `outlet` has gathered into the bytes of the receive buffer that lie right before `chunk`, so that both leave in one
+   * write without a copy of the chunk. Answers the two as one; null where there is no room. The bytes before must be dead.
+   */
+  prepend(outlet: Outlet, chunk: Buffer): Buffer | null {
+    const { length, bytes } = this.#writer;
+    if (this.#holder !== outlet || chunk.byteOffset < length) return null;
+    const joined = Buffer.from(chunk.buffer, chunk.byteOffset - length, length + chunk.length);
+    bytes.copy(joined, 0, 0, length);
+    this.#holder = null;
+    this.#writer.length = 0;
+    return joined;
+  }
+
   /** Forgets what `outlet` has gathered: its connection is gone. */
   drop(outlet: Outlet): void {
     if (this.#holder !== outlet) return;
