@@ -13,7 +13,7 @@ import { Hono } from "hono";
 import type { Asked, Surroundings } from "./decision/decide.ts";
 import { decide } from "./decision/decide.ts";
 import type { Exchange } from "./downstream/exchange.ts";
-import { type EdgeEnv, edgePath, ON_WIRE } from "./downstream/hono-request.ts";
+import { type EdgeEnv, edgePath, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
@@ -35,7 +35,7 @@ export interface EdgeParts extends AttemptEnvironment {
 export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = new Hono<EdgeEnv>({ getPath: edgePath })): Hono<EdgeEnv> {
   app.all("*", (c) => {
     new Passage(c.env.exchange, parts).route();
-    return ON_WIRE;
+    return onWire(c.env);
   });
   return app;
 }

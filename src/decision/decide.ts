@@ -4,7 +4,7 @@
  *      loop? -> table loaded? -> route? -> VMs here: available -> one of them (two at random, the less busy)
  *                                                    unprobed  -> probe first
  *                                          else regions not passed yet -> one of them
- *                                          else refuse
+ *                                          else refuse: a loop if all were passed, else unhealthy
  */
 import type { EndpointRecord, RouteRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -67,10 +67,12 @@ function chooseEndpoint(route: RouteRecord, asked: Asked, edges: readonly string
   const unprobed: EndpointRecord[] = [];
   const regions: EndpointRecord[] = [];
   const failing: EndpointRecord[] = [];
+  let passed = 0;
   for (const endpoint of route.endpoints) {
     if (asked.tried?.has(endpoint.key)) {
       trace?.(`${endpoint.key}: tried already`);
     } else if (endpoint.kind === "region" && edges.includes(pseudonym(endpoint.region))) {
+      passed++;
       trace?.(`${endpoint.key}: the request comes from that region`);
     } else {
       const availability = around.availability(endpoint);
@@ -84,7 +86,8 @@ function chooseEndpoint(route: RouteRecord, asked: Asked, edges: readonly string
   if (unprobed.length > 0) return { kind: "probe-first", endpoints: unprobed };
   if (regions.length > 0) return forward(lessBusy(regions, around));
   if (failing.length > 0) return forward(lessBusy(failing, around));
-  return UNHEALTHY;
+  // Their tables say "here", ours says "there": nobody is ill, the tables contradict each other
+  return passed === route.endpoints.length ? LOOP : UNHEALTHY;
 }
 
 /** The usual case without lists: one VM, here. */

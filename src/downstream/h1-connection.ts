@@ -428,10 +428,22 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       this.#kept = null;
       this.#process(kept);
     }
-    const wanted = this.#phase === HEAD || this.#phase === DISCARD || (this.#phase !== COMPLETE && !this.#requestPaused);
-    if (this.#socketPaused && wanted) {
+    if (this.#socketPaused && this.#wantsInput) {
       this.#socketPaused = false;
       this.#socket.resume();
+    }
+  }
+
+  /** While a complete request is being answered too: a client that goes away must be noticed (and its exchange cancelled). */
+  get #wantsInput(): boolean {
+    switch (this.#phase) {
+      case BODY:
+      case TUNNEL:
+        return !this.#requestPaused;
+      case COMPLETE:
+        return this.#kept === null || this.#kept.length <= MAX_KEPT_BYTES;
+      default:
+        return true;
     }
   }
 

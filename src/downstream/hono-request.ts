@@ -1,7 +1,7 @@
 /*  The Hono adapter: drives a Hono app from exchanges, as other adapters drive one from Bun.serve or Deno.serve.
  *
  *  What the app sees is an EdgeRequest: method and url at no cost, headers built when somebody asks. A handler either
- *  returns a Response, which is then written on the wire, or claims `c.env.exchange` and returns ON_WIRE.
+ *  returns a Response, which is then written on the wire, or answers through `c.env.exchange` and returns `onWire(c.env)`.
  */
 import type { Hono } from "hono";
 import type { RequestHead } from "../wire/h1/head-parser.ts";
@@ -10,13 +10,20 @@ import type { Exchange } from "./exchange.ts";
 /** Bindings of the data plane's app. */
 export interface EdgeBindings {
   readonly exchange: Exchange;
+  /** The exchange is answered without a Response, whatever Response comes out of the app. */
+  onWire: boolean;
 }
 export interface EdgeEnv {
   Bindings: EdgeBindings;
 }
 
-/** Returned by a handler that answers through the exchange itself. */
-export const ON_WIRE: Response = new Response(null);
+const ON_WIRE: Response = new Response(null);
+
+/** What a handler returns that answers through the exchange. The mark is on the bindings: Hono (for HEAD) and middleware copy Responses. */
+export function onWire(bindings: EdgeBindings): Response {
+  bindings.onWire = true;
+  return ON_WIRE;
+}
 
 /** The part of a Fetch API Request that Hono and its middleware use. Bodies are read through the exchange only. */
 export class EdgeRequest {
@@ -54,8 +61,8 @@ export function edgePath(request: Request): string {
 
 /** Answers exchanges with the app. `onFault` learns of handlers that throw. */
 export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => void): (exchange: Exchange) => void {
-  const finish = (exchange: Exchange, response: Response): void => {
-    if (exchange.claimed || exchange.ended || response === ON_WIRE) return;
+  const finish = ({ exchange, onWire }: EdgeBindings, response: Response): void => {
+    if (onWire || exchange.claimed || exchange.ended) return;
     exchange.respond(response).catch((error) => fail(exchange, error));
   };
   const fail = (exchange: Exchange, error: unknown): void => {
@@ -63,11 +70,11 @@ export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => vo
     exchange.refuse("internal");
   };
   return (exchange) => {
+    const bindings: EdgeBindings = { exchange, onWire: false };
     try {
-      const response = app.fetch(new EdgeRequest(exchange) as unknown as Request, { exchange });
-      if (response === ON_WIRE) return;
-      if (!(response instanceof Promise)) finish(exchange, response);
-      else response.then((value) => finish(exchange, value), (error) => fail(exchange, error));
+      const response = app.fetch(new EdgeRequest(exchange) as unknown as Request, bindings);
+      if (!(response instanceof Promise)) finish(bindings, response);
+      else response.then((value) => finish(bindings, value), (error) => fail(exchange, error));
     } catch (error) {
       fail(exchange, error);
     }

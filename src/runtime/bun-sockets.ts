@@ -151,25 +151,37 @@ const EVENTS = {
 
 /** See `listen` in sockets.ts. */
 export function bunListen(bun: BunApi, options: ListenOptions): Promise<Listener> {
-  return new Promise((resolve) => {
-    const listener = bun.listen({
-      hostname: options.host === "" ? "::" : options.host,
-      port: options.port,
-      allowHalfOpen: true,
-      reusePort: options.reusePort ?? false,
-      socket: {
-        ...EVENTS,
-        binaryType: "buffer",
-        open(raw: RawSocket): void {
-          const socket = new BunSocket(raw);
-          raw.data = socket;
-          raw.setNoDelay(true);
-          socket.handler = options.onConnection(socket);
-        },
-      },
-    }) as RawListener;
-    resolve({ port: listener.port, close: () => listener.stop(false) });
+  if (options.host !== "") return Promise.resolve().then(() => listenAt(bun, options.host, options));
+  // All addresses: dual stack, or IPv4 alone where the machine has no IPv6.
+  return Promise.resolve().then(() => {
+    try {
+      return listenAt(bun, "::", options);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
+      return listenAt(bun, "0.0.0.0", options);
+    }
   });
+}
+
+function listenAt(bun: BunApi, hostname: string, options: ListenOptions): Listener {
+  const listener = bun.listen({
+    hostname,
+    port: options.port,
+    allowHalfOpen: true,
+    reusePort: options.reusePort ?? false,
+    socket: {
+      ...EVENTS,
+      binaryType: "buffer",
+      open(raw: RawSocket): void {
+        const socket = new BunSocket(raw);
+        raw.data = socket;
+        raw.setNoDelay(true);
+        socket.handler = options.onConnection(socket);
+      },
+    },
+  }) as RawListener;
+  return { port: listener.port, close: () => listener.stop(false) };
 }
 
 /** See `connect` in sockets.ts. A cancelled attempt that still succeeds is closed at once: Bun cannot call one back. */
