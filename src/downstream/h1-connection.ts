@@ -114,25 +114,13 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       if (this.#destroyOnDrain) this.#socket.destroy();
       return;
     }
-    this.#exchange?.sink?.onResponseDrain();
+    if (this.#exchange === null) this.#resume();
+    else this.#exchange.sink?.onResponseDrain();
   }
 
   onEnd(): void {
     this.halfClosed = true;
-    this.persistent = false;
-    switch (this.#phase) {
-      case TUNNEL:
-        return this.#exchange?.tunnelInputEnded();
-      case COMPLETE:
-        return; // a half-closed client still gets its answer
-      case BODY:
-        return this.#socket.destroy(); // the request will never be complete
-      case LINGER:
-        if (!this.#destroyOnDrain) this.#socket.destroy();
-        return;
-      default:
-        this.#closeWhenDrained();
-    }
+    if (!this.#waiting) this.#inputEnded();
   }
 
   onClose(_error: SocketError | null): void {
@@ -181,7 +169,15 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   /** Whether the rest of the request is small enough to be read and dropped. */
   get discardable(): boolean {
-    return this.#phase !== BODY || (this.#chunked === null && this.#bodyLeft <= MAX_DISCARD_BYTES && !this.head.expectsContinue);
+    return this.#phase !== BODY || (this.#chunked === null && this.restWillCome);
+  }
+
+  /**
+   * Whether what is left of the request will come, within the bound as far as its length tells. A client that waits for 100 may
+   * send its body or leave it (RFC 9110, 10.1.1), so nobody could tell what its next bytes are.
+   */
+  get restWillCome(): boolean {
+    return this.#phase !== BODY || (this.#bodyLeft <= MAX_DISCARD_BYTES && (!this.head.expectsContinue || this.requestStarted));
   }
 
   /** The normalised host of a request; null when malformed. Most requests of a connection ask for one host. */
@@ -247,6 +243,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#phase = TUNNEL;
     this.persistent = false;
     this.environment.metrics.tunnelsActive++;
+    if (!this.#processing) this.#resume(); // what the client has sent behind its request
   }
 
   /** The client's side of the tunnel gets FIN; it may go on sending. */
@@ -269,7 +266,6 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     if (this.#phase === TUNNEL) return this.#closeWhenDrained();
     if (!this.persistent) return this.#close();
     if (this.#phase === BODY) {
-      if (this.#chunked === null && !this.discardable) return this.#close();
       this.#phase = DISCARD;
       this.#discarded = 0;
       this.deadlineAtMs = this.environment.sweep.nowMs + DISCARD_MS;
@@ -322,7 +318,8 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   #step(bytes: Buffer, at: number): number {
     switch (this.#phase) {
       case HEAD:
-        return this.#readHead(bytes, at);
+        // A client that does not read its answers gets no more of them: they would pile up in memory.
+        return this.#socket.pendingBytes > 0 ? -1 : this.#readHead(bytes, at);
       case BODY:
         return this.#requestPaused || !this.#exchange!.claimed ? -1 : this.#readBody(bytes, at);
       case DISCARD:
@@ -338,8 +335,12 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   #keep(bytes: Buffer, at: number): void {
     this.#kept = at === 0 ? bytes : bytes.subarray(at);
-    const waiting = this.#phase !== HEAD;
-    if (waiting && (this.#phase === BODY || this.#kept.length > MAX_KEPT_BYTES)) this.#pauseSocket();
+    if (!this.#wantsInput) this.#pauseSocket();
+  }
+
+  /** Bytes are kept because their turn has not come; a head that is not complete yet does not count. */
+  get #waiting(): boolean {
+    return this.#kept !== null && (this.#phase !== HEAD || this.#socket.pendingBytes > 0);
   }
 
   #readHead(bytes: Buffer, at: number): number {
@@ -354,11 +355,12 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       this.#refuse(head.refusal, head.problem);
       return bytes.length;
     }
-    this.#beginExchange();
+    this.#beginExchange(end < bytes.length);
     return end;
   }
 
-  #beginExchange(): void {
+  /** `more`: something has come behind the head. */
+  #beginExchange(more: boolean): void {
     const { environment, head } = this;
     const length = requestBodyLength(head);
     this.#phase = length === 0 ? COMPLETE : BODY;
@@ -367,7 +369,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#chunked = length === CHUNKED ? new ChunkedDecoder(environment.limits) : null;
     this.#activeAtMs = environment.sweep.nowMs;
     this.deadlineAtMs = environment.sweep.nowMs + environment.streamTimeoutMs;
-    this.persistent = !this.halfClosed && (head.minor === 1 ? !head.close : head.keepAlive && !head.close);
+    this.persistent = (more || !this.halfClosed) && (head.minor === 1 ? !head.close : head.keepAlive && !head.close);
     const exchange = this.#exchange = new H1Exchange(this, length);
     environment.metrics.exchangesActive++;
     if (!exchange.hostIsValid) return exchange.refuseAndClose("bad_request", "The Host is malformed");
@@ -388,6 +390,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   #readChunked(chunked: ChunkedDecoder, bytes: Buffer, at: number): number {
     const end = chunked.read(bytes, at, bytes.length, this);
+    if (this.#phase >= LINGER) return bytes.length; // a chunk was too much
     if (end === REFUSED) {
       if (this.#exchange === null) this.#close();
       else this.#exchange.requestMalformed(chunked.problem);
@@ -432,22 +435,36 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       this.#socketPaused = false;
       this.#socket.resume();
     }
+    if (this.halfClosed && !this.#waiting) this.#inputEnded();
   }
 
   /** While a complete request is being answered too: a client that goes away must be noticed (and its exchange cancelled). */
   get #wantsInput(): boolean {
-    switch (this.#phase) {
-      case BODY:
-      case TUNNEL:
-        return !this.#requestPaused;
-      case COMPLETE:
-        return this.#kept === null || this.#kept.length <= MAX_KEPT_BYTES;
-      default:
-        return true;
-    }
+    if (this.#phase === BODY || this.#phase === TUNNEL) return !this.#requestPaused && this.#kept === null;
+    return !this.#waiting || this.#kept!.length <= MAX_KEPT_BYTES;
   }
 
   // ---- ending
+
+  /** The client has sent FIN, and all that came before it has been read. */
+  #inputEnded(): void {
+    switch (this.#phase) {
+      case TUNNEL:
+        return this.#exchange?.tunnelInputEnded();
+      case COMPLETE:
+        this.persistent = false; // a half-closed client still gets its answer
+        return;
+      case BODY:
+        return this.#socket.destroy(); // the request will never be complete
+      case LINGER:
+        if (!this.#destroyOnDrain) this.#socket.destroy();
+        return;
+      case CLOSED:
+        return;
+      default:
+        this.#closeWhenDrained();
+    }
+  }
 
   /** Answers a head that could not be read, and closes. */
   #refuse(code: ErrorCode, problem: string): void {
