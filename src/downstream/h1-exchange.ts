@@ -131,7 +131,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#bodiless = length === 0;
     const open = length < 0;
     this.#chunked = open && this.head.minor === 1;
-    if (open && !this.#chunked) this.#connection.persistent = false;
+    if ((open && !this.#chunked) || !this.#connection.restWillCome) this.#connection.persistent = false;
     this.#writeHead(head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS);
     const out = this.#connection.output();
     if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
@@ -261,10 +261,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
       this.code = code;
       this.outcome = "aborted";
       this.#connection.reset();
-    } else {
-      this.refuseAndClose(code, problem);
-      sink?.onAbort();
-    }
+    } else this.refuseAndClose(code, problem);
+    sink?.onAbort(); // at once: what is read after the gap must not look like the end of the request
   }
 
   // ---- writing
