@@ -133,8 +133,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
   endRequest(trailers: HeaderList | null, deadlineAtMs: number): void {
     if (this.#phase === TUNNEL) {
       this.flush();
-      if (this.#peerEnded) this.close();
-      else this.#socket.end();
+      this.#socket.end();
       return;
     }
     if (this.#requestLength === CHUNKED) writeLastChunk(output.open(this), trailers);
@@ -161,6 +160,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
   }
 
   close(): void {
+    if (this.#phase === IDLE) this.#leaveIdle();
     this.#socket.destroy();
   }
 
@@ -341,13 +341,18 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     sink?.onFailure(error);
   }
 
+  /** At once, not when the socket says that it is closed: nobody may take it in between. */
+  #leaveIdle(): void {
+    const { idle } = this.#endpoint;
+    const place = idle.indexOf(this);
+    if (place >= 0) idle.splice(place, 1);
+  }
+
   /** Out of every list. */
   #retire(): void {
     this.#phase = CLOSED;
     output.drop(this);
-    const { idle } = this.#endpoint;
-    const place = idle.indexOf(this);
-    if (place >= 0) idle.splice(place, 1);
+    this.#leaveIdle();
     this.#environment.sweep.unwatch(this);
     this.#environment.metrics.upstreamOpen--;
   }
