@@ -34,7 +34,6 @@ export interface ExchangeSink {
 /** The connection's peer, and whether its forwarding fields are believed. */
 export interface Peer {
   readonly address: string;
-  readonly port: number;
   readonly trusted: boolean;
   /** What forwarding says of this client with every request of this connection; made at the first, anew when the host changes. */
   forwarded: { readonly authority: string; readonly fields: string } | null;

@@ -103,7 +103,6 @@ export class DownstreamListener implements H1Environment {
     const { isTrusted, metrics } = this.#options;
     const peer = {
       address: socket.remoteAddress,
-      port: socket.remotePort,
       trusted: isTrusted(socket.remoteAddress),
       forwarded: null,
     };

@@ -2,7 +2,7 @@
  *
  *  Facts this file rests on (Bun 1.4.5): `write` takes what the kernel takes and answers how much, -1 once closed;
  *  `shutdown` sends FIN and goes on reading, while `end` and `close` close both ways even with allowHalfOpen;
- *  `drain` also comes unasked; buffers given to `data` are not used again; addresses are gone after `close`.
+ *  `drain` also comes unasked; TCP_NODELAY is set already; buffers given to `data` are not used again; addresses are gone after `close`.
  */
 import type { BunApi } from "./which.ts";
 import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
@@ -12,15 +12,12 @@ import { socketError } from "./socket-error.ts";
 interface RawSocket {
   data: BunSocket;
   readonly remoteAddress: string | undefined;
-  readonly remotePort: number | undefined;
-  readonly localPort: number | undefined;
   write(bytes: Uint8Array, offset?: number, length?: number): number;
   shutdown(): void;
   end(): void;
   terminate(): void;
   pause(): void;
   resume(): void;
-  setNoDelay(on: boolean): void;
 }
 
 interface RawListener {
@@ -43,14 +40,6 @@ class BunSocket implements Socket {
     this.#raw = raw;
     const address = raw.remoteAddress ?? "";
     this.remoteAddress = address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
-  }
-
-  get remotePort(): number {
-    return this.#raw.remotePort ?? 0;
-  }
-
-  get localPort(): number {
-    return this.#raw.localPort ?? 0;
   }
 
   get settled(): boolean {
@@ -176,7 +165,6 @@ function listenAt(bun: BunApi, hostname: string, options: ListenOptions): Listen
       open(raw: RawSocket): void {
         const socket = new BunSocket(raw);
         raw.data = socket;
-        raw.setNoDelay(true);
         socket.handler = options.onConnection(socket);
       },
     },
@@ -204,7 +192,6 @@ export function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect 
         raw.data = socket;
         if (settled) return raw.terminate();
         settled = true;
-        raw.setNoDelay(true);
         socket.handler = options.onOpen(socket);
       },
       connectError(_raw: RawSocket, error: unknown): void {

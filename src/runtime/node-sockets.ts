@@ -12,8 +12,6 @@ const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClo
 class NodeSocket implements Socket {
   handler: SocketHandler = NO_HANDLER;
   readonly remoteAddress: string;
-  readonly remotePort: number;
-  readonly localPort: number;
   readonly #raw: net.Socket;
   #error: SocketError | null = null;
   #waiting = false;
@@ -22,8 +20,6 @@ class NodeSocket implements Socket {
     this.#raw = raw;
     const address = raw.remoteAddress ?? "";
     this.remoteAddress = address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
-    this.remotePort = raw.remotePort ?? 0;
-    this.localPort = raw.localPort ?? 0;
     raw.setNoDelay(true);
     raw.on("data", (chunk: Buffer) => this.handler.onData(chunk));
     raw.on("drain", () => this.#drained());

@@ -27,8 +27,6 @@ export interface Socket {
   handler: SocketHandler;
   /** IP literal; an IPv4 client of a dual-stack listener shows as IPv4. */
   readonly remoteAddress: string;
-  readonly remotePort: number;
-  readonly localPort: number;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly pendingBytes: number;
   /** No buffer given to `write` is referred to any more: it may be written over. */
