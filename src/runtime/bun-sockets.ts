@@ -2,7 +2,8 @@
  *
  *  Facts this file rests on (Bun 1.4.5): `write` takes what the kernel takes and answers how much, -1 once closed;
  *  `shutdown` sends FIN and goes on reading, while `end` and `close` close both ways even with allowHalfOpen;
- *  `drain` also comes unasked; TCP_NODELAY is set already; buffers given to `data` are not used again; addresses are gone after `close`.
+ *  `drain` also comes unasked; TCP_NODELAY is set already; buffers given to `data` are not used again; addresses are gone after `close`;
+ *  a FIN that comes after ours shows as `close` without `end`.
  */
 import type { BunApi } from "./which.ts";
 import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
@@ -34,6 +35,9 @@ class BunSocket implements Socket {
   readonly #raw: RawSocket;
   #pending: Uint8Array[] = [];
   #endWhenDrained = false;
+  #peerEnded = false;
+  /** The peer's FIN will show as `close` only. */
+  #finDue = false;
   #closed = false;
 
   constructor(raw: RawSocket) {
@@ -63,14 +67,16 @@ class BunSocket implements Socket {
   end(): void {
     if (this.#closed) return;
     if (this.pendingBytes > 0) this.#endWhenDrained = true;
-    else this.#raw.shutdown();
+    else this.#shutdown();
   }
 
   destroy(): void {
+    this.#finDue = false;
     if (!this.#closed) this.#raw.end();
   }
 
   reset(): void {
+    this.#finDue = false;
     if (!this.#closed) this.#raw.terminate();
   }
 
@@ -93,19 +99,32 @@ class BunSocket implements Socket {
       }
       this.#pending.shift();
       if (this.#pending.length === 0) {
-        if (this.#endWhenDrained) this.#raw.shutdown();
+        if (this.#endWhenDrained) this.#shutdown();
         this.handler.onDrain();
         return;
       }
     }
   }
 
+  /** The peer has sent FIN. */
+  ended(): void {
+    this.#peerEnded = true;
+    this.#finDue = false;
+    this.handler.onEnd();
+  }
+
   closed(error: SocketError | null): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#pending = [];
+    if (this.#finDue && error === null) this.handler.onEnd();
     this.handler.onClose(error);
     this.handler = NO_HANDLER;
+  }
+
+  #shutdown(): void {
+    this.#finDue = !this.#peerEnded;
+    this.#raw.shutdown();
   }
 
   #keep(bytes: Uint8Array): boolean {
@@ -124,7 +143,7 @@ const EVENTS = {
     raw.data.drained();
   },
   end(raw: RawSocket): void {
-    raw.data.handler.onEnd();
+    raw.data.ended();
   },
   close(raw: RawSocket, error?: unknown): void {
     raw.data?.closed(error ? socketError(error) : null);

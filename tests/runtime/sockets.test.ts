@@ -1,0 +1,104 @@
+/** What the engine relies on at the socket door, on the runtime that runs the tests. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, listen, type Socket } from "../../src/runtime/sockets.ts";
+
+/** A handler that writes down what it is told. `onData` may act on the socket. */
+function recording(events: string[], onData: (text: string) => void, onClose: () => void) {
+  return {
+    onData(chunk: Buffer): void {
+      events.push(`data ${chunk.toString()}`);
+      onData(chunk.toString());
+    },
+    onDrain(): void {},
+    onEnd: (): void => void events.push("end"),
+    onClose(error: unknown): void {
+      events.push(error === null ? "close" : "broken");
+      onClose();
+    },
+  };
+}
+
+/** The client says hello, the server does `serve`, the client answers a FIN with last bytes and its own; what each side was told. */
+async function converse(serve: (socket: Socket, text: string) => void) {
+  const server: string[] = [], client: string[] = [];
+  const serverClosed = Promise.withResolvers<void>(), clientClosed = Promise.withResolvers<void>();
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection: (socket) => recording(server, (text) => serve(socket, text), () => serverClosed.resolve()),
+  });
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen(socket) {
+      socket.write(Buffer.from("hello"));
+      const handler = recording(client, () => {}, () => clientClosed.resolve());
+      handler.onEnd = () => {
+        client.push("end");
+        socket.write(Buffer.from("last"));
+        socket.end();
+      };
+      return handler;
+    },
+    onFailure: (error) => clientClosed.reject(new Error(error.message)),
+  });
+  await Promise.all([serverClosed.promise, clientClosed.promise]);
+  listener.close();
+  return { server, client };
+}
+
+test("a socket that has ended hears of the peer's last bytes and FIN before its close", async () => {
+  const { server, client } = await converse((socket, text) => text === "hello" && socket.end());
+  assert.deepEqual(server, ["data hello", "data last", "end", "close"]);
+  assert.deepEqual(client, ["end", "close"]);
+});
+
+test("a socket that is destroyed hears of its close only", async () => {
+  const { server } = await converse((socket, text) => text === "hello" && socket.destroy());
+  assert.deepEqual(server, ["data hello", "close"]);
+});
+
+test("a socket that has ended and is then destroyed hears of its close only", async () => {
+  const { server } = await converse((socket, text) => {
+    if (text !== "hello") return;
+    socket.end();
+    socket.destroy();
+  });
+  assert.deepEqual(server, ["data hello", "close"]);
+});
+
+test("a socket that is reset breaks the peer's", async () => {
+  const { server, client } = await converse((socket, text) => text === "hello" && socket.reset());
+  assert.deepEqual(server, ["data hello", "close"]);
+  assert.deepEqual(client, ["broken"]);
+});
+
+test("end() sends FIN behind everything that was written", async () => {
+  const size = 8_000_000;
+  let received = 0;
+  const closed = Promise.withResolvers<void>();
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      socket.write(Buffer.alloc(size, "x"));
+      socket.end();
+      return recording([], () => {}, () => {});
+    },
+  });
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen: (socket) => ({
+      onData: (chunk) => void (received += chunk.length),
+      onDrain() {},
+      onEnd: () => socket.end(),
+      onClose: () => closed.resolve(),
+    }),
+    onFailure: (error) => closed.reject(new Error(error.message)),
+  });
+  await closed.promise;
+  listener.close();
+  assert.equal(received, size);
+});
