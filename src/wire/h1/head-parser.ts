@@ -375,7 +375,7 @@ function readTransferEncoding(head: MessageHead, index: number): boolean {
     head.chunked = true;
     return true;
   }
-  const known = value.toLowerCase().replaceAll(/[ \t,]/g, "") === "chunked";
+  const known = value.split(",").every((coding) => coding.trim().toLowerCase() === "chunked"); // repeated or misspelt
   if (!known && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+([ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*$/.test(value)) {
     head.refuse("A transfer coding other than chunked", "unsupported_coding");
     return false;
