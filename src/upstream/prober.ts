@@ -14,7 +14,7 @@
  *    failure; otherwise it is void and a fresh probe begins. An unhealthy result always counts: it agrees.
  *  - What workers are told of a passive failure is `unprobed`, not `unhealthy`: a request that met it waits for the fresh probe, and is
  *    sent again or answered 503 by what that says.
- *  - In use means used or wanted within the last four intervals. What is not is forgotten; its next use is a first use.
+ *  - In use means used or wanted within the last four intervals, and no less than 2.5 s, as workers report once a second. What is not is forgotten; its next use is a first use.
  */
 import type { Log, LogFields } from "../observation/log.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
@@ -86,6 +86,8 @@ interface Watch {
 const CONCURRENCY = 64;
 /** An endpoint without traffic for this many intervals is no longer in use. */
 const IN_USE_INTERVALS = 4;
+/** Above the second between two reports of a worker: with short intervals a busy VM would be forgotten in between. */
+const IN_USE_LEAST_MS = 2500;
 /** Delays are shortened by up to this share: spread over time, and a VM still heals within an interval. */
 const JITTER = 0.2;
 /** A VM that breaks connections yet passes its checks flips with each request. */
@@ -277,7 +279,8 @@ export class Prober {
 
   #awake(watch: Watch): void {
     const { timers, intervalMs } = this.#options;
-    if (timers.nowMs() - watch.usedAtMs > IN_USE_INTERVALS * intervalMs) return this.#forget([watch]);
+    const inUseMs = Math.max(IN_USE_INTERVALS * intervalMs, IN_USE_LEAST_MS);
+    if (timers.nowMs() - watch.usedAtMs > inUseMs) return this.#forget([watch]);
     this.#enter(watch, { state: "queued", urgent: false });
     this.#startNext();
   }

@@ -134,6 +134,38 @@ test("Prober stops probing and forgets an endpoint without traffic for four inte
   assert.equal(probes.length, 6);
 });
 
+test("Prober keeps an endpoint that a worker reports once a second, however short the interval", async () => {
+  const timers = new FakeTimers();
+  let probes = 0;
+  const published: string[] = [];
+  const prober = new Prober({
+    probe: (_, onResult) => {
+      probes++;
+      queueMicrotask(() => onResult({ healthy: true, reason: "", latencyMs: 1 }));
+      return () => {};
+    },
+    intervalMs: 100,
+    log: createLog("error", () => {}),
+    timers,
+    random: () => 0,
+    publish: (verdicts) => {
+      for (const [, verdict] of verdicts) published.push(verdict);
+    },
+  });
+  prober.want(vm("a"));
+  await settle();
+  for (let second = 0; second < 3; second++) {
+    for (let i = 0; i < 10; i++) {
+      await timers.advance(100);
+      await settle();
+    }
+    prober.used(["vm/a"]);
+  }
+  assert.deepEqual(published, ["healthy"]);
+  assert.equal(probes, 31);
+  prober.stop();
+});
+
 test("Prober shortens the interval by up to a fifth", async () => {
   const timers = new FakeTimers();
   let probes = 0;
