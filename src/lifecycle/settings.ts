@@ -66,7 +66,7 @@ export function parseSettings(env: Environment): ParsedSettings {
   // Complete unless there is a problem: one value per name of the table.
   const settings = Object.freeze(values as Settings);
   problems.push(...adminProblems(settings, problems));
-  const warnings = [...unknownVariables(env), ...urlWarnings(env)];
+  const warnings = [...unknownVariables(env), ...urlWarnings(env), ...unusedSettings(env)];
   return problems.length > 0 ? { problems, warnings } : { settings, warnings };
 }
 
@@ -118,6 +118,15 @@ function unknownVariables(env: Environment): string[] {
   return Object.keys(env)
     .filter((variable) => variable.startsWith("EDGEPROXY_") && env[variable] !== undefined && !known.includes(variable))
     .map((variable) => `${variable}: unknown variable, ignored; did you mean ${nearest(variable, known)}?`);
+}
+
+/** Understood already, but without effect until there are workers and a last good table. */
+function unusedSettings(env: Environment): string[] {
+  const { workers, stateDir } = SETTINGS;
+  const warnings: string[] = [];
+  if (!["", "0", "1"].includes(given(env, workers.variable))) warnings.push(`${workers.variable}: this version serves from one process`);
+  if (given(env, stateDir.variable) !== "") warnings.push(`${stateDir.variable}: this version keeps no table over a restart`);
+  return warnings;
 }
 
 function urlWarnings(env: Environment): string[] {

@@ -173,6 +173,14 @@ describe("parseSettings()", () => {
     assert.deepEqual(parsed.warnings, ['EDGEPROXY_DATABASE_URL: parameter "schema" is not known and ignored']);
   });
 
+  it("warns about settings that have no effect yet", () => {
+    const parsed = parseSettings({ ...MINIMAL, EDGEPROXY_WORKERS: "4", EDGEPROXY_STATE_DIR: "/var/lib/edgeproxy" });
+    assert.deepEqual(parsed.warnings, [
+      "EDGEPROXY_WORKERS: this version serves from one process",
+      "EDGEPROXY_STATE_DIR: this version keeps no table over a restart",
+    ]);
+  });
+
   it("shows no secret in problems", () => {
     const secret = "s3cret";
     const urls = [
