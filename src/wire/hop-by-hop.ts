@@ -20,25 +20,26 @@ export const HOP_BY_HOP: readonly FieldKind[] = [
 ];
 
 /** What `Connection` may not name away: framing, routing and what the proxy itself adds (CVE-2024-45410). */
-const PROTECTED = new Set([
-  "host",
-  "content-length",
-  "transfer-encoding",
-  "expect",
-  "via",
-  "x-forwarded-for",
-  "x-forwarded-proto",
-  "x-forwarded-host",
-  "x-real-ip",
-  "x-request-id",
-  "te",
-  "upgrade",
+const PROTECTED = dropTable([
+  FieldKind.Host,
+  FieldKind.ContentLength,
+  FieldKind.TransferEncoding,
+  FieldKind.Expect,
+  FieldKind.Te,
+  FieldKind.Upgrade,
+  FieldKind.Via,
+  FieldKind.XForwardedFor,
+  FieldKind.XForwardedProto,
+  FieldKind.XForwardedHost,
+  FieldKind.XForwardedOther,
+  FieldKind.XRealIp,
+  FieldKind.XRequestId,
+  FieldKind.Forwarded,
 ]);
 
 /** Whether field `index` is one that `Connection` nominates (lower-case names). */
 export function isNominated(fields: HeaderList, index: number, nominated: readonly string[]): boolean {
-  const name = fields.name(index).toLowerCase();
-  return nominated.includes(name) && !PROTECTED.has(name);
+  return PROTECTED[fields.kinds[index]!] !== 1 && nominated.includes(fields.name(index).toLowerCase());
 }
 
 /** Fields that mean nothing, or harm, in a trailer section (RFC 9110, 6.5.1). */

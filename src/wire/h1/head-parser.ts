@@ -9,6 +9,7 @@
  */
 import { COLON, CR, equalsLower, HTAB, latin1, LF, SP, TARGET_BYTES, TOKEN_BYTES, VALUE_BYTES } from "../bytes.ts";
 import { FieldKind, HeaderList } from "../header-list.ts";
+import { normaliseHost } from "../host.ts";
 
 export const NEED_MORE = 0;
 export const REFUSED = -1;
@@ -318,7 +319,9 @@ function checkTarget(head: RequestHead): boolean {
   if (authority === "" || authority.includes("@")) {
     return refused(head, "The authority of the request target is empty or has user information");
   }
-  head.authority = authority; // RFC 9112, 3.2.2: it wins over Host
+  // RFC 9112, 3.2 and 3.2.2: it wins over Host, which must be well formed all the same
+  if (head.authority !== "" && normaliseHost(head.authority) === null) return refused(head, "The Host is malformed");
+  head.authority = authority;
   head.pathStart += authorityEnd;
   return true;
 }
