@@ -89,7 +89,7 @@ function forwardingFields(exchange: Exchange, identity: ForwardingIdentity): str
   const { head, peer } = exchange;
   const { fields } = head;
   const via = viaOf(exchange);
-  const way = via === null ? "" : `${via}, `;
+  const way = via === null || via === "" ? "" : `${via}, `;
   const tail = `X-Request-Id: ${exchange.requestId}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`;
   if (!peer.trusted) {
     if (peer.forwarded?.authority !== head.authority) {
