@@ -59,9 +59,9 @@ export class Metrics {
   revision = 0;
   routes = 0;
 
-  /** `status` 0 when no head was sent. */
+  /** `status` 0 when no head was sent; endpoints may send up to 999, which count as 5xx (RFC 9110, 15). */
   recordExchange(outcome: OutcomeKind, status: number, durationSeconds: number): void {
-    const row = OUTCOMES.indexOf(outcome) * 6 + Math.floor(status / 100);
+    const row = OUTCOMES.indexOf(outcome) * 6 + Math.min(Math.floor(status / 100), 5);
     this.requests[row] = (this.requests[row] ?? 0) + 1;
     const bucket = bucketOf(durationSeconds);
     this.durationBuckets[bucket] = (this.durationBuckets[bucket] ?? 0) + 1;
