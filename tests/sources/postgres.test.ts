@@ -12,10 +12,11 @@ import {
   insertRegion,
   insertRoute,
   insertVm,
+  offerTls,
   startPostgres,
   type TestDatabase,
 } from "../fixtures/postgres.ts";
-import { SELF_SIGNED_CERT, SELF_SIGNED_KEY } from "../fixtures/self-signed.ts";
+import { SELF_SIGNED_CERT } from "../fixtures/self-signed.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
@@ -258,20 +259,11 @@ describe("PostgresSource with TLS", () => {
 
   before(async () => {
     await writeFile(certificate, SELF_SIGNED_CERT);
-    await store("server.crt", SELF_SIGNED_CERT);
-    await store("server.key", SELF_SIGNED_KEY);
-    await database.sql("alter system set ssl = on");
-    await database.sql("select pg_reload_conf()");
-    while ((await database.sql("show ssl"))[0]?.["ssl"] !== "on");
+    await offerTls(database);
   });
   after(async () => {
     await rm(certificate, { force: true });
   });
-
-  /** Into the server's data folder, with the owner and mode it insists on. */
-  async function store(file: string, text: string): Promise<void> {
-    await database.sql(`copy (select unnest(string_to_array('${text.trim()}', E'\\n'))) to program 'umask 077; cat > ${file}'`);
-  }
 
   async function encrypted(parameters: string): Promise<boolean> {
     const postgres = source(withParameters(`${parameters}&application_name=tls-test`));
