@@ -1,0 +1,49 @@
+/** Domain names of rows, as hosts of requests are compared with them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { normaliseDomain } from "../../src/table/host-name.ts";
+import { normaliseHost } from "../../src/wire/host.ts";
+
+const GOOD: Readonly<Record<string, string>> = {
+  "app.example.com": "app.example.com",
+  " App.Example.COM. ": "app.example.com",
+  "*.Example.com": "*.example.com",
+  "my_app.example.com": "my_app.example.com",
+  "localhost": "localhost",
+  "bücher.example": "xn--bcher-kva.example",
+  "*.bücher.example": "*.xn--bcher-kva.example",
+  "xn--bcher-kva.example": "xn--bcher-kva.example",
+  "10.0.0.1": "10.0.0.1",
+  "::1": "[::1]",
+  "[2001:DB8:0::1]": "[2001:db8::1]",
+};
+
+test("normaliseDomain() gives names the spelling of hosts", () => {
+  for (const [name, domain] of Object.entries(GOOD)) assert.equal(normaliseDomain(name), domain, name);
+});
+
+test("normaliseDomain() and normaliseHost() agree on what both know", () => {
+  for (const domain of Object.values(GOOD)) if (!domain.startsWith("*")) assert.equal(normaliseHost(domain), domain);
+});
+
+test("normaliseDomain() refuses what is no host name", () => {
+  const bad = [
+    "",
+    ".",
+    "*",
+    "*.",
+    "a..b",
+    ".a",
+    "-a.test",
+    "a-.test",
+    "a b.test",
+    "a/b",
+    "a:80",
+    "http://a",
+    "a*.test",
+    "*.*.test",
+    "x.*.test",
+  ];
+  const long = [`${"a".repeat(64)}.test`, `${"a.".repeat(127)}a`, "me@a.test", "[a]", "a\0b", "a,b"];
+  for (const name of [...bad, ...long]) assert.equal(normaliseDomain(name), null, JSON.stringify(name));
+});
