@@ -144,7 +144,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       case COMPLETE:
       case TUNNEL:
         this.deadlineAtMs = this.#activeAtMs + streamTimeoutMs;
-        if (this.deadlineAtMs > sweep.nowMs) return;
+        if (!sweep.isDue(this)) return;
         this.deadlineAtMs = Infinity;
         return this.#exchange?.timedOut(this.#phase === BODY && !this.#requestPaused);
       default:

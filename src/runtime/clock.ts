@@ -3,11 +3,11 @@
 /** Something that must not wait for ever. Changing `deadlineAtMs` re-arms it; Infinity disarms. */
 export interface Watched {
   deadlineAtMs: number;
-  /** Called once the deadline has passed, up to TICK_MS late; must re-arm, disarm or unwatch. */
+  /** Called once the deadline has passed, never early, up to two ticks late; must re-arm, disarm or unwatch. */
   onDeadline(): void;
 }
 
-/** How late a deadline may be noticed. */
+/** How old `nowMs` may be, and how far apart the looks at the deadlines are. */
 const TICK_MS = 50;
 
 /** One per worker. Runs a timer only while something is watched. */
@@ -39,17 +39,22 @@ export class Sweep {
     if (this.#watched.length === 0) this.close();
   }
 
+  /** Whether the deadline has passed for certain: it was reckoned from a clock that may have been a tick behind. */
+  isDue(watched: Watched): boolean {
+    return watched.deadlineAtMs <= this.nowMs - TICK_MS;
+  }
+
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
   #tick(): void {
-    const nowMs = this.nowMs = performance.now();
+    this.nowMs = performance.now();
     // Backwards: what is removed meanwhile is replaced by one that was already looked at.
     for (let i = this.#watched.length - 1; i >= 0; i--) {
       const watched = this.#watched[i];
-      if (watched !== undefined && watched.deadlineAtMs <= nowMs) watched.onDeadline();
+      if (watched !== undefined && this.isDue(watched)) watched.onDeadline();
     }
   }
 }

@@ -1,0 +1,245 @@
+/*  Each timeout of the contract (section 3): what it ends, how, never early, and what it leaves alone. Upper bounds are wide,
+ *  since a busy machine is late; lower bounds are exact, since nothing may be early.
+ */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { DataPlane, settled } from "../fixtures/data-plane.ts";
+import { fieldValue } from "../fixtures/http1.ts";
+import { insertRegion, insertRoute } from "../fixtures/postgres.ts";
+import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";
+import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
+import { hang, type VmConnection } from "../fixtures/vm.ts";
+
+const HEADER_MS = 400;
+const IDLE_MS = 700;
+const RESPONSE_MS = 900;
+const STREAM_MS = 1200;
+const CONNECT_MS = 500;
+/** What a busy machine may add. */
+const LATE_MS = 8000;
+/** Between two steps of something that is slow but moves. */
+const STEP_MS = 100;
+
+let plane: DataPlane;
+let silent: UnresponsiveListener;
+before(async () => {
+  silent = await UnresponsiveListener.start("127.0.0.1");
+  plane = await DataPlane.start({
+    EDGEPROXY_HEADER_TIMEOUT: `${HEADER_MS}ms`,
+    EDGEPROXY_IDLE_TIMEOUT: `${IDLE_MS}ms`,
+    EDGEPROXY_RESPONSE_TIMEOUT: `${RESPONSE_MS}ms`,
+    EDGEPROXY_STREAM_TIMEOUT: `${STREAM_MS}ms`,
+    EDGEPROXY_CONNECT_TIMEOUT: `${CONNECT_MS}ms`,
+    EDGEPROXY_HEALTH_TIMEOUT: "300ms",
+    EDGEPROXY_REGION_PORT: String(silent.port),
+  });
+});
+after(async () => {
+  await plane[Symbol.asyncDispose]();
+  await silent[Symbol.asyncDispose]();
+});
+
+/** Checks that `what` takes as long as a timeout says. */
+async function takes<T>(timeoutMs: number, what: Promise<T>, startedAtMs: number = performance.now()): Promise<T> {
+  const result = await what;
+  const elapsedMs = performance.now() - startedAtMs;
+  assert.ok(elapsedMs >= timeoutMs, `${elapsedMs} ms are early for ${timeoutMs} ms`);
+  assert.ok(elapsedMs < timeoutMs + LATE_MS, `${elapsedMs} ms are late for ${timeoutMs} ms`);
+  return result;
+}
+
+/** The status and code of the next response, then the end of the connection. */
+async function refusalAndEnd(client: RawConnection): Promise<string> {
+  const response = await client.readResponse();
+  assert.equal(await client.readToEnd(), "");
+  return `${response.status} ${fieldValue(response, "x-edgeproxy-error")}`;
+}
+
+/** Sends a byte every STEP_MS until the connection ends. */
+async function trickle(client: RawConnection, byte: string): Promise<void> {
+  let ended = false;
+  void client.ended.then(() => ended = true);
+  while (!ended) {
+    client.send(byte);
+    await Promise.race([wait(STEP_MS), client.ended]);
+  }
+}
+
+test("header timeout: a head that is not complete in time is answered with 408, also when bytes keep coming", async () => {
+  await using stopping = await plane.open();
+  await using trickling = await plane.open();
+  await using second = await plane.open();
+  const { host } = await plane.vm();
+  second.send(getRequest(host));
+  assert.equal((await second.readResponse()).status, 200);
+
+  const startedAtMs = performance.now();
+  for (const client of [stopping, trickling, second]) client.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  const trickled = trickle(trickling, "a");
+  const refusals = [stopping, trickling, second].map((client) => takes(HEADER_MS, refusalAndEnd(client), startedAtMs));
+  assert.deepEqual(await Promise.all(refusals), Array(3).fill("408 head_timeout"));
+  await trickled;
+});
+
+test("header timeout: a connection that never says anything is closed without an answer", async () => {
+  const startedAtMs = performance.now();
+  await using client = await plane.open();
+  assert.equal(await takes(HEADER_MS, client.readToEnd(), startedAtMs), "");
+});
+
+test("idle timeout: a connection without a further request is closed without an answer", async () => {
+  const { host } = await plane.vm();
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  const startedAtMs = performance.now();
+  assert.equal((await client.readResponse()).status, 200);
+  assert.equal(await takes(IDLE_MS, client.readToEnd(), startedAtMs), "");
+});
+
+test("response timeout: a VM that accepts and says nothing is answered for with 504 and loses its connection", async () => {
+  const { vm, host } = await plane.vm({ script: hang() });
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  const response = await takes(RESPONSE_MS, client.readResponse());
+  assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [504, "response_timeout"]);
+  assert.equal(response.body.toString(), "Gateway Timeout");
+  await vm.until(() => vm.open === 0);
+  assert.equal(vm.requests.length, 1, "it is not asked again");
+});
+
+test("response timeout: an interim answer is not an answer", async () => {
+  const { host } = await plane.vm({ script: (_request, connection) => connection.write("HTTP/1.1 103 Early Hints\r\n\r\n") });
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  const response = await takes(RESPONSE_MS, client.readResponse());
+  assert.deepEqual([response.status, response.interim.length], [504, 1]);
+});
+
+test("response timeout: it begins when the request is complete", async () => {
+  const { host } = await plane.vm({ script: hang() });
+  await using client = await plane.open();
+  const startedAtMs = performance.now();
+  client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 12\r\n\r\n`);
+  for (let i = 0; i < 12; i++) {
+    await wait(STEP_MS);
+    client.send("x");
+  }
+  const sentAtMs = performance.now();
+  assert.ok(sentAtMs - startedAtMs > RESPONSE_MS);
+  assert.equal((await takes(RESPONSE_MS, client.readResponse(), sentAtMs)).status, 504);
+});
+
+test("stream timeout: a request body that stops coming is answered with 408", async () => {
+  const { vm, host } = await plane.vm();
+  await using client = await plane.open();
+  const startedAtMs = performance.now();
+  client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 10\r\n\r\nhalf`);
+  assert.equal(await takes(STREAM_MS, refusalAndEnd(client), startedAtMs), "408 body_timeout");
+  await vm.until(() => vm.open === 0);
+  assert.equal(vm.requests.length, 0);
+});
+
+test("stream timeout: an answer that stops coming breaks the client's connection", async () => {
+  const { vm, host } = await plane.vm();
+  vm.script = (_request, connection) => connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+  await using client = await plane.open();
+  const startedAtMs = performance.now();
+  client.send(getRequest(host));
+  assert.equal(await takes(STREAM_MS, client.ended, startedAtMs), "reset");
+  await vm.until(() => vm.open === 0);
+});
+
+test("stream timeout: a client that reads nothing is cut off, with the VM's connection", async () => {
+  const { vm, host } = await plane.vm();
+  const bytes = Buffer.alloc(50_000_000);
+  vm.script = (_request, connection) => {
+    connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+    connection.write(bytes);
+  };
+  await using client = await plane.open();
+  client.socket.pause();
+  const startedAtMs = performance.now();
+  client.send(getRequest(host));
+  await vm.until(() => vm.requests.length === 1);
+  await takes(STREAM_MS, vm.until(() => vm.open === 0), startedAtMs);
+});
+
+test("stream timeout: a tunnel without a byte in either direction is closed", async () => {
+  const { vm, host } = await plane.vm();
+  vm.onHead = (_head, connection) => {
+    connection.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    connection.takeOver(() => {});
+  };
+  await using client = await plane.open();
+  const startedAtMs = performance.now();
+  client.send(getRequest(host, "/", "Connection: Upgrade", "Upgrade: echo"));
+  assert.equal((await client.readResponse()).status, 101);
+  await takes(STREAM_MS, client.ended, startedAtMs);
+  await vm.until(() => vm.open === 0);
+});
+
+test("stream timeout: what is slow but moves, in one direction, lives longer than that", async () => {
+  const steps = Math.ceil(STREAM_MS * 1.5 / STEP_MS);
+  const upload = async (): Promise<void> => {
+    const { vm, host } = await plane.vm();
+    await using client = await plane.open();
+    client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${steps}\r\n\r\n`);
+    for (let i = 0; i < steps; i++) {
+      await wait(STEP_MS);
+      client.send("x");
+    }
+    assert.equal((await client.readResponse()).status, 200);
+    assert.equal(vm.requests[0]?.body.length, steps);
+  };
+  const writeSlowly = async (connection: VmConnection): Promise<void> => {
+    for (let i = 0; i < steps; i++) {
+      await wait(STEP_MS);
+      connection.write("y");
+    }
+  };
+  const download = async (): Promise<void> => {
+    const { vm, host } = await plane.vm();
+    vm.script = async (_request, connection) => {
+      connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${steps}\r\n\r\n`);
+      await writeSlowly(connection);
+    };
+    await using client = await plane.open();
+    client.send(getRequest(host));
+    assert.equal((await client.readResponse()).body.length, steps);
+  };
+  const tunnel = async (): Promise<void> => {
+    const { vm, host } = await plane.vm();
+    vm.onHead = (_head, connection) => {
+      connection.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+      connection.takeOver(() => {});
+      void writeSlowly(connection);
+    };
+    await using client = await plane.open();
+    client.send(getRequest(host, "/", "Connection: Upgrade", "Upgrade: echo"));
+    assert.equal((await client.readResponse()).status, 101);
+    assert.equal((await client.readBytes(steps)).toString(), "y".repeat(steps));
+  };
+  await Promise.all([upload(), download(), tunnel()]);
+});
+
+test("connect timeout: another region that does not accept is answered for with 502", async () => {
+  const elsewhere = await insertRegion(plane.database, { publicIpv4: silent.host });
+  await insertRoute(plane.database, { name: "far.example.com", regionId: elsewhere, privateIp: "10.255.255.1", port: 80 });
+  await plane.refresh();
+  await using client = await plane.open();
+  client.send(getRequest("far.example.com"));
+  const response = await takes(CONNECT_MS, client.readResponse());
+  assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [502, "connect_timeout"]);
+  assert.equal(response.body.toString(), "Bad Gateway");
+});
+
+test("health timeout: a VM that does not answer its probe is answered for with 503", async () => {
+  const { host } = await plane.vm({ healthStatus: "hang" });
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  const response = await takes(300, client.readResponse());
+  assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [503, "vm_unhealthy"]);
+});
+
+test("nothing is left in use when all clients have gone", () => settled(plane.proxy));
