@@ -104,10 +104,8 @@ test("edgeproxy believes no client that tells stories about itself", async () =>
   assert.deepEqual(fieldValues(request, "x-real-ip"), [CLIENT]);
   assert.deepEqual(fieldValues(request, "x-forwarded-host"), [HOST]);
   assert.deepEqual(fieldValues(request, "x-forwarded-proto"), ["http"]);
-  assert.ok(
-    !request.raw.includes("198.51.100") && !request.raw.includes("mine") && !request.raw.includes("443"),
-    request.raw.toString(),
-  );
+  for (const name of ["x-forwarded-port", "forwarded"]) assert.deepEqual(fieldValues(request, name), [], name);
+  assert.notEqual(fieldValue(request, "x-request-id"), "mine");
 });
 
 test("edgeproxy takes a trusted load balancer's word for the client, through both regions", async () => {
