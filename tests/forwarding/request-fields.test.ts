@@ -1,0 +1,180 @@
+/** The head that an endpoint gets (contract, section 7). */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { trustedProxies } from "../../src/downstream/client-address.ts";
+import type { Exchange } from "../../src/downstream/exchange.ts";
+import { wantsUpgrade, writeRequestHead } from "../../src/forwarding/request-fields.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
+import { requestBodyLength } from "../../src/wire/h1/framing.ts";
+import { requestHead } from "../fixtures/heads.ts";
+
+const IDENTITY = { pseudonym: "edgeproxy-here", isTrusted: trustedProxies(["10.0.0.0/8"]) };
+const UNTRUSTED = "203.0.113.9", TRUSTED = "10.0.0.1";
+
+/** What of an exchange the writer looks at. */
+function exchangeOf(peerAddress: string, startLine: string, fields: readonly string[]): Exchange {
+  const head = requestHead(startLine, ...fields);
+  const trusted = IDENTITY.isTrusted(peerAddress);
+  const peer = { address: peerAddress, port: 1, trusted, forwarded: null };
+  const exchange: Partial<Exchange> = { head, peer, scheme: "http", requestId: "ID", requestLength: requestBodyLength(head) };
+  return exchange as Exchange;
+}
+
+function written(exchange: Exchange): string[] {
+  const out = new ByteWriter(1);
+  writeRequestHead(out, exchange, wantsUpgrade(exchange), IDENTITY);
+  const text = out.bytes.toString("latin1", 0, out.length);
+  assert.ok(text.endsWith("\r\n\r\n"));
+  return text.slice(0, -4).split("\r\n");
+}
+
+const from = (peer: string, startLine: string, ...fields: readonly string[]): string[] =>
+  written(exchangeOf(peer, startLine, fields));
+const GET = "GET /a HTTP/1.1", HOST = "Host: a.test:80";
+
+/** What is added for a client that is not trusted. */
+const ADDED = [
+  `X-Forwarded-For: ${UNTRUSTED}`,
+  "X-Forwarded-Proto: http",
+  "X-Forwarded-Host: a.test:80",
+  `X-Real-IP: ${UNTRUSTED}`,
+  "X-Request-Id: ID",
+  "Via: 1.1 edgeproxy-here",
+];
+
+test("writeRequestHead() keeps Host and everything else, and adds what the proxy knows", () => {
+  assert.deepEqual(from(UNTRUSTED, GET, "b:1", HOST, "B:  2 "), [GET, "b:1", HOST, "B:  2 ", ...ADDED]);
+});
+
+test("writeRequestHead() drops what untrusted clients say of themselves", () => {
+  const spoofed = [
+    "X-Forwarded-For: 1.1.1.1",
+    "x-forwarded-proto: https",
+    "X-Forwarded-Host: bank.test",
+    "X-Forwarded-Port: 443",
+    "X-Real-IP: 1.1.1.1",
+    "X-Request-Id: mine",
+    "Forwarded: for=1.1.1.1",
+  ];
+  assert.deepEqual(from(UNTRUSTED, GET, HOST, ...spoofed), [GET, HOST, ...ADDED]);
+});
+
+test("writeRequestHead() keeps what trusted peers say, and appends the peer", () => {
+  const said = [
+    "X-Forwarded-For: 1.1.1.1",
+    "X-Forwarded-For: 203.0.113.9, 10.0.0.2",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: b.test",
+  ];
+  const kept = ["X-Forwarded-Port: 443", "Forwarded: for=1.1.1.1"];
+  assert.deepEqual(from(TRUSTED, GET, HOST, ...said, ...kept), [
+    GET,
+    HOST,
+    ...kept,
+    "X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.2, 10.0.0.1",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: b.test",
+    "X-Real-IP: 203.0.113.9",
+    "X-Request-Id: ID",
+    "Via: 1.1 edgeproxy-here",
+  ]);
+});
+
+test("writeRequestHead() fills in what trusted peers leave out", () => {
+  assert.deepEqual(from(TRUSTED, GET, HOST, "X-Forwarded-For:", "X-Forwarded-Proto:"), [
+    GET,
+    HOST,
+    "X-Forwarded-For: 10.0.0.1",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Host: a.test:80",
+    "X-Real-IP: 10.0.0.1",
+    "X-Request-Id: ID",
+    "Via: 1.1 edgeproxy-here",
+  ]);
+});
+
+test("writeRequestHead() appends to the way that the request has come, trusted or not", () => {
+  for (const peer of [TRUSTED, UNTRUSTED]) {
+    assert.equal(from(peer, GET, HOST, "Via: 1.0 a", "via: 1.1 b (c)").at(-1), "Via: 1.0 a, 1.1 b (c), 1.1 edgeproxy-here");
+    assert.equal(from(peer, "GET / HTTP/1.0", HOST).at(-1), "Via: 1.0 edgeproxy-here");
+    assert.equal(from(peer, GET, HOST, "Via:").at(-1), "Via: 1.1 edgeproxy-here");
+  }
+});
+
+test("writeRequestHead() says anew who the client is when the host changes within a connection", () => {
+  const exchange = exchangeOf(UNTRUSTED, GET, [HOST]);
+  written(exchange);
+  const next: Exchange = { ...exchange, head: requestHead(GET, "Host: other.test") };
+  assert.ok(written(next).includes("X-Forwarded-Host: other.test"));
+});
+
+test("writeRequestHead() removes hop-by-hop fields and those that Connection names", () => {
+  const hops = [
+    "Connection: close, X-Secret",
+    "Keep-Alive: 5",
+    "Proxy-Connection: close",
+    "TE: gzip",
+    "Upgrade: websocket",
+    "X-Secret: 1",
+  ];
+  assert.deepEqual(from(UNTRUSTED, GET, ...hops, HOST), [GET, HOST, ...ADDED]);
+});
+
+test("writeRequestHead() does not let Connection name framing and routing away", () => {
+  const lines = from(
+    UNTRUSTED,
+    "POST / HTTP/1.1",
+    HOST,
+    "Content-Length: 3",
+    "Connection: host, content-length, via, x-forwarded-for",
+  );
+  assert.deepEqual(lines, ["POST / HTTP/1.1", HOST, "Content-Length: 3", ...ADDED]);
+});
+
+test("writeRequestHead() frames chunked bodies anew and passes on that trailers are welcome", () => {
+  const lines = from(UNTRUSTED, "POST / HTTP/1.1", HOST, "Transfer-Encoding: chunked", "TE: trailers", "Trailer: X-Sum");
+  assert.deepEqual(lines, [
+    "POST / HTTP/1.1",
+    HOST,
+    "Trailer: X-Sum",
+    "Transfer-Encoding: chunked",
+    "TE: trailers",
+    "Connection: TE",
+    ...ADDED,
+  ]);
+});
+
+test("writeRequestHead() asks for an upgrade on behalf of the client", () => {
+  const lines = from(UNTRUSTED, GET, HOST, "Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x");
+  assert.deepEqual(lines, [GET, HOST, "Upgrade: websocket", "Sec-WebSocket-Key: x", "Connection: Upgrade", ...ADDED]);
+});
+
+test("wantsUpgrade() is never h2c, HTTP/1.0, with a body, or without Connection", () => {
+  const wants = (startLine: string, ...fields: readonly string[]): boolean =>
+    wantsUpgrade(exchangeOf(UNTRUSTED, startLine, [HOST, ...fields]));
+  assert.ok(wants(GET, "Connection: upgrade", "Upgrade: websocket"));
+  assert.ok(wants(GET, "Connection: x, UPGRADE", "Upgrade: foo/1, bar"));
+  assert.ok(!wants(GET, "Connection: Upgrade"));
+  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade:"));
+  assert.ok(!wants(GET, "Upgrade: websocket"));
+  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade: h2c"));
+  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade: websocket", "Upgrade: H2C-14"));
+  assert.ok(!wants("GET /a HTTP/1.0", "Connection: Upgrade", "Upgrade: websocket"));
+  assert.ok(!wants("POST /a HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 1"));
+  assert.ok(!wants("POST /a HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Transfer-Encoding: chunked"));
+});
+
+test("writeRequestHead() speaks HTTP/1.1 for clients of HTTP/1.0", () => {
+  assert.equal(from(UNTRUSTED, "GET /a?b HTTP/1.0", HOST)[0], "GET /a?b HTTP/1.1");
+});
+
+test("writeRequestHead() turns absolute targets into paths and takes their authority for Host", () => {
+  const lines = from(UNTRUSTED, "GET http://b.test:81/x?y HTTP/1.1", "X-A: 1", HOST);
+  assert.deepEqual(lines.slice(0, 3), ["GET /x?y HTTP/1.1", "Host: b.test:81", "X-A: 1"]);
+  assert.ok(lines.includes("X-Forwarded-Host: b.test:81"));
+  assert.equal(from(UNTRUSTED, "GET http://b.test HTTP/1.1", HOST)[0], "GET / HTTP/1.1");
+  assert.equal(from(UNTRUSTED, "GET http://b.test?y HTTP/1.1", HOST)[0], "GET /?y HTTP/1.1");
+  assert.equal(from(UNTRUSTED, "OPTIONS http://b.test HTTP/1.1", HOST)[0], "OPTIONS * HTTP/1.1");
+  assert.equal(from(UNTRUSTED, "OPTIONS http://b.test/ HTTP/1.1", HOST)[0], "OPTIONS / HTTP/1.1");
+  assert.equal(from(UNTRUSTED, "OPTIONS * HTTP/1.1", HOST)[0], "OPTIONS * HTTP/1.1");
+});

@@ -1,0 +1,104 @@
+/** The live state of endpoints: verdicts, who waits for them, and what is forgotten. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Endpoints } from "../../src/upstream/endpoint-state.ts";
+import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
+
+const A = vm("10.0.0.1"), R = region(ELSEWHERE, "203.0.113.7");
+
+function endpointsAndRequests(): { endpoints: Endpoints; requests: string[] } {
+  const requests: string[] = [];
+  const endpoints = new Endpoints({
+    wanted: (key) => requests.push(`wanted ${key}`),
+    failed: (key, error) => requests.push(`failed ${key} ${error}`),
+  });
+  return { endpoints, requests };
+}
+
+test("Endpoints keeps one state per key, whatever record asks for it", () => {
+  const { endpoints } = endpointsAndRequests();
+  assert.equal(endpoints.of(A), endpoints.of({ ...A }));
+  assert.notEqual(endpoints.of(A), endpoints.of(R));
+});
+
+test("availability() of a VM is the verdict of its probes", () => {
+  const { endpoints } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  assert.equal(state.availability(0), "unprobed");
+  endpoints.judge(A.key, "healthy");
+  assert.equal(state.availability(0), "available");
+  endpoints.judge(A.key, "unhealthy");
+  assert.equal(state.availability(0), "unhealthy");
+  endpoints.judge(A.key, "unprobed");
+  assert.equal(state.availability(0), "unprobed");
+  endpoints.judge("vm/10.9.9.9:1", "healthy");
+});
+
+test("whenProbed() asks for one probe, however many wait, and tells all of the verdict", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  const told: string[] = [];
+  for (const name of ["a", "b", "c"]) state.whenProbed(() => told.push(`${name} ${state.verdict}`));
+  assert.deepEqual(requests, [`wanted ${A.key}`]);
+  state.judge("unprobed");
+  assert.deepEqual(told, []);
+  state.judge("healthy");
+  state.judge("unhealthy");
+  assert.deepEqual(told, ["a healthy", "b healthy", "c healthy"]);
+});
+
+test("whenProbed() may be called by one who has just been told", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  const told: string[] = [];
+  state.whenProbed(() => state.whenProbed(() => told.push("second")));
+  state.judge("healthy");
+  assert.deepEqual(told, []);
+  state.judge("healthy");
+  assert.deepEqual(told, ["second"]);
+  assert.equal(requests.length, 2);
+});
+
+test("failed() of a VM asks for a fresh verdict; the callers that come wait for it", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  state.judge("healthy");
+  state.failed("ECONNREFUSED", 0);
+  assert.equal(state.availability(0), "unprobed");
+  assert.deepEqual(requests, [`failed ${A.key} ECONNREFUSED`]);
+});
+
+test("failed() of a region makes it the last one to try, for five seconds, without a probe", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(R);
+  assert.equal(state.availability(0), "available");
+  state.failed("ECONNREFUSED", 1000);
+  assert.equal(state.availability(1000), "failing");
+  assert.equal(state.availability(5999), "failing");
+  assert.equal(state.availability(6000), "available");
+  assert.deepEqual(requests, []);
+});
+
+test("forget() ends the waiting and starts afresh when the endpoint comes back", () => {
+  const { endpoints } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  let told = 0;
+  state.whenProbed(() => told++);
+  endpoints.forget([A.key, "vm/10.9.9.9:1"]);
+  assert.equal(told, 1);
+  assert.deepEqual([state.orphaned, state.verdict], [true, "unhealthy"]);
+  assert.notEqual(endpoints.of(A), state);
+  assert.equal(endpoints.of(A).verdict, "unprobed");
+});
+
+test("takeUsed() names the VMs with traffic since the last call, and those that still have some", () => {
+  const { endpoints } = endpointsAndRequests();
+  endpoints.of(A).availability(0);
+  endpoints.of(R).availability(0);
+  endpoints.of(vm("10.0.0.2"));
+  assert.deepEqual(endpoints.takeUsed(), [A.key]);
+  assert.deepEqual(endpoints.takeUsed(), []);
+  endpoints.of(A).inFlight++;
+  assert.deepEqual(endpoints.takeUsed(), [A.key]);
+  assert.deepEqual(endpoints.takeUsed(), [A.key]);
+});
