@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { DataPlane, metric, settled } from "../fixtures/data-plane.ts";
 import { cutHead, fieldValue, fieldValues, type Head } from "../fixtures/http1.ts";
 import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";
-import { type Vm, type VmConnection } from "../fixtures/vm.ts";
+import type { Vm, VmConnection } from "../fixtures/vm.ts";
 
 const MIB = 2 ** 20;
 const SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n";
