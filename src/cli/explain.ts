@@ -54,17 +54,19 @@ function parseQuestion(argv: readonly string[]): Question | string {
 }
 
 function ask(url: string, headers: readonly string[]): Question | string {
-  let { host: authority } = new URL(url.includes("://") ? url : `http://${url}`);
+  const { host: authority } = new URL(url.includes("://") ? url : `http://${url}`);
+  const hosts: string[] = [];
   const via: string[] = [];
   for (const header of headers) {
     const colon = header.indexOf(":");
     if (colon < 1) return `edgeproxy explain: not a header, a colon is missing: "${header}"`;
     const name = header.slice(0, colon).trim().toLowerCase();
     const value = header.slice(colon + 1).trim();
-    if (name === "host") authority = value;
+    if (name === "host") hosts.push(value);
     if (name === "via") via.push(value);
   }
-  return { authority, via: via.length === 0 ? null : via.join(", ") };
+  // Two Host fields make a list, which is as malformed for a proxy as it is here
+  return { authority: hosts.length === 0 ? authority : hosts.join(", "), via: via.length === 0 ? null : via.join(", ") };
 }
 
 async function readTable(settings: Settings): Promise<RoutingTable | string> {
