@@ -1,0 +1,174 @@
+/** The life of a request beyond the plain case: probes, refused and stale connections, fail-over (contract, sections 5 and 6). */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { HealthVerdict } from "../src/upstream/availability.ts";
+import { comparable } from "./fixtures/dialogue.ts";
+import { type Dial, VM, World } from "./fixtures/dialogue-replay.ts";
+import type { MemorySocket } from "./fixtures/memory-socket.ts";
+import { ELSEWHERE, FAR_AWAY, region, vm } from "./fixtures/records.ts";
+
+const REGION = region(ELSEWHERE, "203.0.113.7"), FAR_REGION = region(FAR_AWAY, "203.0.113.8");
+const GET = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+const POST = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 3\r\n\r\nabc";
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+interface Given {
+  /** Idle connections to the VM. */
+  readonly idle?: number;
+  readonly verdict?: HealthVerdict;
+  readonly endpoints?: ConstructorParameters<typeof World>[3];
+  readonly dials?: readonly Dial[];
+}
+
+function world({ idle = 0, verdict = "healthy", endpoints = [VM], dials = [] }: Given): World & Disposable {
+  const made = new World("later", idle, {}, endpoints);
+  made.endpoint.judge(verdict);
+  made.dials.push(...dials);
+  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
+}
+
+function say(from: World, socket: MemorySocket, text: string): void {
+  socket.send(Buffer.from(text));
+  from.network.settle();
+}
+
+function judge(of: World, verdict: HealthVerdict): void {
+  of.endpoint.judge(verdict);
+  of.network.settle();
+}
+
+/** Status and error code, or nothing, that the client has got. */
+function answer(of: World): string {
+  const text = comparable(of.client.take());
+  return [/^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? "nothing", /X-Edgeproxy-Error: (\w+)/.exec(text)?.[1] ?? ""].join(" ").trim();
+}
+
+test("a request waits for the first probe of its VM, and is then forwarded", () => {
+  using w = world({ idle: 1, verdict: "unprobed" });
+  say(w, w.client, POST);
+  assert.deepEqual([answer(w), w.requests, w.vm[0]!.take().length], ["nothing", [`wanted ${VM.key}`], 0]);
+  judge(w, "healthy");
+  assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200");
+});
+
+test("a request whose VM fails its first probe gets 503", () => {
+  using w = world({ verdict: "unprobed" });
+  say(w, w.client, POST);
+  judge(w, "unhealthy");
+  assert.equal(answer(w), "503 vm_unhealthy");
+  say(w, w.client, GET);
+  assert.equal(answer(w), "503 vm_unhealthy", "at once, and the connection went on");
+});
+
+test("a request whose client goes away while it waits is forgotten", () => {
+  using w = world({ idle: 1, verdict: "unprobed" });
+  say(w, w.client, GET);
+  w.client.abort();
+  judge(w, "healthy");
+  assert.deepEqual([w.vm[0]!.take().length, w.endpoint.inFlight, w.outcomes], [0, 0, ["aborted 0"]]);
+});
+
+test("a request goes on a new connection when none is idle", () => {
+  using w = world({ dials: ["open"] });
+  say(w, w.client, POST);
+  assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+  say(w, w.vm[0]!, OK);
+  assert.deepEqual([answer(w), w.endpoint.idle.length], ["200", 1]);
+});
+
+test("a client that goes away while a connection is made cancels it", () => {
+  using w = world({ dials: ["open"] });
+  w.client.send(Buffer.from(GET));
+  w.client.abort();
+  w.network.settle();
+  assert.deepEqual([w.vm.length, w.endpoint.inFlight], [0, 0]);
+});
+
+test("a refused connection asks for a fresh probe; when it passes the request is sent again, once", () => {
+  using w = world({ dials: ["refused", "open"] });
+  say(w, w.client, POST);
+  assert.deepEqual([answer(w), w.requests], ["nothing", [`failed ${VM.key}`, `wanted ${VM.key}`]]);
+  judge(w, "healthy");
+  assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200");
+
+  using twice = world({ dials: ["refused", "refused"] });
+  say(twice, twice.client, GET);
+  judge(twice, "healthy");
+  assert.equal(answer(twice), "502 connect_failed");
+});
+
+test("a refused connection whose fresh probe fails is 503, or the other region", () => {
+  using w = world({ dials: ["refused"] });
+  say(w, w.client, POST);
+  judge(w, "unhealthy");
+  assert.equal(answer(w), "503 vm_unhealthy");
+
+  using failOver = world({ endpoints: [VM, REGION], dials: ["refused", "open"] });
+  say(failOver, failOver.client, POST);
+  judge(failOver, "unhealthy");
+  assert.deepEqual(failOver.dialled, [VM.key, REGION.key]);
+  assert.match(failOver.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+});
+
+test("regions that cannot be reached are tried in turn, then it is 502", () => {
+  using w = world({ endpoints: [REGION, FAR_REGION], dials: ["refused", "refused"] });
+  say(w, w.client, POST);
+  assert.deepEqual([answer(w), w.dialled.length, new Set(w.dialled).size], ["502 connect_failed", 2, 2]);
+  assert.deepEqual(w.requests, [], "regions are not probed");
+
+  using second = world({ endpoints: [REGION, FAR_REGION], dials: ["refused", "open"] });
+  say(second, second.client, POST);
+  assert.match(second.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+});
+
+test("an unhealthy VM and an unreachable region are 502", () => {
+  using w = world({ verdict: "unhealthy", endpoints: [VM, REGION], dials: ["refused"] });
+  say(w, w.client, GET);
+  assert.equal(answer(w), "502 connect_failed");
+});
+
+test("a stale connection is replaced and the request sent again, when that is safe", () => {
+  const stale = (request: string): World & Disposable => {
+    const w = world({ idle: 1, dials: ["open"] });
+    say(w, w.client, GET);
+    say(w, w.vm[0]!, OK);
+    assert.equal(answer(w), "200");
+    say(w, w.client, request);
+    w.vm[0]!.finish();
+    w.network.settle();
+    return w;
+  };
+  using safe = stale(GET);
+  assert.match(safe.vm[1]!.take().toString(), /^GET \/ HTTP\/1\.1\r\n/);
+  say(safe, safe.vm[1]!, OK);
+  assert.equal(answer(safe), "200");
+  for (const request of [POST, POST.replace("POST", "PUT"), "POST / HTTP/1.1\r\nHost: app.test\r\n\r\n"]) {
+    using unsafe = stale(request);
+    assert.deepEqual([answer(unsafe), unsafe.vm.length], ["502 upstream_reset", 1], request);
+    assert.deepEqual(unsafe.requests, [], "servers close idle connections: that says nothing of their health");
+  }
+});
+
+test("a VM that breaks a new connection is 502, and asked about before the next request", () => {
+  using w = world({ dials: ["open"] });
+  say(w, w.client, GET);
+  w.vm[0]!.abort();
+  w.network.settle();
+  assert.deepEqual([answer(w), w.requests, w.endpoint.verdict], ["502 upstream_reset", [`failed ${VM.key}`], "unprobed"]);
+});
+
+test("requests that wait for the same VM are answered by one probe", () => {
+  using w = world({ idle: 1, verdict: "unprobed", endpoints: [VM, vm("10.0.0.2")] });
+  say(w, w.client, GET);
+  assert.deepEqual(w.requests, [`wanted ${VM.key}`, "wanted vm/10.0.0.2:8080"]);
+  judge(w, "healthy");
+  assert.match(w.vm[0]!.take().toString(), /^GET/, "the first verdict decides");
+  w.endpoints.judge("vm/10.0.0.2:8080", "healthy");
+  w.network.settle();
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200");
+});
