@@ -32,12 +32,19 @@ export interface EdgeParts extends AttemptEnvironment {
 }
 
 /** `app`: with users' middleware already in it. */
-export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = new Hono<EdgeEnv>({ getPath: edgePath })): Hono<EdgeEnv> {
+export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = plainApp()): Hono<EdgeEnv> {
   app.all("*", (c) => {
     new Passage(c.env.exchange, parts).route();
     return onWire(c.env);
   });
   return app;
+}
+
+/** Without Hono's own answer to handlers that throw: the adapter gives the contract's, and tells of the fault. */
+function plainApp(): Hono<EdgeEnv> {
+  return new Hono<EdgeEnv>({ getPath: edgePath }).onError((error) => {
+    throw error;
+  });
 }
 
 /** One request on its way: what has been tried, and what comes next. */

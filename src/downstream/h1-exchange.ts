@@ -199,20 +199,20 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   async respond(response: Response): Promise<void> {
+    const bodiless = this.head.method === "HEAD" || response.status === 204 || response.status === 304;
+    const body = Buffer.from(bodiless || response.body === null ? new ArrayBuffer(0) : await response.arrayBuffer());
     if (this.ended || this.answered) return;
     this.answered = true;
     this.status = response.status;
     const connection = this.#connection;
     if (!connection.discardable) connection.persistent = false;
-    const hasBody = response.body !== null && this.head.method !== "HEAD" && ![204, 304].includes(response.status);
-    const body = hasBody ? Buffer.from(await response.arrayBuffer()) : Buffer.alloc(0);
-    if (this.ended) return;
     const out = connection.output();
     out.text(`HTTP/1.1 ${response.status} ${response.statusText}\r\n`);
     for (const [name, value] of response.headers) {
-      if (!["connection", "content-length", "transfer-encoding"].includes(name)) out.text(`${name}: ${value}\r\n`);
+      const ours = name === "connection" || name === "transfer-encoding" || (name === "content-length" && !bodiless);
+      if (!ours) out.text(`${name}: ${value}\r\n`);
     }
-    if (response.status >= 200 && response.status !== 204) out.text(`content-length: ${body.length}\r\n`);
+    if (!bodiless) out.text(`content-length: ${body.length}\r\n`);
     out.text(this.#connectionField());
     out.copy(body, 0, body.length);
     this.bodyBytesOut += body.length;
