@@ -112,8 +112,10 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#activeAtMs = this.environment.sweep.nowMs;
     if (this.#phase === LINGER) {
       if (this.#destroyOnDrain) this.#socket.destroy();
+      else this.#expire(LINGER_MS);
       return;
     }
+    if (this.#phase === HEAD && !this.#headStarted) this.#expire(this.environment.idleTimeoutMs);
     if (this.#exchange === null) this.#resume();
     else this.#exchange.sink?.onResponseDrain();
   }
@@ -414,8 +416,14 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   #awaitHead(): void {
     this.#phase = HEAD;
     this.#headStarted = false;
-    this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.idleTimeoutMs;
+    this.#expire(this.environment.idleTimeoutMs);
     if (this.environment.draining && this.#kept === null) this.#close();
+  }
+
+  /** Sets the deadline of a connection without exchange; one that is slow to take its answer is not idle (`onDrain` asks again). */
+  #expire(afterMs: number): void {
+    const { sweep, streamTimeoutMs } = this.environment;
+    this.deadlineAtMs = sweep.nowMs + (this.writable ? afterMs : streamTimeoutMs);
   }
 
   #pauseSocket(): void {
@@ -482,7 +490,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     if (!clientMaySend) return this.#closeWhenDrained();
     this.#phase = LINGER;
     this.#kept = null;
-    this.deadlineAtMs = this.environment.sweep.nowMs + LINGER_MS;
+    this.#expire(LINGER_MS);
     this.#socket.end();
     if (this.#socketPaused) this.#socket.resume();
   }

@@ -2,6 +2,8 @@
  *  since a busy machine is late; lower bounds are exact, since nothing may be early.
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { DataPlane, settled } from "../fixtures/data-plane.ts";
@@ -9,7 +11,7 @@ import { fieldValue } from "../fixtures/http1.ts";
 import { insertRegion, insertRoute } from "../fixtures/postgres.ts";
 import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
-import { hang, type VmConnection } from "../fixtures/vm.ts";
+import { hang, respond, type VmConnection } from "../fixtures/vm.ts";
 
 const HEADER_MS = 400;
 const IDLE_MS = 700;
@@ -95,6 +97,30 @@ test("idle timeout: a connection without a further request is closed without an 
   const startedAtMs = performance.now();
   assert.equal((await client.readResponse()).status, 200);
   assert.equal(await takes(IDLE_MS, client.readToEnd(), startedAtMs), "");
+});
+
+test("idle timeout: a client that is slow to read its answers is not idle", async () => {
+  const idleMs = 300;
+  await using proxy = await plane.another({ EDGEPROXY_IDLE_TIMEOUT: `${idleMs}ms` });
+  const size = 100_000, count = 200; // more than the kernel takes, so that some of it waits in the proxy
+  const { vm, host } = await plane.vm({ script: respond(200, Buffer.alloc(size)) });
+  const socket = connect({ port: proxy.port, host: proxy.host });
+  socket.pause();
+  const closed = once(socket, "close");
+  await once(socket, "connect");
+  socket.write(getRequest(host).repeat(count));
+  let asked = -1;
+  while (vm.requests.length > asked) {
+    asked = vm.requests.length;
+    await wait(2 * idleMs);
+  }
+  assert.ok(asked < count, "nothing is stuck");
+  let received = 0;
+  socket.on("data", (chunk: Buffer) => received += chunk.length);
+  socket.resume();
+  await takes(idleMs, closed);
+  assert.equal(vm.requests.length, count);
+  assert.ok(received > count * size);
 });
 
 test("response timeout: a VM that accepts and says nothing is answered for with 504 and loses its connection", async () => {
