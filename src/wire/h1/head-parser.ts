@@ -351,12 +351,19 @@ function readFraming(head: MessageHead, index: number): boolean {
   }
 }
 
-/** Digits only, once: lists and repetitions are refused even when they agree (RFC 9112, 6.3 allows either). */
+/**
+ * Digits only, once: lists and repetitions are refused even when they agree (RFC 9112, 6.3 allows either). So are tabs around
+ * them, which llhttp refuses and other parsers skip: the field is forwarded as it came.
+ */
 function readContentLength(head: MessageHead, index: number): boolean {
-  const { bytes } = head.fields;
-  const start = head.fields.valueStart(index), end = head.fields.valueEnd(index);
+  const { fields } = head;
+  const { bytes } = fields;
+  const start = fields.valueStart(index), end = fields.valueEnd(index);
   if (head.contentLength >= 0) return refused(head, "More than one Content-Length");
   if (start === end || end - start > MAX_LENGTH_DIGITS) return refused(head, "Content-Length is empty or too large");
+  if (hasTab(bytes, fields.nameEnd(index), start) || hasTab(bytes, end, fields.lineEnd(index))) {
+    return refused(head, "A tab beside Content-Length");
+  }
   let value = 0;
   for (let at = start; at < end; at++) {
     const digit = bytes[at]! - 0x30;
@@ -365,6 +372,13 @@ function readContentLength(head: MessageHead, index: number): boolean {
   }
   head.contentLength = value;
   return true;
+}
+
+function hasTab(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    if (bytes[at] === HTAB) return true;
+  }
+  return false;
 }
 
 /** Exactly `chunked`, with at most one space before it: every other spelling has served to smuggle. */
