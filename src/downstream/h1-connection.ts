@@ -395,7 +395,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     if (this.#phase >= LINGER) return bytes.length; // a chunk was too much
     if (end === REFUSED) {
       if (this.#exchange === null) this.#close();
-      else this.#exchange.requestMalformed(chunked.problem);
+      else this.#exchange.requestMalformed(chunked.refusal, chunked.problem);
       return bytes.length;
     }
     if (this.#phase === DISCARD && this.#discarded > MAX_DISCARD_BYTES && !chunked.done) {

@@ -245,8 +245,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended) sink?.onAbort();
   }
 
-  requestMalformed(problem: string): void {
-    this.#abandon("bad_request", problem);
+  requestMalformed(code: ErrorCode, problem: string): void {
+    this.#abandon(code, problem);
   }
 
   bodyTooLarge(): void {

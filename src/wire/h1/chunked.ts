@@ -7,7 +7,7 @@
  *  a bound, since nobody uses them but smugglers.
  */
 import { CR, LF, VALUE_BYTES } from "../bytes.ts";
-import { type HeadLimits, MessageHead, NEED_MORE, parseTrailers, REFUSED } from "./head-parser.ts";
+import { type HeadLimits, type HeadRefusal, MessageHead, NEED_MORE, parseTrailers, REFUSED } from "./head-parser.ts";
 
 /** Hex digits of a chunk size: 2^44 - 1 bytes at most, so that no arithmetic overflows. */
 const MAX_SIZE_DIGITS = 11;
@@ -35,6 +35,11 @@ export class ChunkedDecoder {
 
   constructor(limits: HeadLimits) {
     this.#limits = limits;
+  }
+
+  /** Which answer a refused body deserves: only trailers can be too large. */
+  get refusal(): HeadRefusal {
+    return this.trailers.refusal;
   }
 
   get done(): boolean {
