@@ -124,7 +124,9 @@ function unknownVariables(env: Environment): string[] {
 function unusedSettings(env: Environment): string[] {
   const { workers, stateDir } = SETTINGS;
   const warnings: string[] = [];
-  if (!["", "0", "1"].includes(given(env, workers.variable))) warnings.push(`${workers.variable}: this version serves from one process`);
+  if (!["", "0", "1"].includes(given(env, workers.variable))) {
+    warnings.push(`${workers.variable}: this version serves from one process`);
+  }
   if (given(env, stateDir.variable) !== "") warnings.push(`${stateDir.variable}: this version keeps no table over a restart`);
   return warnings;
 }

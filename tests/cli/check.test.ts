@@ -42,7 +42,7 @@ describe("runCheck()", () => {
     assert.equal(lines[0], "ok    configuration: every setting is valid");
     assert.match(
       lines[1] ?? "",
-      /^ok    database: PostgreSQL \d+\.\d+ at 127\.0\.0\.1:\d+, database postgres as postgres, without TLS$/,
+      /^ok {4}database: PostgreSQL \d+\.\d+ at 127\.0\.0\.1:\d+, database postgres as postgres, without TLS$/,
     );
     assert.deepEqual(lines.slice(2), [
       "ok    table regions: has id, public_ipv4",
@@ -58,15 +58,15 @@ describe("runCheck()", () => {
   it("exits with 2 and every problem when the configuration is wrong", async () => {
     const { exitCode, out } = await check({ EDGEPROXY_REGION_ID: "eu", EDGEPROXY_WORKERS: "x", EDGEPROXY_OOPS: "1" });
     assert.equal(exitCode, 2);
-    assert.match(out, /^warn  configuration: EDGEPROXY_OOPS: unknown variable/m);
-    assert.match(out, /^FAIL  configuration: EDGEPROXY_REGION_ID: must be a UUID, got "eu"$/m);
-    assert.match(out, /^FAIL  configuration: EDGEPROXY_WORKERS: /m);
+    assert.match(out, /^warn {2}configuration: EDGEPROXY_OOPS: unknown variable/m);
+    assert.match(out, /^FAIL {2}configuration: EDGEPROXY_REGION_ID: must be a UUID, got "eu"$/m);
+    assert.match(out, /^FAIL {2}configuration: EDGEPROXY_WORKERS: /m);
   });
 
   it("exits with 1 when the database cannot be reached, without showing the password", async () => {
     const { exitCode, out } = await check({ EDGEPROXY_DATABASE_URL: "postgres://edge:s3cret@127.0.0.1:1/x" });
     assert.equal(exitCode, 1);
-    assert.match(out, /^FAIL  database: Cannot connect to the database at 127\.0\.0\.1:1: /m);
+    assert.match(out, /^FAIL {2}database: Cannot connect to the database at 127\.0\.0\.1:1: /m);
     assert.doesNotMatch(out, /s3cret/);
   });
 

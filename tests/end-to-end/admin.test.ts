@@ -1,7 +1,7 @@
 /** Contract section 10: every path of the admin address, who may use it, and that its figures are right. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { metric } from "../fixtures/data-plane.ts";
+import { metric } from "../fixtures/served-vms.ts";
 import { type Edgeproxy, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { get, Platform, send } from "../fixtures/platform.ts";
 import { freePort } from "../fixtures/ports.ts";

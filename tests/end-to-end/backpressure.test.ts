@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { DataPlane, residentBytes, settled } from "../fixtures/data-plane.ts";
+import { DataPlane, residentBytes, settled } from "../fixtures/served-vms.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { respond, type VmConnection } from "../fixtures/vm.ts";
 

@@ -1,7 +1,7 @@
 /** Endpoints and clients that break: the right answer, no repetition that could do harm, and nothing left behind. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { DataPlane, metric, settled } from "../fixtures/data-plane.ts";
+import { DataPlane, metric, settled } from "../fixtures/served-vms.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, type RawConnection, rawRequest, type RawResponse } from "../fixtures/raw-client.ts";
 import { hang, resetConnection, respond, sendRaw, type Vm, type VmConnection, type VmScript } from "../fixtures/vm.ts";

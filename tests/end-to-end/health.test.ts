@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { metric } from "../fixtures/data-plane.ts";
+import { metric } from "../fixtures/served-vms.ts";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform, postRequest, send } from "../fixtures/platform.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { cpuSeconds, DataPlane, metric, settled } from "../fixtures/data-plane.ts";
+import { cpuSeconds, DataPlane, metric, settled } from "../fixtures/served-vms.ts";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawConnection, type RawResponse } from "../fixtures/raw-client.ts";

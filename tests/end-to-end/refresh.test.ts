@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { metric } from "../fixtures/data-plane.ts";
+import { metric } from "../fixtures/served-vms.ts";
 import { type Edgeproxy, type LogLine, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
-import { DataPlane } from "../fixtures/data-plane.ts";
+import { DataPlane } from "../fixtures/served-vms.ts";
 import type { Edgeproxy, LogLine } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { DataPlane, metric, type RoutedVm, settled } from "../fixtures/data-plane.ts";
+import { DataPlane, metric, type RoutedVm, settled } from "../fixtures/served-vms.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, rawRequest, type RawResponse } from "../fixtures/raw-client.ts";
 import { resetConnection, sendRaw } from "../fixtures/vm.ts";

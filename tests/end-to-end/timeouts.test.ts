@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { DataPlane, settled } from "../fixtures/data-plane.ts";
+import { DataPlane, settled } from "../fixtures/served-vms.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { insertRegion, insertRoute } from "../fixtures/postgres.ts";
 import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";

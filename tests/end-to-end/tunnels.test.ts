@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { DataPlane, metric, settled } from "../fixtures/data-plane.ts";
+import { DataPlane, metric, settled } from "../fixtures/served-vms.ts";
 import { cutHead, fieldValue, fieldValues, type Head } from "../fixtures/http1.ts";
 import { getRequest, type RawConnection } from "../fixtures/raw-client.ts";
 import type { Vm, VmConnection } from "../fixtures/vm.ts";
