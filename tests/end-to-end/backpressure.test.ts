@@ -215,6 +215,43 @@ test("a tunnel waits for the side that does not read", async () => {
   socket.resetAndDestroy();
 });
 
+/** The proxy closes these connections by itself, but not before the client has got everything. */
+const LAST_ANSWERS = [
+  ["that the client wants to be the last", "GET / HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"],
+  ["to a client of HTTP/1.0", "GET / HTTP/1.0\r\nHost: HOST\r\n\r\n"],
+  ["to a request whose body is not complete", "PUT / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1000000000\r\n\r\nbeginning"],
+] as const;
+
+test("the last answer on a connection waits for its client too", async () => {
+  await Promise.all(LAST_ANSWERS.map(async ([what, request]) => {
+    const { vm, host } = await plane.vm();
+    const body = Buffer.alloc(20 * MIB, "answer ");
+    vm.onHead = (_head, connection) => {
+      connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`);
+      connection.write(body);
+    };
+    const socket = await openPaused();
+    socket.write(request.replace("HOST", host));
+    // Almost all of it, at once; the rest only when a connection that lingers after its answer would be gone.
+    let received = 0;
+    const closed = Promise.withResolvers<void>();
+    socket.on("end", closed.resolve);
+    socket.on("error", closed.reject);
+    socket.on("data", (chunk: Buffer) => {
+      const before = received;
+      received += chunk.length;
+      const brink = body.length - 6 * MIB;
+      if (before >= brink || received < brink) return;
+      socket.pause();
+      void wait(2 * STUCK_MS).then(() => socket.resume());
+    });
+    socket.resume();
+    await closed.promise;
+    assert.ok(received > body.length, `An answer ${what} was cut after ${received} bytes`);
+    socket.destroy();
+  }));
+});
+
 test("pipelined requests of a client that reads no answers wait", async () => {
   const { vm, host } = await plane.vm({ script: respond(200, Buffer.alloc(100_000)) });
   const socket = await openPaused();

@@ -122,7 +122,7 @@ test("what is not finished after EDGEPROXY_SHUTDOWN_TIMEOUT is cut and counted",
 
   const startedAtMs = performance.now();
   assert.equal(await proxy.stop(), 0, proxy.report());
-  assert.ok(performance.now() - startedAtMs >= timeoutMs);
+  assert.ok(performance.now() - startedAtMs > timeoutMs - 1);
   assert.equal(stopped(proxy)?.["exchanges_cut"], 3, proxy.report());
   assert.equal(stopped(proxy)?.["level"], "warn");
   for (const client of [waiting, sending, tunnelling]) assert.equal(await client.ended, "reset");
