@@ -16,7 +16,7 @@ import type { OutcomeKind } from "../observation/metrics.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
-import type { RequestHead, ResponseHead } from "../wire/h1/head-parser.ts";
+import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
 
 /** Who consumes the request: an attempt, or an adapter. */
 export interface ExchangeSink {

@@ -10,38 +10,21 @@
  *  Output is gathered in one buffer shared by all connections and leaves in one write (`flush`), large body chunks leave
  *  as the buffers they came in. One connection at a time holds the buffer; whoever wants it flushes the one before.
  */
-import type { Sweep, Watched } from "../runtime/clock.ts";
+import type { Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
 import { type ByteWriter, LF } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
 import type { HeaderList } from "../wire/header-list.ts";
-import { ChunkedDecoder, type ChunkedEvents } from "../wire/h1/chunked.ts";
+import { BodyReader } from "../wire/h1/body-reader.ts";
+import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { CHUNKED, requestBodyLength } from "../wire/h1/framing.ts";
 import { normaliseHost } from "../wire/host.ts";
-import { type HeadLimits, NEED_MORE, parseRequestHead, REFUSED, RequestHead } from "../wire/h1/head-parser.ts";
+import { parseRequestHead } from "../wire/h1/head-parser.ts";
+import { NEED_MORE, REFUSED, RequestHead } from "../wire/h1/message-head.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
-import type { Metrics } from "../observation/metrics.ts";
 import type { Peer } from "./exchange.ts";
+import type { H1Environment } from "./h1-environment.ts";
 import { H1Exchange } from "./h1-exchange.ts";
-
-/** What a connection needs from whoever accepted it; one object for all connections of a worker. */
-export interface H1Environment {
-  readonly limits: HeadLimits;
-  /** 0 = no limit. */
-  readonly maxBodyBytes: number;
-  readonly idleTimeoutMs: number;
-  readonly headerTimeoutMs: number;
-  readonly streamTimeoutMs: number;
-  readonly sweep: Sweep;
-  readonly metrics: Metrics;
-  /** True while the process drains: answers say `Connection: close`. */
-  readonly draining: boolean;
-  /** Answers the exchange, now or later. */
-  dispatch(exchange: H1Exchange): void;
-  /** Its record is complete. */
-  exchangeEnded(exchange: H1Exchange): void;
-  connectionClosed(connection: H1Connection): void;
-}
 
 const HEAD = 0, BODY = 1, COMPLETE = 2, DISCARD = 3, TUNNEL = 4, LINGER = 5, CLOSED = 6;
 
@@ -65,6 +48,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   /** The client has sent FIN. */
   halfClosed = false;
   readonly #socket: Socket;
+  readonly #body: BodyReader;
   #phase = HEAD;
   #headStarted = false;
   #served = 0;
@@ -72,8 +56,6 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   #exchange: H1Exchange | null = null;
   #requestPaused = false;
   #processing = false;
-  #bodyLeft = 0;
-  #chunked: ChunkedDecoder | null = null;
   #bodyBytes = 0;
   #discarded = 0;
   #socketPaused = false;
@@ -87,6 +69,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#socket = socket;
     this.peer = peer;
     this.environment = environment;
+    this.#body = new BodyReader(environment.limits);
     this.#activeAtMs = environment.sweep.nowMs;
     this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
     environment.sweep.watch(this);
@@ -118,6 +101,11 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     if (this.#phase === HEAD && !this.#headStarted) this.#expire(this.environment.idleTimeoutMs);
     if (this.#exchange === null) this.#resume();
     else this.#exchange.sink?.onResponseDrain();
+  }
+
+  /** A client that takes its answer slowly is not a stalled one. */
+  onProgress(): void {
+    this.#activeAtMs = this.environment.sweep.nowMs;
   }
 
   onEnd(): void {
@@ -171,7 +159,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   /** Whether the rest of the request is small enough to be read and dropped. */
   get discardable(): boolean {
-    return this.#phase !== BODY || (this.#chunked === null && this.restWillCome);
+    return this.#phase !== BODY || (this.#body.length !== CHUNKED && this.restWillCome);
   }
 
   /**
@@ -179,7 +167,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
    * send its body or leave it (RFC 9110, 10.1.1), so nobody could tell what its next bytes are.
    */
   get restWillCome(): boolean {
-    return this.#phase !== BODY || (this.#bodyLeft <= MAX_DISCARD_BYTES && (!this.head.expectsContinue || this.requestStarted));
+    return this.#phase !== BODY || (this.#body.left <= MAX_DISCARD_BYTES && (!this.head.expectsContinue || this.requestStarted));
   }
 
   /** The normalised host of a request; null when malformed. Most requests of a connection ask for one host. */
@@ -367,8 +355,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     const length = requestBodyLength(head);
     this.#phase = length === 0 ? COMPLETE : BODY;
     this.#bodyBytes = 0;
-    this.#bodyLeft = Math.max(length, 0);
-    this.#chunked = length === CHUNKED ? new ChunkedDecoder(environment.limits) : null;
+    this.#body.begin(length);
     this.#activeAtMs = environment.sweep.nowMs;
     this.deadlineAtMs = environment.sweep.nowMs + environment.streamTimeoutMs;
     this.persistent = (more || !this.halfClosed) && (head.minor === 1 ? !head.close : head.keepAlive && !head.close);
@@ -382,27 +369,19 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   }
 
   #readBody(bytes: Buffer, at: number): number {
-    if (this.#chunked !== null) return this.#readChunked(this.#chunked, bytes, at);
-    const take = Math.min(this.#bodyLeft, bytes.length - at);
-    this.#bodyLeft -= take;
-    this.onBody(take === bytes.length ? bytes : bytes.subarray(at, at + take));
-    if (this.#bodyLeft === 0) this.#requestEnded(null);
-    return at + take;
-  }
-
-  #readChunked(chunked: ChunkedDecoder, bytes: Buffer, at: number): number {
-    const end = chunked.read(bytes, at, bytes.length, this);
+    const body = this.#body;
+    const end = body.read(bytes, at, this);
     if (this.#phase >= LINGER) return bytes.length; // a chunk was too much
     if (end === REFUSED) {
       if (this.#exchange === null) this.#close();
-      else this.#exchange.requestMalformed(chunked.refusal, chunked.problem);
+      else this.#exchange.requestMalformed(body.refusal, body.problem);
       return bytes.length;
     }
-    if (this.#phase === DISCARD && this.#discarded > MAX_DISCARD_BYTES && !chunked.done) {
+    if (body.done) this.#requestEnded(body.trailers);
+    else if (this.#phase === DISCARD && this.#discarded > MAX_DISCARD_BYTES) {
       this.#close();
       return bytes.length;
     }
-    if (chunked.done) this.#requestEnded(chunked.trailers.fields.count > 0 ? chunked.trailers.fields : null);
     return end;
   }
 

@@ -4,7 +4,7 @@ import type { HeaderList } from "../wire/header-list.ts";
 import { FieldKind } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
-import type { RequestHead, ResponseHead } from "../wire/h1/head-parser.ts";
+import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
 import type { H1Connection } from "./h1-connection.ts";

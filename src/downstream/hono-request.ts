@@ -4,7 +4,7 @@
  *  returns a Response, which is then written on the wire, or answers through `c.env.exchange` and returns `onWire(c.env)`.
  */
 import type { Hono } from "hono";
-import type { RequestHead } from "../wire/h1/head-parser.ts";
+import type { RequestHead } from "../wire/h1/message-head.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** Bindings of the data plane's app. */

@@ -3,10 +3,11 @@ import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import { listen, type Listener, type Socket, type SocketHandler } from "../runtime/sockets.ts";
-import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/head-parser.ts";
+import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { clientAddress, type IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
-import { H1Connection, type H1Environment } from "./h1-connection.ts";
+import { H1Connection } from "./h1-connection.ts";
+import type { H1Environment } from "./h1-environment.ts";
 
 export interface ListenerOptions {
   readonly host: string;

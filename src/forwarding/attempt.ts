@@ -13,7 +13,7 @@ import type { H1UpstreamConnection, ResponseSink } from "../upstream/h1-connecti
 import type { ConnectSink, Pool } from "../upstream/pool.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
-import type { ResponseHead } from "../wire/h1/head-parser.ts";
+import type { ResponseHead } from "../wire/h1/message-head.ts";
 import { type ForwardingIdentity, wantsUpgrade, writeRequestHead } from "./request-fields.ts";
 
 /** What attempts need besides their exchange and endpoint; one object per worker. */

@@ -6,7 +6,7 @@ import type { ByteWriter } from "../wire/bytes.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import { CHUNKED } from "../wire/h1/framing.ts";
-import type { RequestHead } from "../wire/h1/head-parser.ts";
+import type { RequestHead } from "../wire/h1/message-head.ts";
 import { writeFields } from "../wire/h1/head-writer.ts";
 
 /** What does not change from request to request. */

@@ -18,7 +18,7 @@ import type { RouteRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
-import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/head-parser.ts";
+import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { Settings } from "./settings.ts";
 import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
 

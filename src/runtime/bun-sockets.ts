@@ -95,6 +95,7 @@ class BunSocket implements Socket {
       this.pendingBytes -= taken;
       if (taken < bytes.length) {
         this.#pending[0] = bytes.subarray(taken);
+        if (taken > 0) this.handler.onProgress?.();
         return;
       }
       this.#pending.shift();

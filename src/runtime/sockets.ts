@@ -18,6 +18,8 @@ export interface SocketHandler {
   onData(chunk: Buffer): void;
   /** All bytes written so far have been taken by the kernel; only after a write that answered false. */
   onDrain(): void;
+  /** The kernel has taken some of what was pending; where the runtime tells. */
+  onProgress?(): void;
   onEnd(): void;
   /** `error` is null after an orderly end. */
   onClose(error: SocketError | null): void;

@@ -15,9 +15,11 @@ import { ProxyError } from "../observation/proxy-error.ts";
 import { type ByteWriter, LF } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
 import type { HeaderList } from "../wire/header-list.ts";
-import { ChunkedDecoder, type ChunkedEvents } from "../wire/h1/chunked.ts";
+import { BodyReader } from "../wire/h1/body-reader.ts";
+import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
-import { type HeadLimits, NEED_MORE, parseResponseHead, REFUSED, ResponseHead } from "../wire/h1/head-parser.ts";
+import { parseResponseHead } from "../wire/h1/head-parser.ts";
+import { type HeadLimits, NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
@@ -69,9 +71,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
   #requestComplete = false;
   #anyByte = false;
   #informational = 0;
-  #length: BodyLength = 0;
-  #left = 0;
-  #chunked: ChunkedDecoder | null = null;
+  readonly #body: BodyReader;
   #kept: Buffer | null = null;
   #paused = false;
   #peerEnded = false;
@@ -80,6 +80,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     this.#socket = socket;
     this.#endpoint = endpoint;
     this.#environment = environment;
+    this.#body = new BodyReader(environment.limits);
     environment.sweep.watch(this);
     environment.metrics.upstreamOpen++;
   }
@@ -195,7 +196,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
         this.#sink?.onEnd(null);
         return;
       case BODY:
-        if (this.#length === UNTIL_CLOSE) return this.#complete(null, false);
+        if (this.#body.length === UNTIL_CLOSE) return this.#complete(null, false);
         break;
       default:
     }
@@ -257,30 +258,21 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
 
   #beginBody(bytes: Buffer, end: number): void {
     const head = this.#head;
-    const length = this.#length = responseBodyLength(head, this.#method);
+    const length = responseBodyLength(head, this.#method);
     this.deadlineAtMs = Infinity;
     this.#phase = BODY;
-    this.#left = length;
-    this.#chunked = length === CHUNKED ? new ChunkedDecoder(this.#environment.limits) : null;
+    this.#body.begin(length);
     this.#sink?.onHead(head, length);
     if (length === 0) this.#complete(null, end === bytes.length);
   }
 
   #readBody(bytes: Buffer, at: number): number {
-    const chunked = this.#chunked;
-    if (chunked !== null) {
-      const end = chunked.read(bytes, at, bytes.length, this);
-      if (end === REFUSED) return this.#malformed(chunked.problem, bytes);
-      if (chunked.done) this.#complete(chunked.trailers.fields.count > 0 ? chunked.trailers.fields : null, end === bytes.length);
-      return chunked.done ? bytes.length : end;
-    }
-    const take = this.#length === UNTIL_CLOSE ? bytes.length - at : Math.min(this.#left, bytes.length - at);
-    this.#sink?.onBody(take === bytes.length ? bytes : bytes.subarray(at, at + take));
-    if (this.#length !== UNTIL_CLOSE && (this.#left -= take) === 0) {
-      this.#complete(null, at + take === bytes.length);
-      return bytes.length;
-    }
-    return at + take;
+    const body = this.#body;
+    const end = body.read(bytes, at, this);
+    if (end === REFUSED) return this.#malformed(body.problem, bytes);
+    if (!body.done) return end;
+    this.#complete(body.trailers, end === bytes.length);
+    return bytes.length;
   }
 
   #switchProtocols(bytes: Buffer, end: number): number {
@@ -300,9 +292,8 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     const head = this.#head;
     const persistent = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
     const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
-      this.#length !== UNTIL_CLOSE;
+      this.#body.length !== UNTIL_CLOSE;
     this.#sink = null;
-    this.#chunked = null;
     if (reusable) this.#rest();
     else {
       this.#phase = CLOSED;

@@ -7,7 +7,8 @@
  *  a bound, since nobody uses them but smugglers.
  */
 import { CR, LF, VALUE_BYTES } from "../bytes.ts";
-import { type HeadLimits, type HeadRefusal, MessageHead, NEED_MORE, parseTrailers, REFUSED } from "./head-parser.ts";
+import { parseTrailers } from "./head-parser.ts";
+import { type HeadLimits, type HeadRefusal, MessageHead, NEED_MORE, REFUSED } from "./message-head.ts";
 
 /** Hex digits of a chunk size: 2^44 - 1 bytes at most, so that no arithmetic overflows. */
 const MAX_SIZE_DIGITS = 11;

@@ -1,5 +1,5 @@
 /** How the end of a body is known (RFC 9112, 6.3), as one number: a length in bytes, or one of the two below. */
-import type { RequestHead, ResponseHead } from "./head-parser.ts";
+import type { RequestHead, ResponseHead } from "./message-head.ts";
 
 export const CHUNKED = -1;
 /** Everything until the peer ends the connection; responses only. Also the framing of a tunnel. */

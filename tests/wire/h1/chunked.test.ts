@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChunkedDecoder } from "../../../src/wire/h1/chunked.ts";
-import { REFUSED } from "../../../src/wire/h1/head-parser.ts";
+import { REFUSED } from "../../../src/wire/h1/message-head.ts";
 import { bytesOf, HEAD_LIMITS } from "../../fixtures/heads.ts";
 
 interface Decoded {

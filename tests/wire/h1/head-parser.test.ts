@@ -1,8 +1,10 @@
 /** Which heads are read, and that every ambiguous one is refused: one row per rule (RFC 9112, 2 to 6). */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { NEED_MORE, parseRequestHead, parseResponseHead, parseTrailers, REFUSED } from "../../../src/wire/h1/head-parser.ts";
-import { listHas, MessageHead, RequestHead, ResponseHead } from "../../../src/wire/h1/head-parser.ts";
+import { parseRequestHead, parseResponseHead, parseTrailers } from "../../../src/wire/h1/head-parser.ts";
+import { NEED_MORE, REFUSED } from "../../../src/wire/h1/message-head.ts";
+import { listHas } from "../../../src/wire/h1/head-rules.ts";
+import { MessageHead, RequestHead, ResponseHead } from "../../../src/wire/h1/message-head.ts";
 import { bytesOf, HEAD_LIMITS, requestHead, responseHead } from "../../fixtures/heads.ts";
 
 /** A request with these field lines behind a good start line and Host. */

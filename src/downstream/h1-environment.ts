@@ -1,0 +1,25 @@
+/** What HTTP/1.1 connections of clients need from whoever accepted them. */
+import type { Metrics } from "../observation/metrics.ts";
+import type { Sweep } from "../runtime/clock.ts";
+import type { HeadLimits } from "../wire/h1/message-head.ts";
+import type { H1Connection } from "./h1-connection.ts";
+import type { H1Exchange } from "./h1-exchange.ts";
+
+/** One object for all connections of a worker. */
+export interface H1Environment {
+  readonly limits: HeadLimits;
+  /** 0 = no limit. */
+  readonly maxBodyBytes: number;
+  readonly idleTimeoutMs: number;
+  readonly headerTimeoutMs: number;
+  readonly streamTimeoutMs: number;
+  readonly sweep: Sweep;
+  readonly metrics: Metrics;
+  /** True while the process drains: answers say `Connection: close`. */
+  readonly draining: boolean;
+  /** Answers the exchange, now or later. */
+  dispatch(exchange: H1Exchange): void;
+  /** Its record is complete. */
+  exchangeEnded(exchange: H1Exchange): void;
+  connectionClosed(connection: H1Connection): void;
+}

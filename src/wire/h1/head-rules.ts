@@ -1,0 +1,162 @@
+/*  The rules that a head must keep as a whole (RFC 9112, 3.2, 6.1, 6.3): one Host, one framing, a target that fits its method.
+ *
+ *  A message that two parsers could read differently is refused, not repaired: the next parser behind us may repair it
+ *  the other way.
+ */
+import { equalsLower, HTAB } from "../bytes.ts";
+import { FieldKind } from "../header-list.ts";
+import { normaliseHost } from "../host.ts";
+import type { MessageHead, RequestHead, ResponseHead } from "./message-head.ts";
+
+/** Content-Length digits: 10^15 - 1 bytes, far below 2^53. */
+const MAX_LENGTH_DIGITS = 15;
+
+/** One walk over the fields that matter; false with a refusal when they contradict each other. */
+export function checkRequest(head: RequestHead): boolean {
+  const { fields } = head;
+  let hosts = 0;
+  for (let i = 0; i < fields.count; i++) {
+    switch (fields.kinds[i]) {
+      case FieldKind.Host:
+        if (++hosts > 1) return refused(head, "More than one Host");
+        head.authority = head.repeats(i) ? head.lastAuthority : fields.value(i);
+        head.lastAuthority = head.authority;
+        break;
+      case FieldKind.ContentLength:
+      case FieldKind.TransferEncoding:
+      case FieldKind.Connection:
+        if (!readFraming(head, i)) return false;
+        break;
+      case FieldKind.Expect:
+        head.expectsContinue = equalsLower(fields.bytes, fields.valueStart(i), fields.valueEnd(i), "100-continue");
+        break;
+      case FieldKind.Te:
+        if (listHas(fields.value(i), "trailers")) head.acceptsTrailers = true;
+        break;
+      default:
+    }
+  }
+  if (head.chunked && head.contentLength >= 0) return refused(head, "Content-Length together with Transfer-Encoding");
+  if (head.chunked && head.minor === 0) return refused(head, "Transfer-Encoding in HTTP/1.0");
+  if (hosts === 0 && head.minor === 1) return refused(head, "No Host");
+  return checkTarget(head);
+}
+
+function checkTarget(head: RequestHead): boolean {
+  const { target, method } = head;
+  if (method === "CONNECT") return refused(head, "CONNECT is not supported");
+  if (target.charCodeAt(0) === 0x2f) return true;
+  if (target === "*") return method === "OPTIONS" || refused(head, "The target * is for OPTIONS only");
+  const scheme = /^https?:\/\//i.exec(target)?.[0].length;
+  if (scheme === undefined) return refused(head, "The request target is neither a path nor an absolute URI");
+  let authorityEnd = scheme;
+  while (authorityEnd < target.length && target[authorityEnd] !== "/" && target[authorityEnd] !== "?") authorityEnd++;
+  const authority = target.slice(scheme, authorityEnd);
+  if (authority === "" || authority.includes("@")) {
+    return refused(head, "The authority of the request target is empty or has user information");
+  }
+  // RFC 9112, 3.2 and 3.2.2: it wins over Host, which must be well formed all the same
+  if (head.authority !== "" && normaliseHost(head.authority) === null) return refused(head, "The Host is malformed");
+  head.authority = authority;
+  head.pathStart += authorityEnd;
+  return true;
+}
+
+export function checkResponse(head: ResponseHead): boolean {
+  const { fields } = head;
+  for (let i = 0; i < fields.count; i++) {
+    const kind = fields.kinds[i];
+    if (kind === FieldKind.ContentLength || kind === FieldKind.TransferEncoding || kind === FieldKind.Connection) {
+      if (!readFraming(head, i)) return false;
+    }
+  }
+  if (head.chunked && head.contentLength >= 0) return refused(head, "Content-Length together with Transfer-Encoding");
+  if (head.chunked && head.minor === 0) return refused(head, "Transfer-Encoding in HTTP/1.0");
+  return true;
+}
+
+function readFraming(head: MessageHead, index: number): boolean {
+  switch (head.fields.kinds[index]) {
+    case FieldKind.ContentLength:
+      return readContentLength(head, index);
+    case FieldKind.TransferEncoding:
+      return readTransferEncoding(head, index);
+    default:
+      readConnection(head, index);
+      return true;
+  }
+}
+
+/**
+ * Digits only, once: lists and repetitions are refused even when they agree (RFC 9112, 6.3 allows either). So are tabs around
+ * them, which llhttp refuses and other parsers skip: the field is forwarded as it came.
+ */
+function readContentLength(head: MessageHead, index: number): boolean {
+  const { fields } = head;
+  const { bytes } = fields;
+  const start = fields.valueStart(index), end = fields.valueEnd(index);
+  if (head.contentLength >= 0) return refused(head, "More than one Content-Length");
+  if (start === end || end - start > MAX_LENGTH_DIGITS) return refused(head, "Content-Length is empty or too large");
+  if (hasTab(bytes, fields.nameEnd(index), start) || hasTab(bytes, end, fields.lineEnd(index))) {
+    return refused(head, "A tab beside Content-Length");
+  }
+  let value = 0;
+  for (let at = start; at < end; at++) {
+    const digit = bytes[at]! - 0x30;
+    if (digit < 0 || digit > 9) return refused(head, "Content-Length is not a number");
+    value = value * 10 + digit;
+  }
+  head.contentLength = value;
+  return true;
+}
+
+function hasTab(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    if (bytes[at] === HTAB) return true;
+  }
+  return false;
+}
+
+/** Exactly `chunked`, with at most one space before it: every other spelling has served to smuggle. */
+function readTransferEncoding(head: MessageHead, index: number): boolean {
+  const { fields } = head;
+  if (head.chunked) return refused(head, "More than one Transfer-Encoding");
+  const value = fields.value(index);
+  const clean = fields.valueStart(index) - fields.nameEnd(index) <= 2 && fields.bytes[fields.nameEnd(index) + 1] !== HTAB &&
+    fields.lineEnd(index) - fields.valueEnd(index) === 2;
+  if (value === "chunked" && clean) {
+    head.chunked = true;
+    return true;
+  }
+  const known = value.split(",").every((coding) => coding.trim().toLowerCase() === "chunked"); // repeated or misspelt
+  if (!known && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+([ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*$/.test(value)) {
+    head.refuse("A transfer coding other than chunked", "unsupported_coding");
+    return false;
+  }
+  return refused(head, "Transfer-Encoding is not exactly chunked");
+}
+
+function readConnection(head: MessageHead, index: number): void {
+  const { fields } = head;
+  if (equalsLower(fields.bytes, fields.valueStart(index), fields.valueEnd(index), "keep-alive")) {
+    head.keepAlive = true;
+    return;
+  }
+  for (const option of fields.value(index).toLowerCase().split(",")) {
+    const name = option.trim();
+    if (name === "close") head.close = true;
+    else if (name === "keep-alive") head.keepAlive = true;
+    else if (name === "upgrade") head.upgrade = true;
+    else if (name !== "") (head.nominated ??= []).push(name);
+  }
+}
+
+/** Whether a comma-separated list has an element (parameters ignored); `element` is lower-case. */
+export function listHas(list: string, element: string): boolean {
+  return list.toLowerCase().split(",").some((part) => part.split(";", 1)[0]!.trim() === element);
+}
+
+function refused(head: MessageHead, problem: string): false {
+  head.refuse(problem);
+  return false;
+}
