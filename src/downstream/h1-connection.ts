@@ -12,7 +12,7 @@
  */
 import type { Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
-import { type ByteWriter, LF } from "../wire/bytes.ts";
+import { type ByteWriter, CR, LF } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { BodyReader } from "../wire/h1/body-reader.ts";
@@ -36,6 +36,10 @@ const MAX_DISCARD_BYTES = 64 * 1024;
 const LINGER_MS = 2000;
 const DISCARD_MS = 5000;
 
+/** How long a quiet connection may still bring a request that was under way when draining began. */
+export const IDLE_GRACE_MS = 300;
+const NO_BYTES = Buffer.alloc(0);
+
 const output = new GatheredOutput();
 
 export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outlet {
@@ -51,7 +55,6 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   readonly #body: BodyReader;
   #phase = HEAD;
   #headStarted = false;
-  #served = 0;
   #kept: Buffer | null = null;
   #exchange: H1Exchange | null = null;
   #requestPaused = false;
@@ -70,9 +73,10 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.peer = peer;
     this.environment = environment;
     this.#body = new BodyReader(environment.limits);
+    this.deadlineAtMs = Infinity;
+    environment.sweep.watch(this); // first: an idle sweep's clock stands still
     this.#activeAtMs = environment.sweep.nowMs;
     this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
-    environment.sweep.watch(this);
   }
 
   // ---- what the socket says
@@ -129,16 +133,16 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     switch (this.#phase) {
       case HEAD:
         if (this.#headStarted) return this.#refuse("head_timeout", "The request head was not complete in time");
-        return this.#socket.destroy();
+        return this.#hangUp();
       case BODY:
       case COMPLETE:
       case TUNNEL:
         this.deadlineAtMs = this.#activeAtMs + streamTimeoutMs;
         if (!sweep.isDue(this)) return;
         this.deadlineAtMs = Infinity;
-        return this.#exchange?.timedOut(this.#phase === BODY && !this.#requestPaused);
+        return this.#exchange?.timedOut(this.#phase === BODY && !this.#requestPaused && this.#exchange.claimed);
       default:
-        return this.#socket.destroy();
+        return this.#hangUp();
     }
   }
 
@@ -252,26 +256,24 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.flush();
     this.#exchange = null;
     this.#requestPaused = false;
-    this.#served++;
     if (this.#phase === TUNNEL) return this.#closeWhenDrained();
     if (!this.persistent) return this.#close();
     if (this.#phase === BODY) {
       this.#phase = DISCARD;
       this.#discarded = 0;
-      this.deadlineAtMs = this.environment.sweep.nowMs + DISCARD_MS;
+      this.#expire(DISCARD_MS);
     } else this.#awaitHead();
     if (!this.#processing) this.#resume();
   }
 
-  /** Close when idle; else the running exchange is the last one. `force`: also an idle connection goes now. */
-  drain(force: boolean): void {
-    const idle = this.#phase === HEAD && !this.#headStarted;
-    if (idle && (force || this.#served === 0)) this.#socket.destroy();
+  /** Closes the connection if no request is under way; what it was sent leaves first. */
+  closeIdle(): void {
+    if (this.#phase === HEAD && !this.#headStarted) this.#closeWhenDrained();
   }
 
-  /** Ends whatever is running. True when an exchange was cut. */
+  /** Ends whatever is running. True when an exchange was cut, or an answer that had not left whole. */
   cut(): boolean {
-    const cut = this.#exchange !== null;
+    const cut = this.#exchange !== null || this.#socket.pendingBytes > 0;
     this.#socket.reset();
     return cut;
   }
@@ -302,6 +304,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     }
     this.#processing = false;
     this.#exchange?.sink?.onRequestPause();
+    this.#resumeSocket(); // an exchange may have paused it and ended within the loop
   }
 
   /** Reads what it can at `at`; the next offset, or -1 to keep the rest for later. */
@@ -324,7 +327,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   }
 
   #keep(bytes: Buffer, at: number): void {
-    this.#kept = at === 0 ? bytes : bytes.subarray(at);
+    this.#kept = compact(at === 0 ? bytes : bytes.subarray(at));
     if (!this.#wantsInput) this.#pauseSocket();
   }
 
@@ -335,7 +338,7 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
 
   #readHead(bytes: Buffer, at: number): number {
     const { environment, head } = this;
-    if (!this.#headStarted) {
+    if (!this.#headStarted && !isEmptyLines(bytes, at)) {
       this.#headStarted = true;
       this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
     }
@@ -395,8 +398,8 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
   #awaitHead(): void {
     this.#phase = HEAD;
     this.#headStarted = false;
-    this.#expire(this.environment.idleTimeoutMs);
-    if (this.environment.draining && this.#kept === null) this.#close();
+    this.head.fields.clear(NO_BYTES); // an idle connection must not hold the buffer of its last request
+    this.#expire(this.environment.draining ? IDLE_GRACE_MS : this.environment.idleTimeoutMs);
   }
 
   /** Sets the deadline of a connection without exchange; one that is slow to take its answer is not idle (`onDrain` asks again). */
@@ -418,11 +421,14 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
       this.#kept = null;
       this.#process(kept);
     }
-    if (this.#socketPaused && this.#wantsInput) {
-      this.#socketPaused = false;
-      this.#socket.resume();
-    }
+    this.#resumeSocket();
     if (this.halfClosed && !this.#waiting) this.#inputEnded();
+  }
+
+  #resumeSocket(): void {
+    if (!this.#socketPaused || !this.#wantsInput) return;
+    this.#socketPaused = false;
+    this.#socket.resume();
   }
 
   /** While a complete request is being answered too: a client that goes away must be noticed (and its exchange cancelled). */
@@ -442,9 +448,9 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
         this.persistent = false; // a half-closed client still gets its answer
         return;
       case BODY:
-        return this.#socket.destroy(); // the request will never be complete
+        return this.#hangUp(); // the request will never be complete
       case LINGER:
-        if (!this.#destroyOnDrain) this.#socket.destroy();
+        if (!this.#destroyOnDrain) this.#closeWhenDrained();
         return;
       case CLOSED:
         return;
@@ -462,16 +468,26 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#exchange.refuseAndClose(code, problem);
   }
 
-  /** Everything sent goes out first. Where the client may still be sending, its bytes are dropped for a while (no early RST). */
+  /**
+   * Everything sent goes out first. Unless the client itself has said that this was its last request, more of it may be under way:
+   * its bytes are then dropped for a while, since a reset would take the answer with it (RFC 9112, 9.6).
+   */
   #close(): void {
-    const clientMaySend = !this.halfClosed &&
-      (this.#phase === BODY || this.#phase === DISCARD || this.#kept !== null || this.#refused);
-    if (!clientMaySend) return this.#closeWhenDrained();
+    const { close, keepAlive, minor } = this.head;
+    const lastByClient = (minor === 1 ? close : !keepAlive) && this.#phase === COMPLETE && !this.#refused;
+    const nothingBehind = this.#kept === null && !this.#processing;
+    if (this.halfClosed || (lastByClient && nothingBehind)) return this.#closeWhenDrained();
     this.#phase = LINGER;
     this.#kept = null;
     this.#expire(LINGER_MS);
     this.#socket.end();
     if (this.#socketPaused) this.#socket.resume();
+  }
+
+  /** At once; a client that has not got all of its answer must see that. */
+  #hangUp(): void {
+    if (this.#socket.pendingBytes > 0) this.#socket.reset();
+    else this.#socket.destroy();
   }
 
   #closeWhenDrained(): void {
@@ -481,4 +497,16 @@ export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outl
     this.#destroyOnDrain = true;
     this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.streamTimeoutMs;
   }
+}
+
+/** A small rest of a large receive buffer is copied, so that it does not hold the whole. */
+function compact(bytes: Buffer): Buffer {
+  return bytes.buffer.byteLength > 4 * bytes.length + 4096 ? Buffer.concat([bytes]) : bytes;
+}
+
+/** Nothing but line ends, which may precede a request (RFC 9112, 2.2): no request has begun. */
+function isEmptyLines(bytes: Buffer, start: number): boolean {
+  let at = start;
+  while (at < bytes.length && (bytes[at] === CR || bytes[at] === LF)) at++;
+  return at === bytes.length;
 }

@@ -6,7 +6,7 @@ import { listen, type Listener, type Socket, type SocketHandler } from "../runti
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { clientAddress, type IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
-import { H1Connection } from "./h1-connection.ts";
+import { H1Connection, IDLE_GRACE_MS } from "./h1-connection.ts";
 import type { H1Environment } from "./h1-environment.ts";
 
 export interface ListenerOptions {
@@ -26,8 +26,6 @@ export interface ListenerOptions {
   readonly exchangeEnded: (exchange: Exchange) => void;
 }
 
-/** How long idle keep-alive connections may still bring a request that was already under way when draining began. */
-const IDLE_GRACE_MS = 300;
 /** How often a connection flood is logged. */
 const SHED_LOG_MS = 10_000;
 
@@ -84,9 +82,8 @@ export class DownstreamListener implements H1Environment {
     this.draining = true;
     this.#listener?.close();
     const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
-    for (const connection of this.#connections) connection.drain(false);
     const idle = setTimeout(
-      () => this.#connections.forEach((connection) => connection.drain(true)),
+      () => this.#connections.forEach((connection) => connection.closeIdle()),
       Math.min(IDLE_GRACE_MS, graceMs),
     );
     let end: ReturnType<typeof setTimeout> | undefined;

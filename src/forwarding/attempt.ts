@@ -77,6 +77,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
       exchange.claim(this);
       return;
     }
+    // A client that expects 100 sends nothing before the endpoint has said something
+    if (exchange.head.expectsContinue) connection.deadlineAtMs = this.#responseDeadline();
     exchange.claim(this);
     exchange.resumeRequest();
     if (!exchange.reading) connection.flush();
@@ -89,6 +91,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   // ---- request
 
   onRequestBody(chunk: Buffer): void {
+    if (!this.bodySent && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.bodySent = true;
     if (this.#connection?.sendBody(chunk) === false) this.exchange.pauseRequest();
   }
@@ -113,6 +116,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   // ---- answer
 
   onInformational(head: ResponseHead): void {
+    const clientsTurn = head.status === 100 && this.exchange.requestLength !== 0 && !this.bodySent;
+    if (clientsTurn && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.exchange.sendInformational(head);
   }
 
@@ -151,7 +156,11 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {
-    connection.endRequest(trailers, this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs);
+    connection.endRequest(trailers, this.#responseDeadline());
+  }
+
+  #responseDeadline(): number {
+    return this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs;
   }
 
   #end(): void {

@@ -29,6 +29,7 @@ export const FieldKind = {
   XForwardedFor: 12,
   XForwardedProto: 13,
   XForwardedHost: 14,
+  /** Other X-Forwarded-*, and spellings with underscores that some servers read as one of ours. */
   XForwardedOther: 15,
   XRealIp: 16,
   XRequestId: 17,
@@ -133,7 +134,9 @@ function fieldKind(bytes: Buffer, start: number, end: number): FieldKind {
     case 7:
       return is("upgrade") ? FieldKind.Upgrade : is("trailer") ? FieldKind.Trailer : FieldKind.Other;
     case 9:
-      return is("x-real-ip") ? FieldKind.XRealIp : is("forwarded") ? FieldKind.Forwarded : FieldKind.Other;
+      if (is("x-real-ip")) return FieldKind.XRealIp;
+      if (is("forwarded")) return FieldKind.Forwarded;
+      break;
     case 10:
       return is("connection") ? FieldKind.Connection : is("keep-alive") ? FieldKind.KeepAlive : FieldKind.Other;
     case 12:
@@ -156,5 +159,24 @@ function fieldKind(bytes: Buffer, start: number, end: number): FieldKind {
       break;
     default:
   }
-  return end - start > 12 && equalsLower(bytes, start, start + 12, "x-forwarded-") ? FieldKind.XForwardedOther : FieldKind.Other;
+  return (bytes[start]! | 0x20) === 0x78 && speaksOfClient(bytes, start, end) ? FieldKind.XForwardedOther : FieldKind.Other;
+}
+
+/**
+ * X-Forwarded-*, and our other fields about the client misspelt with underscores: CGI, WSGI, Rack and PHP read `X_Real_IP` and
+ * `X-Real-IP` as one name.
+ */
+function speaksOfClient(bytes: Buffer, start: number, end: number): boolean {
+  return readsAs(bytes, start, Math.min(end, start + 12), "x-forwarded-") || readsAs(bytes, start, end, "x-real-ip") ||
+    readsAs(bytes, start, end, "x-request-id");
+}
+
+function readsAs(bytes: Buffer, start: number, end: number, lower: string): boolean {
+  if (end - start !== lower.length) return false;
+  for (let i = 0; i < lower.length; i++) {
+    const c = bytes[start + i]!;
+    const read = c === 0x5f ? 0x2d : c >= 0x41 && c <= 0x5a ? c | 0x20 : c;
+    if (read !== lower.charCodeAt(i)) return false;
+  }
+  return true;
 }

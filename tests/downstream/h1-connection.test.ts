@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import type { H1Connection } from "../../src/downstream/h1-connection.ts";
+import { H1Connection } from "../../src/downstream/h1-connection.ts";
+import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { comparable } from "../fixtures/dialogue.ts";
 import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
 import { cutMessage } from "../fixtures/http1.ts";
@@ -237,22 +238,90 @@ test("H1Connection says close while the process drains, and closes once idle", (
   const connection = w.client.handler as H1Connection;
   send(w, w.client, `GET / HTTP/1.1\r\n${HOST}\r\n`);
   w.environment.draining = true;
-  connection.drain(true);
+  connection.closeIdle();
   assert.equal(w.client.state, "open", "an exchange is running");
   send(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   assert.match(w.client.take().toString(), /Connection: close\r\n\r\n$/);
-  assert.equal(w.client.state, "closed");
+  assert.equal(w.client.state, "ended", "a request under way must not meet a reset");
 
   using used = world();
   send(used, used.client, "GET / HTTP/1.1\r\nHost: unknown.test\r\n\r\n");
-  (used.client.handler as H1Connection).drain(false);
-  assert.equal(used.client.state, "open", "its next request may be under way");
-  (used.client.handler as H1Connection).drain(true);
+  (used.client.handler as H1Connection).closeIdle();
   assert.equal(used.client.state, "closed");
+});
 
-  using fresh = world();
-  (fresh.client.handler as H1Connection).drain(false);
-  assert.equal(fresh.client.state, "closed");
+test("H1Connection lets one more request come when its answer had begun before the drain", () => {
+  using w = world();
+  send(w, w.client, `GET / HTTP/1.1\r\n${HOST}\r\n`);
+  send(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+  w.environment.draining = true;
+  send(w, w.vm[0]!, "k");
+  assert.equal(w.client.state, "open", "its head did not say close");
+  w.client.take();
+  send(w, w.client, "GET / HTTP/1.1\r\nHost: unknown.test\r\n\r\n");
+  assert.match(comparable(w.client.take()), /^HTTP\/1.1 404 [^]*Connection: close/);
+
+  using quiet = world();
+  send(quiet, quiet.client, `GET / HTTP/1.1\r\n${HOST}\r\n`);
+  send(quiet, quiet.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+  quiet.environment.draining = true;
+  send(quiet, quiet.vm[0]!, "k");
+  passTime(quiet, 1000);
+  assert.equal(quiet.client.state, "closed");
+});
+
+test("H1Connection breaks off when it ends before its answer has left", () => {
+  const cases: Readonly<Record<string, (w: World) => void>> = {
+    "at a drain, after the grace": (w) => (w.client.handler as H1Connection).cut(),
+    "after the lingering": (w) => passTime(w, 60_000),
+  };
+  for (const [when, end] of Object.entries(cases)) {
+    using w = world();
+    w.client.stall();
+    send(w, w.client, "GET / HTTP/1.0\r\nHost: unknown.test\r\n\r\n");
+    end(w);
+    assert.equal(w.client.state, "reset", when);
+  }
+});
+
+test("H1Connection gives a new connection its whole header timeout after a quiet spell", async () => {
+  using w = world();
+  w.sweep.close();
+  w.sweep.nowMs = -100_000; // nobody has been watched for long
+  const connection = new H1Connection(w.client, { address: "127.0.0.1", trusted: false, forwarded: null }, w.environment);
+  assert.ok(connection.deadlineAtMs > performance.now());
+  w.sweep.unwatch(connection);
+  await Promise.resolve();
+});
+
+test("H1Connection does not take an empty line for the beginning of a request", () => {
+  using w = world();
+  send(w, w.client, "\r\n");
+  passTime(w, 100_000);
+  assert.equal(w.client.take().length, 0, "no 408 that the next request could take for its answer");
+  assert.equal(w.client.state, "closed");
+});
+
+test("H1Connection holds no buffer of a request that has been answered", () => {
+  using w = world();
+  send(w, w.client, `GET / HTTP/1.1\r\n${HOST}\r\n`);
+  assert.ok((w.client.handler as H1Connection).head.fields.bytes.length > 0);
+  send(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  assert.equal((w.client.handler as H1Connection).head.fields.bytes.length, 0);
+});
+
+test("H1Connection answers 504 when the endpoint leaves a client waiting for 100", () => {
+  using w = world();
+  send(w, w.client, `POST / HTTP/1.1\r\n${HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n`);
+  const upstream = w.vm[0]!.handler as H1UpstreamConnection;
+  assert.ok(upstream.deadlineAtMs < Infinity, "the response timeout runs");
+  send(w, w.vm[0]!, "HTTP/1.1 100 Continue\r\n\r\n");
+  assert.equal(upstream.deadlineAtMs, Infinity, "it is the client's turn");
+  send(w, w.client, "abc");
+  assert.ok(upstream.deadlineAtMs < Infinity);
+  upstream.onDeadline();
+  w.network.settle();
+  assert.match(w.client.take().toString(), /HTTP\/1.1 504 /);
 });
 
 test("H1Connection records how exchanges ended", () => {

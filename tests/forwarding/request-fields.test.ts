@@ -59,6 +59,12 @@ test("writeRequestHead() drops what untrusted clients say of themselves", () => 
   assert.deepEqual(from(UNTRUSTED, GET, HOST, ...spoofed), [GET, HOST, ...ADDED]);
 });
 
+test("writeRequestHead() drops what servers read as one of our fields, underscores for dashes", () => {
+  const spoofed = ["X_Forwarded_For: 1.1.1.1", "x_forwarded-PROTO: https", "X_Real_IP: 1.1.1.1", "X-Request_Id: mine"];
+  const harmless = ["X_Other: 1", "X_Real_IPs: 2", "Y_Real_IP: 3"];
+  assert.deepEqual(from(UNTRUSTED, GET, HOST, ...spoofed, ...harmless), [GET, HOST, ...harmless, ...ADDED]);
+});
+
 test("writeRequestHead() keeps what trusted peers say, and appends the peer", () => {
   const said = [
     "X-Forwarded-For: 1.1.1.1",
