@@ -3,7 +3,8 @@
  *  Facts this file rests on (Bun 1.4.5): `write` takes what the kernel takes and answers how much, -1 once closed;
  *  `shutdown` sends FIN and goes on reading, while `end` and `close` close both ways even with allowHalfOpen;
  *  `drain` also comes unasked; TCP_NODELAY is set already; buffers given to `data` are not used again; addresses are gone after `close`;
- *  a FIN that comes after ours shows as `close` without `end`.
+ *  a FIN that comes after ours shows as `close` without `end`; a `write` that answers -1 has taken the socket's error away: the
+ *  peer's RST then shows as an orderly `end` and `close`.
  */
 import type { BunApi } from "./which.ts";
 import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
@@ -27,6 +28,8 @@ interface RawListener {
 }
 
 const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+/** Which error it was, only the write knows, and it does not tell. */
+const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
 
 class BunSocket implements Socket {
   handler: SocketHandler = NO_HANDLER;
@@ -38,6 +41,8 @@ class BunSocket implements Socket {
   #peerEnded = false;
   /** The peer's FIN will show as `close` only. */
   #finDue = false;
+  /** A write has learnt that the connection is broken: no end may look orderly any more. */
+  #broken = false;
   #closed = false;
 
   constructor(raw: RawSocket) {
@@ -52,16 +57,16 @@ class BunSocket implements Socket {
 
   write(bytes: Uint8Array): boolean {
     if (this.pendingBytes > 0) return this.#keep(bytes);
-    const taken = this.#raw.write(bytes);
+    const taken = this.#give(bytes, bytes.length);
     if (taken >= bytes.length) return true;
     return this.#keep(taken > 0 ? bytes.subarray(taken) : bytes);
   }
 
   writeCopied(scratch: Buffer, length: number): boolean {
     if (this.pendingBytes > 0) return this.#keep(Buffer.from(scratch.subarray(0, length)));
-    const taken = this.#raw.write(scratch, 0, length);
+    const taken = this.#give(scratch, length);
     if (taken >= length) return true;
-    return this.#keep(Buffer.from(scratch.subarray(Math.max(taken, 0), length)));
+    return this.#keep(Buffer.from(scratch.subarray(taken, length)));
   }
 
   end(): void {
@@ -91,7 +96,7 @@ class BunSocket implements Socket {
   drained(): void {
     while (this.#pending.length > 0) {
       const bytes = this.#pending[0]!;
-      const taken = Math.max(this.#raw.write(bytes), 0);
+      const taken = this.#give(bytes, bytes.length);
       this.pendingBytes -= taken;
       if (taken < bytes.length) {
         this.#pending[0] = bytes.subarray(taken);
@@ -109,6 +114,7 @@ class BunSocket implements Socket {
 
   /** The peer has sent FIN. */
   ended(): void {
+    if (this.#broken) return;
     this.#peerEnded = true;
     this.#finDue = false;
     this.handler.onEnd();
@@ -118,9 +124,18 @@ class BunSocket implements Socket {
     if (this.#closed) return;
     this.#closed = true;
     this.#pending = [];
-    if (this.#finDue && error === null) this.handler.onEnd();
-    this.handler.onClose(error);
+    const reason = error ?? (this.#broken ? BROKEN : null);
+    if (this.#finDue && reason === null) this.handler.onEnd();
+    this.handler.onClose(reason);
     this.handler = NO_HANDLER;
+  }
+
+  /** How many of the first `length` bytes the kernel has taken. */
+  #give(bytes: Uint8Array, length: number): number {
+    const taken = this.#raw.write(bytes, 0, length);
+    if (taken >= 0) return taken;
+    this.#broken = !this.#closed;
+    return 0;
   }
 
   #shutdown(): void {

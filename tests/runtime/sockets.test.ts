@@ -102,3 +102,33 @@ test("end() sends FIN behind everything that was written", async () => {
   listener.close();
   assert.equal(received, size);
 });
+
+test("a socket whose peer has reset it never hears of an end, even if a write is the first to notice", async () => {
+  const events: string[] = [];
+  const closed = Promise.withResolvers<void>();
+  const resets = Promise.withResolvers<Socket>();
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      socket.write(Buffer.from("part"));
+      return recording([], () => resets.resolve(socket), () => {});
+    },
+  });
+  const opened = Promise.withResolvers<Socket>();
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen(socket) {
+      socket.write(Buffer.from("body"));
+      return recording(events, () => opened.resolve(socket), () => closed.resolve());
+    },
+    onFailure: (error) => closed.reject(new Error(error.message)),
+  });
+  const [server, client] = await Promise.all([resets.promise, opened.promise]);
+  server.reset();
+  client.write(Buffer.from("more body"));
+  await closed.promise;
+  listener.close();
+  assert.deepEqual(events, ["data part", "broken"]);
+});
