@@ -130,14 +130,17 @@ class Passage {
     }
   }
 
-  /** The fresh probe after a refused connection: passed, so once more; failed, so without this endpoint. */
+  /**
+   * The fresh probe after a refused connection: passed, so once more; failed, so without this endpoint; the endpoint has left
+   * the table, so by what the table says now.
+   */
   #probed(endpoint: EndpointState): void {
     if (this.#exchange.ended) return;
     if (endpoint.verdict === "healthy") {
       this.#parts.metrics.upstreamRetries++;
       return this.#forward(endpoint, true);
     }
-    (this.#tried ??= new Set()).add(endpoint.record.key);
+    if (!endpoint.orphaned) (this.#tried ??= new Set()).add(endpoint.record.key);
     this.route();
   }
 

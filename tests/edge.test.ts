@@ -172,3 +172,21 @@ test("requests that wait for the same VM are answered by one probe", () => {
   say(w, w.vm[0]!, OK);
   assert.equal(answer(w), "200");
 });
+
+test("a request whose VM leaves the table while it connects is decided anew", () => {
+  for (const [what, returns] of [["for good", false], ["and comes back", true]] as const) {
+    using w = world({ dials: ["refused", "open"] });
+    w.client.send(Buffer.from(GET));
+    w.leaveTable();
+    if (returns) w.enterTable();
+    w.network.settle();
+    if (!returns) {
+      assert.equal(answer(w), "404 no_route", what);
+      continue;
+    }
+    assert.deepEqual([answer(w), w.requests], ["nothing", [`wanted ${VM.key}`]], what);
+    w.endpoints.judge(VM.key, "healthy");
+    w.network.settle();
+    assert.match(w.vm[0]!.take().toString(), /^GET/, what);
+  }
+});

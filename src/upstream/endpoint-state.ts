@@ -7,6 +7,9 @@
  *      ^  ^----- no longer in use (forgotten) -------------'        |
  *      '-------- a connection failed: failed, callers wait ---------'        no final state
  *
+ *  When the table drops an endpoint its state is orphaned: unhealthy for good, and nobody is asked about it any more, since no
+ *  verdict would come back to it. A key that returns is a new state.
+ *
  *  A region's edge is never probed; for a while after a failed connection it is merely tried last.
  */
 import type { EndpointRecord } from "../table/record.ts";
@@ -49,8 +52,9 @@ export class EndpointState {
     return this.verdict === "healthy" ? "available" : this.verdict;
   }
 
-  /** Calls back once there is a verdict on this VM: one probe, however many wait. */
+  /** Calls back once there is a verdict on this VM, at once when none will come: one probe, however many wait. */
   whenProbed(callback: () => void): void {
+    if (this.orphaned) return callback();
     this.#waiting.push(callback);
     if (this.#waiting.length === 1) this.#requests.wanted(this.record.key);
   }
@@ -58,7 +62,7 @@ export class EndpointState {
   /** Live traffic saw a connection refused or broken. Callers that come now wait for a fresh probe. */
   failed(error: string, nowMs: number): void {
     this.#failedAtMs = nowMs;
-    if (this.record.kind === "region") return;
+    if (this.record.kind === "region" || this.orphaned) return;
     this.verdict = "unprobed";
     this.#requests.failed(this.record.key, error);
   }

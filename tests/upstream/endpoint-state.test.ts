@@ -102,3 +102,14 @@ test("takeUsed() names the VMs with traffic since the last call, and those that 
   assert.deepEqual(endpoints.takeUsed(), [A.key]);
   assert.deepEqual(endpoints.takeUsed(), [A.key]);
 });
+
+test("a forgotten endpoint is unhealthy for good: whenProbed() answers at once, failed() asks for nothing", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  endpoints.forget([A.key]);
+  endpoints.of(A).judge("healthy");
+  state.failed("ECONNREFUSED", 0);
+  let told = 0;
+  state.whenProbed(() => told++);
+  assert.deepEqual([told, state.verdict, requests], [1, "unhealthy", []]);
+});
