@@ -4,10 +4,12 @@
  *  `shutdown` sends FIN and goes on reading, while `end` and `close` close both ways even with allowHalfOpen;
  *  `drain` also comes unasked; TCP_NODELAY is set already; buffers given to `data` are not used again; addresses are gone after `close`;
  *  a FIN that comes after ours shows as `close` without `end`; a `write` that answers -1 has taken the socket's error away: the
- *  peer's RST then shows as an orderly `end` and `close`.
+ *  peer's RST then shows as an orderly `end` and `close`. A connection that the kernel refuses to begin (no route, no file, no
+ *  local port) fails within `connect`, as ECONNREFUSED whatever it was; everything else comes in a later turn.
  */
 import type { BunApi } from "./which.ts";
 import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
+import { outOfFiles } from "./file-limit.ts";
 import { socketError } from "./socket-error.ts";
 
 /** The part of Bun's socket object that we use. */
@@ -210,6 +212,7 @@ function listenAt(bun: BunApi, hostname: string, options: ListenOptions): Listen
 /** See `connect` in sockets.ts. A cancelled attempt that still succeeds is closed at once: Bun cannot call one back. */
 export function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect {
   let settled = false;
+  let connecting = true;
   const fail = (error: unknown): void => {
     if (settled) return;
     settled = true;
@@ -230,11 +233,21 @@ export function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect 
         socket.handler = options.onOpen(socket);
       },
       connectError(_raw: RawSocket, error: unknown): void {
-        fail(error);
+        if (!connecting) return fail(error);
+        const reason = refusedHere();
+        queueMicrotask(() => fail(reason));
       },
     },
   }).catch(fail);
+  connecting = false;
   return () => {
     settled = true;
   };
+}
+
+/** Why the kernel did not even begin to connect, as far as can be told. */
+function refusedHere(): SocketError {
+  return outOfFiles()
+    ? { code: "EMFILE", message: "too many open files" }
+    : { code: "", message: "no route to the address, or no local port left" };
 }

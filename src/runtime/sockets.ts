@@ -80,7 +80,10 @@ export function listen(options: ListenOptions): Promise<Listener> {
   return BUN ? bunListen(BUN, options) : nodeListen(options);
 }
 
-/** There is no time limit here: the caller cancels. */
+/**
+ * There is no time limit here: the caller cancels. Neither callback is called before this has returned, also when the kernel
+ * refuses at once; a connection that fails for want of files is `EMFILE` or `ENFILE`.
+ */
 export function connect(options: ConnectOptions): CancelConnect {
   return BUN ? bunConnect(BUN, options) : nodeConnect(options);
 }

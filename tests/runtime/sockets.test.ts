@@ -132,3 +132,36 @@ test("a socket whose peer has reset it never hears of an end, even if a write is
   listener.close();
   assert.deepEqual(events, ["data part", "broken"]);
 });
+
+/** Nothing is sent to a broadcast address: the kernel refuses to connect a stream to one, at once. */
+const REFUSED_AT_ONCE = { host: "255.255.255.255", port: 80 };
+
+test("connect() calls nobody back before it has returned, even if the kernel refuses at once", async () => {
+  const listener = await listen({ host: "127.0.0.1", port: 0, onConnection: () => recording([], () => {}, () => {}) });
+  for (const to of [REFUSED_AT_ONCE, { host: "127.0.0.1", port: listener.port }]) {
+    const called = Promise.withResolvers<boolean>();
+    let returned = false;
+    connect({
+      ...to,
+      onOpen(socket) {
+        called.resolve(returned);
+        queueMicrotask(() => socket.destroy());
+        return recording([], () => {}, () => {});
+      },
+      onFailure: () => called.resolve(returned),
+    });
+    returned = true;
+    assert.equal(await called.promise, true, to.host);
+  }
+  listener.close();
+});
+
+test("connect() that is cancelled at once calls nobody back, even if the kernel has refused already", async () => {
+  let called = false;
+  const onFailure = (): void => void (called = true);
+  connect({ ...REFUSED_AT_ONCE, onOpen: () => recording([], () => {}, () => {}), onFailure })();
+  const later = Promise.withResolvers<void>();
+  connect({ ...REFUSED_AT_ONCE, onOpen: () => recording([], () => {}, () => {}), onFailure: () => later.resolve() });
+  await later.promise;
+  assert.equal(called, false);
+});
