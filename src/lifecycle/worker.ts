@@ -16,6 +16,7 @@ import { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import type { RouteRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
+import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
@@ -26,6 +27,8 @@ import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
 const STATS_MS = 1000;
 /** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
 const RESERVED_FILES = 128;
+/** Of either side, also where the file limit is lower than what we reserve. */
+const LEAST_CONNECTIONS = 16;
 
 export class Worker {
   readonly #settings: Settings;
@@ -75,9 +78,10 @@ export class Worker {
     const sweep = this.#sweep;
     const metrics = this.#metrics;
     const isTrusted = trustedProxies(settings.trustedProxies);
+    const files = shareFiles(fileLimit(), settings.maxConnections);
     const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
     const edge = createEdge({
-      pool: new Pool({ limits, sweep, metrics }, settings.connectTimeoutMs),
+      pool: new Pool({ limits, sweep, metrics, connections: new ConnectionLimit(files.upstream) }, settings.connectTimeoutMs),
       sweep,
       metrics,
       log,
@@ -90,7 +94,7 @@ export class Worker {
       ...settings,
       host: settings.httpAddr.host,
       port: settings.httpAddr.port,
-      maxConnections: connectionLimit(settings.maxConnections),
+      maxConnections: files.downstream,
       isTrusted,
       sweep,
       metrics,
@@ -170,8 +174,13 @@ export class Worker {
   }
 }
 
-/** Every client may need a connection to an endpoint, so half of what the file limit leaves. */
-function connectionLimit(configured: number): number {
-  const fitting = Math.max(Math.floor((fileLimit() - RESERVED_FILES) / 2), 16);
-  return configured === 0 ? fitting : Math.min(configured, fitting);
+/**
+ * Connections allowed on either side. Every client may need a connection to an endpoint, so clients get half of what the file
+ * limit leaves, or as many as configured; endpoints get the rest.
+ */
+export function shareFiles(limit: number, configured: number): { downstream: number; upstream: number } {
+  const files = Math.max(limit - RESERVED_FILES, 2 * LEAST_CONNECTIONS);
+  const half = Math.floor(files / 2);
+  const downstream = configured === 0 ? half : Math.min(configured, half);
+  return { downstream, upstream: files - downstream };
 }

@@ -21,6 +21,7 @@ import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wi
 import { parseResponseHead } from "../wire/h1/head-parser.ts";
 import { type HeadLimits, NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
+import type { ConnectionLimit } from "./connection-limit.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
 /** Who receives the answer. `onEnd` and `onFailure` are final. */
@@ -40,6 +41,7 @@ export interface UpstreamEnvironment {
   readonly limits: HeadLimits;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
+  readonly connections: ConnectionLimit;
 }
 
 const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
@@ -83,6 +85,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     this.#body = new BodyReader(environment.limits);
     environment.sweep.watch(this);
     environment.metrics.upstreamOpen++;
+    environment.connections.count++;
   }
 
   // ---- request
@@ -90,6 +93,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
   /** Starts an exchange; the head is written to `output()` next. */
   begin(sink: ResponseSink, method: string, requestLength: BodyLength, upgrade: boolean): void {
     this.uses++;
+    this.#environment.connections.resting.delete(this);
     this.#sink = sink;
     this.#method = method;
     this.#requestLength = requestLength;
@@ -309,6 +313,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     this.deadlineAtMs = this.#environment.sweep.nowMs + IDLE_MS;
     if (idle.length >= MAX_IDLE) idle.shift()?.close();
     idle.push(this);
+    this.#environment.connections.resting.add(this);
   }
 
   #malformed(problem: string, bytes: Buffer): number {
@@ -337,6 +342,7 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     const { idle } = this.#endpoint;
     const place = idle.indexOf(this);
     if (place >= 0) idle.splice(place, 1);
+    this.#environment.connections.resting.delete(this);
   }
 
   /** Out of every list. */
@@ -346,5 +352,6 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
     this.#leaveIdle();
     this.#environment.sweep.unwatch(this);
     this.#environment.metrics.upstreamOpen--;
+    this.#environment.connections.count--;
   }
 }

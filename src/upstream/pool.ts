@@ -5,7 +5,7 @@ import { ProxyError } from "../observation/proxy-error.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 import { H1UpstreamConnection, type UpstreamEnvironment } from "./h1-connection.ts";
 
-/** Who waits for a connection. Exactly one of them is called, unless cancelled. */
+/** Who waits for a connection. Exactly one of them is called, after `connect` has returned, unless cancelled. */
 export interface ConnectSink {
   onConnected(connection: H1UpstreamConnection): void;
   onConnectFailure(error: ProxyError): void;
@@ -29,9 +29,31 @@ export class Pool {
 
   /** Opens a connection; the answer is how to give up. */
   connect(endpoint: EndpointState, sink: ConnectSink): () => void {
+    if (!this.#environment.connections.makeRoom()) return refuse(sink);
     const opening = new Opening(endpoint, this.#environment, this.#connectTimeoutMs, sink);
     return () => opening.cancel();
   }
+}
+
+/** All connections that the file limit allows carry exchanges. */
+function refuse(sink: ConnectSink): () => void {
+  let cancelled = false;
+  queueMicrotask(() => {
+    if (!cancelled) {
+      sink.onConnectFailure(new ProxyError("overloaded", "As many connections to endpoints as the file limit allows"));
+    }
+  });
+  return () => void (cancelled = true);
+}
+
+/** Our own want of something; the endpoint was not even asked. */
+const WANTS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM"]);
+
+/** What a connection that was not made means; nothing has been sent, so it may be tried again unless we are the cause. */
+export function connectFailure(code: "connect_failed" | "connect_timeout", where: string, error: SocketError): ProxyError {
+  const problem = `Cannot connect to ${where}: ${error.code || error.message}`;
+  if (WANTS.has(error.code)) return new ProxyError("overloaded", problem, "never", error);
+  return new ProxyError(code, problem, "safe", error);
 }
 
 /** A connection under way. */
@@ -50,6 +72,7 @@ class Opening implements Watched {
     this.#where = `${address}:${port}`;
     this.deadlineAtMs = performance.now() + timeoutMs;
     environment.sweep.watch(this);
+    environment.connections.count++;
     this.#giveUp = connect({
       host: address,
       port,
@@ -80,13 +103,12 @@ class Opening implements Watched {
     if (this.#settled) return;
     this.#settle();
     this.#environment.metrics.upstreamConnectFailures++;
-    this.#sink.onConnectFailure(
-      new ProxyError(code, `Cannot connect to ${this.#where}: ${error.code || error.message}`, "safe", error),
-    );
+    this.#sink.onConnectFailure(connectFailure(code, this.#where, error));
   }
 
   #settle(): void {
     this.#settled = true;
     this.#environment.sweep.unwatch(this);
+    this.#environment.connections.count--;
   }
 }

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Metrics } from "../../src/observation/metrics.ts";
 import type { ProxyError } from "../../src/observation/proxy-error.ts";
 import { Sweep } from "../../src/runtime/clock.ts";
+import { ConnectionLimit } from "../../src/upstream/connection-limit.ts";
 import { Endpoints, type EndpointState } from "../../src/upstream/endpoint-state.ts";
 import { H1UpstreamConnection, type ResponseSink } from "../../src/upstream/h1-connection.ts";
 import { Pool } from "../../src/upstream/pool.ts";
@@ -33,6 +34,7 @@ class Upstream implements ResponseSink, Disposable {
   }
 
   readonly limits = HEAD_LIMITS;
+  readonly connections: ConnectionLimit = new ConnectionLimit(Infinity);
 
   get idle(): boolean {
     return this.endpoint.idle.includes(this.connection);
