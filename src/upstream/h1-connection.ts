@@ -55,6 +55,8 @@ const MAX_INFORMATIONAL = 16;
 /** Body chunks up to this size are copied behind the head, to leave in one write. */
 const COPY_BYTES = 16 * 1024;
 
+const NO_BYTES = Buffer.alloc(0);
+
 const output = new GatheredOutput();
 
 export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEvents, Outlet {
@@ -309,6 +311,9 @@ export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEven
   #rest(): void {
     const { idle } = this.#endpoint;
     this.#phase = IDLE;
+    // The head and the trailers point into receive buffers of up to half a megabyte each, too much for one that only waits.
+    this.#head.clear(NO_BYTES);
+    this.#body.begin(0);
     this.resume();
     this.deadlineAtMs = this.#environment.sweep.nowMs + IDLE_MS;
     if (idle.length >= MAX_IDLE) idle.shift()?.close();

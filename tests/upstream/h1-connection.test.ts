@@ -9,6 +9,7 @@ import { Endpoints, type EndpointState } from "../../src/upstream/endpoint-state
 import { H1UpstreamConnection, type ResponseSink } from "../../src/upstream/h1-connection.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import { CHUNKED, UNTIL_CLOSE } from "../../src/wire/h1/framing.ts";
+import type { ResponseHead } from "../../src/wire/h1/message-head.ts";
 import { type ClosingStyle, MemorySocket, Network } from "../fixtures/memory-socket.ts";
 import { HEAD_LIMITS } from "../fixtures/heads.ts";
 import { vm } from "../fixtures/records.ts";
@@ -57,7 +58,7 @@ class Upstream implements ResponseSink, Disposable {
   }
 
   onInformational = (head: { status: number }): void => void this.told.push(`informational ${head.status}`);
-  onHead = (head: { status: number }, length: number): void => void this.told.push(`head ${head.status} ${length}`);
+  onHead = (head: ResponseHead, length: number): void => void this.told.push(`head ${head.status} ${length}`);
   onBody = (chunk: Buffer): void => void this.told.push(`body ${chunk.toString("latin1")}`);
   onEnd = (): void => void this.told.push("end");
   onReadPause = (): void => {};
@@ -79,6 +80,23 @@ test("H1UpstreamConnection rests in the pool after a clean answer, and carries t
     u.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert.deepEqual(u.told, ["head 200 2", "body ok", "end"]);
     assert.deepEqual([u.idle, u.connection.uses, u.socket.state], [true, exchange, "open"]);
+  }
+});
+
+test("H1UpstreamConnection holds no receive buffer while it rests", () => {
+  using u = new Upstream();
+  for (
+    const body of [
+      `Content-Length: 100000\r\n\r\n${"x".repeat(100_000)}`,
+      "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nT: 1\r\n\r\n",
+    ]
+  ) {
+    let head: ResponseHead | null = null;
+    u.ask();
+    u.onHead = (given) => void (head = given);
+    u.say(`HTTP/1.1 200 OK\r\n${body}`);
+    assert.equal(u.idle, true);
+    assert.equal(head!.fields.bytes.length, 0);
   }
 });
 
