@@ -11,6 +11,7 @@ import type { BunApi } from "./which.ts";
 import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
 import { outOfFiles } from "./file-limit.ts";
 import { socketError } from "./socket-error.ts";
+import { uncaught } from "./uncaught.ts";
 
 /** The part of Bun's socket object that we use. */
 interface RawSocket {
@@ -169,9 +170,7 @@ const EVENTS = {
   /** An exception in a callback of ours: that connection is in no known state; the process learns of it as uncaught. */
   error(raw: RawSocket, error: unknown): void {
     raw.terminate();
-    queueMicrotask(() => {
-      throw error;
-    });
+    uncaught(error);
   },
 };
 

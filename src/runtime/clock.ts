@@ -1,9 +1,11 @@
 /** Time for the data plane: a coarse clock, and one sweep over deadlines instead of a timer per connection. */
 
+import { uncaught } from "./uncaught.ts";
+
 /** Something that must not wait for ever. Changing `deadlineAtMs` re-arms it; Infinity disarms. */
 export interface Watched {
   deadlineAtMs: number;
-  /** Called once the deadline has passed, never early, up to two ticks late; must re-arm, disarm or unwatch. */
+  /** Called once the deadline has passed, never early, up to two ticks late. It is disarmed by then; re-arming is up to it. */
   onDeadline(): void;
 }
 
@@ -54,7 +56,17 @@ export class Sweep {
     // Backwards: what is removed meanwhile is replaced by one that was already looked at.
     for (let i = this.#watched.length - 1; i >= 0; i--) {
       const watched = this.#watched[i];
-      if (watched !== undefined && this.isDue(watched)) watched.onDeadline();
+      if (watched !== undefined && this.isDue(watched)) this.#ring(watched);
+    }
+  }
+
+  /** An exception of one must neither keep the others waiting nor come again with every tick. */
+  #ring(watched: Watched): void {
+    watched.deadlineAtMs = Infinity;
+    try {
+      watched.onDeadline();
+    } catch (error) {
+      uncaught(error);
     }
   }
 }
