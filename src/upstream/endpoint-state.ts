@@ -12,6 +12,7 @@
  *
  *  A region's edge is never probed; for a while after a failed connection it is merely tried last.
  */
+import { uncaught } from "../runtime/uncaught.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability, HealthVerdict } from "./availability.ts";
 import type { H1UpstreamConnection } from "./h1-connection.ts";
@@ -72,7 +73,13 @@ export class EndpointState {
     if (verdict === "unprobed") return;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const callback of waiting) callback();
+    for (const callback of waiting) {
+      try {
+        callback();
+      } catch (error) {
+        uncaught(error); // the others still wait
+      }
+    }
   }
 }
 

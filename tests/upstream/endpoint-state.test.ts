@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
+import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), R = region(ELSEWHERE, "203.0.113.7");
@@ -112,4 +113,18 @@ test("a forgotten endpoint is unhealthy for good: whenProbed() answers at once, 
   let told = 0;
   state.whenProbed(() => told++);
   assert.deepEqual([told, state.verdict, requests], [1, "unhealthy", []]);
+});
+
+test("judge() tells all who wait, also when one of them throws", async () => {
+  using uncaught = interceptUncaught();
+  const { endpoints } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  let told = 0;
+  state.whenProbed(() => {
+    throw new Error("a bug of ours");
+  });
+  state.whenProbed(() => told++);
+  state.judge("healthy");
+  await Promise.resolve();
+  assert.deepEqual([told, uncaught.messages], [1, ["a bug of ours"]]);
 });
