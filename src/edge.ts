@@ -22,6 +22,7 @@ import type { Metrics } from "./observation/metrics.ts";
 import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import type { Endpoints, EndpointState } from "./upstream/endpoint-state.ts";
+import { awaitVerdict } from "./upstream/verdict-wait.ts";
 
 /** What the phases work with; one object per worker. */
 export interface EdgeParts extends AttemptEnvironment {
@@ -29,6 +30,8 @@ export interface EdgeParts extends AttemptEnvironment {
   readonly endpoints: Endpoints;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
+  readonly verdictTimeoutMs: number;
 }
 
 /** `app`: with users' middleware already in it. */
@@ -85,14 +88,12 @@ class Passage {
   }
 
   /** Waits for the first verdict on any of them. */
-  #probeFirst(endpoints: readonly EndpointRecord[]): void {
-    let waiting = true;
-    const decideAgain = (): void => {
-      if (!waiting) return;
-      waiting = false;
+  #probeFirst(records: readonly EndpointRecord[]): void {
+    const { endpoints, sweep, verdictTimeoutMs } = this.#parts;
+    awaitVerdict(records.map((record) => endpoints.of(record)), sweep, verdictTimeoutMs, (timely) => {
+      if (!timely) { for (const record of records) this.#leaveOut(record); }
       this.route();
-    };
-    for (const record of endpoints) this.#parts.endpoints.of(record).whenProbed(decideAgain);
+    });
   }
 
   #failed(attempt: Attempt, error: ProxyError): void {
@@ -121,9 +122,9 @@ class Passage {
         return this.#forward(endpoint, true);
       case "probe-again":
         this.#probedAgain = record.key;
-        return endpoint.whenProbed(() => this.#probed(endpoint));
+        return awaitVerdict([endpoint], this.#parts.sweep, this.#parts.verdictTimeoutMs, () => this.#probed(endpoint));
       case "decide-anew":
-        (this.#tried ??= new Set()).add(record.key);
+        this.#leaveOut(record);
         return this.route();
       case "refuse":
         return this.#refuse(error.code);
@@ -131,7 +132,7 @@ class Passage {
   }
 
   /**
-   * The fresh probe after a refused connection: passed, so once more; failed, so without this endpoint; the endpoint has left
+   * The fresh probe after a refused connection: passed, so once more; failed or still out, so without this endpoint; it has left
    * the table, so by what the table says now.
    */
   #probed(endpoint: EndpointState): void {
@@ -140,8 +141,13 @@ class Passage {
       this.#parts.metrics.upstreamRetries++;
       return this.#forward(endpoint, true);
     }
-    if (!endpoint.orphaned) (this.#tried ??= new Set()).add(endpoint.record.key);
+    if (!endpoint.orphaned) this.#leaveOut(endpoint.record);
     this.route();
+  }
+
+  /** Of all decisions to come. */
+  #leaveOut(record: EndpointRecord): void {
+    (this.#tried ??= new Set()).add(record.key);
   }
 
   /** Nothing is left: VMs that failed their probe are unhealthy, regions that could not be reached are a bad gateway. */

@@ -161,6 +161,34 @@ test("a VM that breaks a new connection is 502, and asked about before the next 
   assert.deepEqual([answer(w), w.requests, w.endpoint.verdict], ["502 upstream_reset", [`failed ${VM.key}`], "unprobed"]);
 });
 
+test("a request waits for a verdict only so long; then it is answered without that VM", async () => {
+  for (const [what, given] of [["first", { verdict: "unprobed" }], ["fresh", { dials: ["refused"] }]] as const) {
+    using w = world(given);
+    const ended = Promise.withResolvers<void>();
+    w.environment.exchangeEnded = () => ended.resolve();
+    say(w, w.client, GET);
+    assert.equal(answer(w), "nothing", what);
+    await ended.promise;
+    w.network.settle();
+    assert.equal(answer(w), "503 vm_unhealthy", what);
+    say(w, w.client, GET);
+    assert.equal(w.requests.filter((request) => request === `wanted ${VM.key}`).length, 2, "nobody waited any more");
+    judge(w, "unhealthy");
+    assert.equal(answer(w), "503 vm_unhealthy", what);
+  }
+
+  using failOver = world({ verdict: "unprobed", endpoints: [VM, REGION], dials: ["open"] });
+  const dialled = Promise.withResolvers<void>();
+  failOver.dialled.push = (...keys) => {
+    dialled.resolve();
+    return Array.prototype.push.apply(failOver.dialled, keys);
+  };
+  say(failOver, failOver.client, GET);
+  await dialled.promise;
+  failOver.network.settle();
+  assert.match(failOver.vm[0]!.take().toString(), /^GET/);
+});
+
 test("requests that wait for the same VM are answered by one probe", () => {
   using w = world({ idle: 1, verdict: "unprobed", endpoints: [VM, vm("10.0.0.2")] });
   say(w, w.client, GET);

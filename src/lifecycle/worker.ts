@@ -25,6 +25,8 @@ import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
 
 /** How often a worker reports to the control plane. */
 const STATS_MS = 1000;
+/** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
+const VERDICT_DELAY_MS = 1000;
 /** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
 const RESERVED_FILES = 128;
 /** Of either side, also where the file limit is lower than what we reserve. */
@@ -87,6 +89,7 @@ export class Worker {
       log,
       identity: { pseudonym: pseudonym(settings.regionId), isTrusted },
       responseTimeoutMs: settings.responseTimeoutMs,
+      verdictTimeoutMs: settings.healthTimeoutMs + settings.connectTimeoutMs + VERDICT_DELAY_MS,
       endpoints: this.#endpoints,
       surroundings: this.#surroundings(),
     });

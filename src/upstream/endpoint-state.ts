@@ -38,7 +38,7 @@ export class EndpointState {
   /** No route leads here any more; forgotten when its last attempt ends. */
   orphaned = false;
   #failedAtMs = -Infinity;
-  #waiting: (() => void)[] = [];
+  #waiting: Set<() => void> = new Set();
   readonly #requests: ProbeRequests;
 
   constructor(record: EndpointRecord, requests: ProbeRequests) {
@@ -53,11 +53,18 @@ export class EndpointState {
     return this.verdict === "healthy" ? "available" : this.verdict;
   }
 
-  /** Calls back once there is a verdict on this VM, at once when none will come: one probe, however many wait. */
-  whenProbed(callback: () => void): void {
-    if (this.orphaned) return callback();
-    this.#waiting.push(callback);
-    if (this.#waiting.length === 1) this.#requests.wanted(this.record.key);
+  /**
+   * Calls back once there is a verdict on this VM, at once when none will come: one probe, however many wait. The answer is how
+   * to wait no longer.
+   */
+  whenProbed(callback: () => void): () => void {
+    const waiting = this.#waiting;
+    if (this.orphaned) callback();
+    else {
+      waiting.add(callback);
+      if (waiting.size === 1) this.#requests.wanted(this.record.key);
+    }
+    return () => void waiting.delete(callback);
   }
 
   /** Live traffic saw a connection refused or broken. Callers that come now wait for a fresh probe. */
@@ -72,7 +79,7 @@ export class EndpointState {
     this.verdict = verdict;
     if (verdict === "unprobed") return;
     const waiting = this.#waiting;
-    this.#waiting = [];
+    this.#waiting = new Set();
     for (const callback of waiting) {
       try {
         callback();
