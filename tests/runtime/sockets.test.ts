@@ -165,3 +165,85 @@ test("connect() that is cancelled at once calls nobody back, even if the kernel 
   await later.promise;
   assert.equal(called, false);
 });
+
+/** Nobody else may see or change the memory around a chunk: the engine writes a head into what lies before it. */
+test("buffers given to onData own their memory, also what lies before them", async () => {
+  const sent = Buffer.from("x".repeat(10_000));
+  const chunks: Buffer[] = [];
+  const copies: Buffer[] = [];
+  const closed = Promise.withResolvers<void>();
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection: (socket) => ({
+      onData(chunk) {
+        for (const earlier of chunks) assert.notEqual(chunk.buffer, earlier.buffer);
+        chunks.push(chunk);
+        copies.push(Buffer.from(chunk));
+        new Uint8Array(chunk.buffer).subarray(0, chunk.byteOffset).fill(0); // as prepending does
+        socket.write(Buffer.from("more"));
+      },
+      onDrain() {},
+      onEnd: () => socket.end(),
+      onClose: () => closed.resolve(),
+    }),
+  });
+  let rounds = 0;
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen(socket) {
+      socket.write(sent);
+      return {
+        onData: () => void (rounds++ < 20 ? socket.write(sent) : socket.end()),
+        onDrain() {},
+        onEnd() {},
+        onClose() {},
+      };
+    },
+    onFailure: (error) => closed.reject(new Error(error.message)),
+  });
+  await closed.promise;
+  listener.close();
+  assert(chunks.length > 1);
+  for (const [index, chunk] of chunks.entries()) assert(chunk.equals(copies[index]!), "nothing has written over it since");
+});
+
+test("a buffer may be written over once the socket has settled", async () => {
+  const size = 4_000_000;
+  const received: Buffer[] = [];
+  const closed = Promise.withResolvers<void>();
+  let settledAtOnce = true;
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      const bytes = Buffer.alloc(size, "x");
+      const reuse = (): void => {
+        if (!socket.settled) return;
+        bytes.fill("y");
+        socket.end();
+      };
+      socket.write(bytes);
+      settledAtOnce = socket.settled;
+      reuse();
+      return { ...recording([], () => {}, () => {}), onDrain: reuse };
+    },
+  });
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen: (socket) => ({
+      onData: (chunk) => void received.push(Buffer.from(chunk)),
+      onDrain() {},
+      onEnd: () => socket.end(),
+      onClose: () => closed.resolve(),
+    }),
+    onFailure: (error) => closed.reject(new Error(error.message)),
+  });
+  await closed.promise;
+  listener.close();
+  assert.equal(settledAtOnce, false, "more than the kernel takes");
+  const all = Buffer.concat(received);
+  assert.deepEqual([all.length, all.indexOf("y")], [size, -1]);
+});
