@@ -38,7 +38,7 @@ export const CODES = {
     status: 503,
     text: "Service Unavailable",
     side: "proxy",
-    meaning: "Too many requests wait for a connection to this endpoint.",
+    meaning: "The proxy has as many connections to endpoints as its file limit allows, all of them busy.",
   },
   connect_failed: {
     status: 502,
