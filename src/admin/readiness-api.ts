@@ -33,8 +33,8 @@ function tableOf(status: RefreshStatus, nowMs: number): unknown {
 }
 
 function databaseOf(status: RefreshStatus, detailed: boolean): unknown {
-  const reachable = status.lastAttemptAtMs === null ? null : status.lastError === null;
-  return detailed ? { reachable, last_error: status.lastError } : { reachable };
+  const readable = status.lastAttemptAtMs === null ? null : status.lastError === null;
+  return detailed ? { readable, last_error: status.lastError } : { readable };
 }
 
 function ageSeconds(atMs: number | null, nowMs: number): number | null {

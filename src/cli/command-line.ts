@@ -4,13 +4,14 @@ import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runExplain } from "./explain.ts";
 import { parseFlags } from "./flags.ts";
-import { print, printError } from "./output.ts";
+import { print, printError, toleratePipes } from "./output.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
 import { type CommandName, findCommand, helpText, unknownCommand, versionText } from "./usage.ts";
 
 /** The exit code: 0 fine, 1 failed at run time, 2 wrong usage or configuration. */
 export async function run(argv: readonly string[], env: Environment): Promise<number> {
+  toleratePipes();
   const [word = "serve", ...rest] = argv;
   if (word === "help" || asksForHelp(argv)) {
     print(helpText());

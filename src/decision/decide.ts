@@ -54,7 +54,7 @@ export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decis
     trace?.(`no route for host ${asked.host}, neither by name nor by wildcard`);
     return NO_ROUTE;
   }
-  trace?.(`route ${route.host} with ${route.endpoints.length} endpoint(s), table revision ${around.table.revision}`);
+  trace?.(`route ${route.host} with ${route.endpoints.length} endpoint(s)`);
   return chooseEndpoint(route, asked, edges, around, trace);
 }
 

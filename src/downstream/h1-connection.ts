@@ -11,7 +11,7 @@
  *  as the buffers they came in. One connection at a time holds the buffer; whoever wants it flushes the one before.
  */
 import type { Watched } from "../runtime/clock.ts";
-import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
+import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import { type ByteWriter, CR, LF } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
 import type { HeaderList } from "../wire/header-list.ts";
@@ -42,7 +42,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 const output = new GatheredOutput();
 
-export class H1Connection implements SocketHandler, Watched, ChunkedEvents, Outlet {
+export class H1Connection implements SocketSink, Watched, ChunkedEvents, Outlet {
   deadlineAtMs: number;
   readonly peer: Peer;
   readonly environment: H1Environment;

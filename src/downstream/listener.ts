@@ -2,7 +2,7 @@
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
-import { listen, type Listener, type Socket, type SocketHandler } from "../runtime/sockets.ts";
+import { listen, type Listener, type Socket, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { clientAddress, type IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
@@ -29,7 +29,7 @@ export interface ListenerOptions {
 /** How often a connection flood is logged. */
 const SHED_LOG_MS = 10_000;
 
-const SHED: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+const SHED: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 
 export class DownstreamListener implements H1Environment {
   readonly limits: HeadLimits;
@@ -96,7 +96,7 @@ export class DownstreamListener implements H1Environment {
     return cut;
   }
 
-  #accept(socket: Socket): SocketHandler {
+  #accept(socket: Socket): SocketSink {
     if (this.#connections.size >= this.#options.maxConnections) return this.#shed(socket);
     const { isTrusted, metrics } = this.#options;
     const peer = {
@@ -112,7 +112,7 @@ export class DownstreamListener implements H1Environment {
   }
 
   /** Closed at once: a full process must not be made fuller, and must not run out of files. */
-  #shed(socket: Socket): SocketHandler {
+  #shed(socket: Socket): SocketSink {
     this.metrics.connectionsShed++;
     if (this.sweep.nowMs - this.#shedLoggedAtMs > SHED_LOG_MS) {
       this.#shedLoggedAtMs = this.sweep.nowMs;

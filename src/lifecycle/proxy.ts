@@ -38,13 +38,13 @@ export class Proxy {
 
   /** Opens both addresses and begins to read routes; until the first table requests get 503. Rejects when an address is taken. */
   async start(): Promise<void> {
-    const { adminAddr } = this.#settings;
+    const { adminAddr, httpAddr } = this.#settings;
     const port = await this.#worker.listen();
-    this.#log.info("listening", { http_port: port });
+    this.#log.info("listening", { address: httpAddr.host, "http_port": port });
     if (adminAddr !== null) {
       const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, () => this.#draining));
       this.#admin = await serveFetch({ host: adminAddr.host, port: adminAddr.port, fetch: (request) => app.fetch(request) });
-      this.#log.info("admin listening", { admin_port: this.#admin.port });
+      this.#log.info("admin listening", { address: adminAddr.host, "admin_port": this.#admin.port });
     }
     this.control.start();
   }

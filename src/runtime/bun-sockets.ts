@@ -8,7 +8,7 @@
  *  local port) fails within `connect`, as ECONNREFUSED whatever it was; everything else comes in a later turn.
  */
 import type { BunApi } from "./which.ts";
-import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
+import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketSink } from "./sockets.ts";
 import { outOfFiles } from "./file-limit.ts";
 import { socketError } from "./socket-error.ts";
 import { uncaught } from "./uncaught.ts";
@@ -30,12 +30,12 @@ interface RawListener {
   stop(closeConnections?: boolean): void;
 }
 
-const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 /** Which error it was, only the write knows, and it does not tell. */
 const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
 
 class BunSocket implements Socket {
-  handler: SocketHandler = NO_HANDLER;
+  handler: SocketSink = NO_HANDLER;
   readonly remoteAddress: string;
   pendingBytes = 0;
   readonly #raw: RawSocket;

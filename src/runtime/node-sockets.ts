@@ -4,13 +4,13 @@
  *  on `err.syscall`. An RST while paused is not reported by Node and Deno until reading goes on.
  */
 import net from "node:net";
-import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketHandler } from "./sockets.ts";
+import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketSink } from "./sockets.ts";
 import { socketError } from "./socket-error.ts";
 
-const NO_HANDLER: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 
 class NodeSocket implements Socket {
-  handler: SocketHandler = NO_HANDLER;
+  handler: SocketSink = NO_HANDLER;
   readonly remoteAddress: string;
   readonly #raw: net.Socket;
   #error: SocketError | null = null;

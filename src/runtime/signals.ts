@@ -1,12 +1,12 @@
 /** Signals of the operating system. SIGUSR1 is left alone: on Deno it opens an inspector port. */
 
 export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP";
-export type SignalHandlers = Readonly<Partial<Record<SignalName, () => void>>>;
+export type SignalActions = Readonly<Partial<Record<SignalName, () => void>>>;
 
 const NAMES: readonly SignalName[] = ["SIGTERM", "SIGINT", "SIGHUP"];
 
 /** Calls a handler at each arrival of its signal; a signal with a handler no longer ends the process. Returns the undo. */
-export function onSignals(handlers: SignalHandlers): () => void {
+export function onSignals(handlers: SignalActions): () => void {
   const undo: (() => void)[] = [];
   for (const name of NAMES) {
     const handler = handlers[name];

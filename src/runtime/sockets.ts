@@ -14,7 +14,7 @@ export interface SocketError {
   readonly message: string;
 }
 
-export interface SocketHandler {
+export interface SocketSink {
   onData(chunk: Buffer): void;
   /** All bytes written so far have been taken by the kernel; only after a write that answered false. */
   onDrain(): void;
@@ -26,7 +26,7 @@ export interface SocketHandler {
 }
 
 export interface Socket {
-  handler: SocketHandler;
+  handler: SocketSink;
   /** IP literal; an IPv4 client of a dual-stack listener shows as IPv4. */
   readonly remoteAddress: string;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
@@ -54,7 +54,7 @@ export interface ListenOptions {
   readonly port: number;
   /** Several processes may listen on one address. Default false. */
   readonly reusePort?: boolean;
-  readonly onConnection: (socket: Socket) => SocketHandler;
+  readonly onConnection: (socket: Socket) => SocketSink;
 }
 
 export interface Listener {
@@ -67,7 +67,7 @@ export interface ConnectOptions {
   readonly host: string;
   readonly port: number;
   /** Called once connected; returns who handles the socket. */
-  readonly onOpen: (socket: Socket) => SocketHandler;
+  readonly onOpen: (socket: Socket) => SocketSink;
   /** Called instead when no connection could be made. */
   readonly onFailure: (error: SocketError) => void;
 }

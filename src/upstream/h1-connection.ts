@@ -9,7 +9,7 @@
  *  or bytes that nobody asked for end the connection; it never carries another exchange.
  */
 import type { Sweep, Watched } from "../runtime/clock.ts";
-import type { Socket, SocketError, SocketHandler } from "../runtime/sockets.ts";
+import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import { type ByteWriter, LF } from "../wire/bytes.ts";
@@ -59,7 +59,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 const output = new GatheredOutput();
 
-export class H1UpstreamConnection implements SocketHandler, Watched, ChunkedEvents, Outlet {
+export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents, Outlet {
   deadlineAtMs = Infinity;
   /** Exchanges carried before the present one. */
   uses = -1;

@@ -8,7 +8,7 @@
  *  It reads the status by itself instead of through the engine's parser: a health endpoint may be sloppy about its fields
  *  and still be healthy. Redirects are an answer, not followed; interim answers (1xx) are skipped, but not 101, which nobody asked for.
  */
-import { type CancelConnect, connect, type Socket, type SocketError, type SocketHandler } from "../runtime/sockets.ts";
+import { type CancelConnect, connect, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { EndpointRecord } from "../table/record.ts";
 
@@ -52,7 +52,7 @@ export function httpProbe(policy: ProbePolicy, timers: Timers): Probe {
   };
 }
 
-class RunningProbe implements SocketHandler {
+class RunningProbe implements SocketSink {
   readonly #request: Uint8Array;
   readonly #timeoutMs: number;
   readonly #timers: Timers;

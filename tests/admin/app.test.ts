@@ -94,7 +94,7 @@ test("GET /readyz is 200 once a table is loaded", async () => {
     ready: true,
     reasons: [],
     table: { revision: 3, routes: 2, age_seconds: 1.5, stale: false, held_removals: 0, bad_rows: 1 },
-    database: { reachable: true, last_error: null },
+    database: { readable: true, last_error: null },
   });
 });
 
@@ -106,7 +106,7 @@ test("GET /readyz says why not before the first table and while shutting down", 
     ready: false,
     reasons: ["no routing table loaded yet"],
     table: null,
-    database: { reachable: false, last_error: "connection refused" },
+    database: { readable: false, last_error: "connection refused" },
   });
   const stopping = await adminOf({ stopping: () => true }).json("/readyz");
   assert.deepEqual([stopping.status, stopping.body.reasons], [503, ["shutting down"]]);
@@ -114,14 +114,14 @@ test("GET /readyz says why not before the first table and while shutting down", 
 
 test("GET /readyz stays 200 and says stale while the database is away", async () => {
   const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, lastError: "no answer" }) }).json("/readyz");
-  assert.deepEqual([status, body.table.stale, body.database.reachable], [200, true, false]);
+  assert.deepEqual([status, body.table.stale, body.database.readable], [200, true, false]);
 });
 
 test("GET /readyz keeps the database's error from those without the token", async () => {
   const admin = adminOf({ token: "secret", refreshStatus: () => ({ ...LOADED, lastError: "host db.internal" }) });
-  assert.deepEqual((await admin.json("/readyz")).body.database, { reachable: false });
+  assert.deepEqual((await admin.json("/readyz")).body.database, { readable: false });
   const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
-  assert.deepEqual(shown.body.database, { reachable: false, last_error: "host db.internal" });
+  assert.deepEqual(shown.body.database, { readable: false, last_error: "host db.internal" });
 });
 
 test("GET /metrics answers in the Prometheus text format", async () => {
@@ -306,7 +306,7 @@ test("adminApp() without a token refuses a name that foreign DNS could point her
   ) {
     const { status, body } = await admin.json("/api/regions", { headers: { host } });
     assert.deepEqual([status, body.error], [403, "forbidden_host"], host);
-    assert.deepEqual((await admin.json("/readyz", { headers: { host } })).body.database, { reachable: true }, host);
+    assert.deepEqual((await admin.json("/readyz", { headers: { host } })).body.database, { readable: true }, host);
   }
 });
 

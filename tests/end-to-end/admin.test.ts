@@ -37,7 +37,7 @@ test("admin address tells that the process is alive and ready", async () => {
   const { age_seconds: age, ...rest } = table as Record<string, unknown>;
   assert.deepEqual(rest, { revision: 1, routes: 1, stale: false, held_removals: 0, bad_rows: 0 });
   assert.ok(typeof age === "number" && age >= 0);
-  assert.deepEqual(database, { reachable: true, last_error: null });
+  assert.deepEqual(database, { readable: true, last_error: null });
 });
 
 test("admin address says that the proxy shuts down while it still serves what is running", async () => {
@@ -158,7 +158,7 @@ test("admin address wants its token, except for health and readiness", async () 
     assert.equal(await status(path, `Bearer ${TOKEN}`, method), path === "/nothing" ? 404 : 200, path);
   }
   const anonymous = await (await fetch(`${edge.adminUrl}/readyz`)).json() as { database: object };
-  assert.deepEqual(anonymous.database, { reachable: true }, "details are for those with the token");
+  assert.deepEqual(anonymous.database, { readable: true }, "details are for those with the token");
 });
 
 test("admin address without a token refuses other web sites' requests", async () => {

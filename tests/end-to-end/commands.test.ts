@@ -1,8 +1,10 @@
 /** Contract section 2: each command of the compiled binary, its exit codes, and that `explain` says what requests then get. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { type Edgeproxy, type Run, runEdgeproxy } from "../fixtures/edgeproxy.ts";
+import { BINARY, type Edgeproxy, type Run, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { Platform, send } from "../fixtures/platform.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
@@ -323,4 +325,14 @@ test("routes knows a VM of this region even when the region has no row", async (
     port: 8080,
   });
   assert.match((await command(platform, "routes")).stdout, /^app\.example\.com +http:\/\/10\.0\.0\.5:8080 +vm /m);
+});
+
+test("a reader that leaves early ends no command with a crash", async () => {
+  const child = spawn("sh", ["-c", `"$0" --help | true; "$0" --help 2>&1 | head -1`, BINARY], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => said += text);
+  await once(child, "close");
+  assert.match(said, /^edgeproxy \S+: an edge proxy[^\n]*\n$/);
 });

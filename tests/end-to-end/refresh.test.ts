@@ -36,7 +36,7 @@ interface Readiness {
   readonly ready: boolean;
   readonly reasons: readonly string[];
   readonly table: null | { readonly routes: number; readonly stale: boolean; readonly held_removals: number };
-  readonly database: { readonly reachable: boolean | null; readonly "last_error"?: string | null };
+  readonly database: { readonly readable: boolean | null; readonly "last_error"?: string | null };
 }
 
 async function readiness(edge: Edgeproxy): Promise<Readiness> {
@@ -255,7 +255,7 @@ test("edgeproxy serves on while the database is killed, says so, and follows aga
   await database.kill();
   const outage = await edge.waitForLog((line) => line["msg"] === "cannot read routes");
   assert.equal(outage["level"], "error");
-  await edge.waitFor(async () => (await readiness(edge)).database.reachable === false);
+  await edge.waitFor(async () => (await readiness(edge)).database.readable === false);
   const during = await readiness(edge);
   assert.deepEqual([during.ready, during.table?.routes, during.table?.stale], [true, 1, true]);
   assert.match(during.database.last_error ?? "", new RegExp(String(database.port)));
@@ -268,7 +268,7 @@ test("edgeproxy serves on while the database is killed, says so, and follows aga
   await insertDomain(database, { name: "new.example.com", deploymentId });
   await edge.waitFor(async () => await status(edge, "new.example.com") === 200, "does not follow the database again");
   await edge.waitForLog((line) => line["msg"] === "source of routes is back");
-  assert.equal((await readiness(edge)).database.reachable, true);
+  assert.equal((await readiness(edge)).database.readable, true);
   assert.deepEqual(await traffic.end(), { 200: traffic.count });
 });
 
@@ -288,11 +288,11 @@ test("edgeproxy started without its database answers 503 and is not ready until 
   );
   assert.equal((await edge.admin("/readyz")).status, 503);
   const { ready, reasons, table, database: source } = await readiness(edge);
-  assert.deepEqual({ ready, reasons, table, reachable: source.reachable }, {
+  assert.deepEqual({ ready, reasons, table, readable: source.readable }, {
     ready: false,
     reasons: ["no routing table loaded yet"],
     table: null,
-    reachable: false,
+    readable: false,
   });
   assert.equal((await edge.admin("/healthz")).status, 200, "alive all the same");
   assert.equal(lines(edge, "ready").length, 0);
