@@ -25,7 +25,7 @@ export function checkRequest(head: RequestHead): boolean {
       case FieldKind.ContentLength:
       case FieldKind.TransferEncoding:
       case FieldKind.Connection:
-        if (!readFraming(head, i)) return false;
+        if (!readFraming(head, i, true)) return false;
         break;
       case FieldKind.Expect:
         head.expectsContinue = equalsLower(fields.bytes, fields.valueStart(i), fields.valueEnd(i), "100-continue");
@@ -67,7 +67,7 @@ export function checkResponse(head: ResponseHead): boolean {
   for (let i = 0; i < fields.count; i++) {
     const kind = fields.kinds[i];
     if (kind === FieldKind.ContentLength || kind === FieldKind.TransferEncoding || kind === FieldKind.Connection) {
-      if (!readFraming(head, i)) return false;
+      if (!readFraming(head, i, false)) return false;
     }
   }
   if (head.chunked && head.contentLength >= 0) return refused(head, "Content-Length together with Transfer-Encoding");
@@ -75,12 +75,13 @@ export function checkResponse(head: ResponseHead): boolean {
   return true;
 }
 
-function readFraming(head: MessageHead, index: number): boolean {
+/** `exact`: only one spelling of chunked counts. */
+function readFraming(head: MessageHead, index: number, exact: boolean): boolean {
   switch (head.fields.kinds[index]) {
     case FieldKind.ContentLength:
       return readContentLength(head, index);
     case FieldKind.TransferEncoding:
-      return readTransferEncoding(head, index);
+      return readTransferEncoding(head, index, exact);
     default:
       readConnection(head, index);
       return true;
@@ -117,14 +118,17 @@ function hasTab(bytes: Buffer, start: number, end: number): boolean {
   return false;
 }
 
-/** Exactly `chunked`, with at most one space before it: every other spelling has served to smuggle. */
-function readTransferEncoding(head: MessageHead, index: number): boolean {
+/**
+ * In requests exactly `chunked`, with at most one space before it: every other spelling has served to smuggle. Answers may spell
+ * it in any case (RFC 9112, 7): we frame them anew, so nobody behind us reads the field.
+ */
+function readTransferEncoding(head: MessageHead, index: number, exact: boolean): boolean {
   const { fields } = head;
   if (head.chunked) return refused(head, "More than one Transfer-Encoding");
   const value = fields.value(index);
   const clean = fields.valueStart(index) - fields.nameEnd(index) <= 2 && fields.bytes[fields.nameEnd(index) + 1] !== HTAB &&
     fields.lineEnd(index) - fields.valueEnd(index) === 2;
-  if (value === "chunked" && clean) {
+  if (clean && (exact ? value : value.toLowerCase()) === "chunked") {
     head.chunked = true;
     return true;
   }

@@ -144,6 +144,13 @@ const REFUSED_RESPONSES: Readonly<Record<string, string>> = {
   "a bare line feed": answer("X: a\nY: b"),
 };
 
+test("parseResponseHead() takes chunked in any case, since answers are framed anew", () => {
+  const head = new ResponseHead();
+  const text = answer("Transfer-Encoding: Chunked");
+  assert.equal(parseResponseHead(bytesOf(text), 0, text.length, HEAD_LIMITS, head), text.length);
+  assert.equal(head.chunked, true);
+});
+
 for (const [what, text] of Object.entries(REFUSED_RESPONSES)) {
   test(`parseResponseHead() refuses ${what}`, () => {
     const head = new ResponseHead();
