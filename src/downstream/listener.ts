@@ -4,7 +4,7 @@ import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import { listen, type Listener, type Socket, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
-import { clientAddress, type IsTrusted } from "./client-address.ts";
+import type { IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
 import { H1Connection, IDLE_GRACE_MS } from "./h1-connection.ts";
 import type { H1Environment } from "./h1-environment.ts";
@@ -121,9 +121,4 @@ export class DownstreamListener implements H1Environment {
     queueMicrotask(() => socket.reset());
     return SHED;
   }
-}
-
-/** The client's address as forwarded fields and logs give it. */
-export function clientOf(exchange: Exchange, forwardedFor: string | null, isTrusted: IsTrusted): string {
-  return exchange.peer.trusted ? clientAddress(exchange.peer.address, forwardedFor, isTrusted) : exchange.peer.address;
 }

@@ -144,8 +144,9 @@ export class Worker {
     switch (message.type) {
       case "routes":
         this.#whole ||= message.whole;
-        this.#upserts.push(...message.upserts);
-        this.#removals.push(...message.removals);
+        // One by one: a long list as arguments of one push overflows the stack
+        for (const route of message.upserts) this.#upserts.push(route);
+        for (const host of message.removals) this.#removals.push(host);
         if (message.last) this.#commitRoutes(message.revision);
         return;
       case "health":
