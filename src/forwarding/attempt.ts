@@ -14,7 +14,7 @@ import type { ConnectSink, Pool } from "../upstream/pool.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
-import { type ForwardingIdentity, wantsUpgrade, writeRequestHead } from "./request-fields.ts";
+import { type ForwardingIdentity, upgradeOffer, writeRequestHead } from "./request-fields.ts";
 
 /** What attempts need besides their exchange and endpoint; one object per worker. */
 export interface AttemptEnvironment {
@@ -66,11 +66,11 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onConnected(connection: H1UpstreamConnection): void {
     const { exchange } = this;
-    const upgrade = wantsUpgrade(exchange);
+    const offer = upgradeOffer(exchange);
     this.#cancelConnect = null;
     this.#connection = connection;
-    connection.begin(this, exchange.head.method, exchange.requestLength, upgrade);
-    writeRequestHead(connection.output(), exchange, upgrade, this.#environment.identity);
+    connection.begin(this, exchange.head.method, exchange.requestLength, offer === null ? null : offer.protocols);
+    writeRequestHead(connection.output(), exchange, offer, this.#environment.identity);
     if (exchange.requestLength === 0) {
       this.#requestComplete(connection, null);
       connection.flush();

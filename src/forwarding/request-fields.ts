@@ -27,7 +27,17 @@ const OURS: readonly FieldKind[] = [
 ];
 const SPOOFABLE: readonly FieldKind[] = [FieldKind.XForwardedOther, FieldKind.Forwarded];
 
-/** Drop tables by what is kept: [trusted peer][upgrade wanted][Host rewritten]. */
+/** An upgrade that the client wishes for and the endpoint may agree to (RFC 9110, 7.8). */
+export interface UpgradeOffer {
+  /** Lower-case. */
+  readonly protocols: readonly string[];
+  /** What the Upgrade field says instead of what the client said; null when its bytes go on as they came. */
+  readonly rewritten: string | null;
+}
+
+const PROTOCOL = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(\/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/;
+
+/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten]. */
 const DROPS: readonly Uint8Array[] = Array.from({ length: 8 }, (_, bits) => {
   const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0;
   return dropTable([
@@ -38,13 +48,17 @@ const DROPS: readonly Uint8Array[] = Array.from({ length: 8 }, (_, bits) => {
   ]);
 });
 
-/** Whether the request asks for a protocol that we tunnel: any but h2c, which would smuggle requests past the proxy. */
-export function wantsUpgrade(exchange: Exchange): boolean {
+/** The protocols that may be tunnelled: all that the client names but h2c, which would smuggle requests past the proxy; null for none. */
+export function upgradeOffer(exchange: Exchange): UpgradeOffer | null {
   const { head } = exchange;
-  if (!head.upgrade || head.minor === 0 || exchange.requestLength !== 0) return false;
-  const protocols = head.fields.joined(FieldKind.Upgrade);
-  return protocols !== null && protocols !== "" &&
-    !protocols.toLowerCase().split(",").some((name) => name.trim().startsWith("h2c"));
+  if (!head.upgrade || head.minor === 0 || exchange.requestLength !== 0) return null;
+  const named = (head.fields.joined(FieldKind.Upgrade) ?? "").split(",").map((name) => name.trim()).filter((name) => name !== "");
+  const kept = named.filter((name) => PROTOCOL.test(name) && !name.toLowerCase().startsWith("h2c"));
+  if (kept.length === 0) return null;
+  return {
+    protocols: kept.map((name) => name.toLowerCase()),
+    rewritten: kept.length === named.length ? null : kept.join(", "),
+  };
 }
 
 /** The joined Via field: the way a request has come; null without one. */
@@ -53,16 +67,21 @@ export function viaOf(exchange: Exchange): string | null {
 }
 
 /** Writes the whole head, with its empty line. */
-export function writeRequestHead(out: ByteWriter, exchange: Exchange, upgrade: boolean, identity: ForwardingIdentity): void {
+export function writeRequestHead(
+  out: ByteWriter,
+  exchange: Exchange,
+  offer: UpgradeOffer | null,
+  identity: ForwardingIdentity,
+): void {
   const { head, peer } = exchange;
   const { fields } = head;
   const absolute = head.pathEnd - head.pathStart !== head.target.length;
-  const drops = DROPS[(peer.trusted ? 1 : 0) | (upgrade ? 2 : 0) | (absolute ? 4 : 0)]!;
+  const drops = DROPS[(peer.trusted ? 1 : 0) | (offer?.rewritten === null ? 2 : 0) | (absolute ? 4 : 0)]!;
   const asReceived = !absolute && head.minor === 1;
   if (!asReceived) writeRequestLine(out, head, absolute);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);
   writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
-  out.text(framingFields(exchange, upgrade) + forwardingFields(exchange, identity));
+  out.text(framingFields(exchange, offer) + forwardingFields(exchange, identity));
 }
 
 function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
@@ -76,10 +95,10 @@ function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean)
   out.text(`${head.method} ${originForm} HTTP/1.1\r\n`);
 }
 
-function framingFields(exchange: Exchange, upgrade: boolean): string {
+function framingFields(exchange: Exchange, offer: UpgradeOffer | null): string {
   const { head } = exchange;
   let text = exchange.requestLength === CHUNKED ? "Transfer-Encoding: chunked\r\n" : "";
-  if (upgrade) text += "Connection: Upgrade\r\n";
+  if (offer !== null) text += `${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`;
   else if (head.acceptsTrailers) text += "TE: trailers\r\nConnection: TE\r\n";
   return text;
 }

@@ -14,7 +14,7 @@ import type { Metrics } from "../observation/metrics.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import { type ByteWriter, LF } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
-import type { HeaderList } from "../wire/header-list.ts";
+import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { BodyReader } from "../wire/h1/body-reader.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
@@ -70,7 +70,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
   #phase = IDLE;
   #sink: ResponseSink | null = null;
   #method = "";
-  #upgrade = false;
+  #offered: readonly string[] | null = null;
   #requestLength: BodyLength = 0;
   #requestComplete = false;
   #anyByte = false;
@@ -92,14 +92,14 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
 
   // ---- request
 
-  /** Starts an exchange; the head is written to `output()` next. */
-  begin(sink: ResponseSink, method: string, requestLength: BodyLength, upgrade: boolean): void {
+  /** Starts an exchange; the head is written to `output()` next. `offered`: lower-case protocols of an upgrade. */
+  begin(sink: ResponseSink, method: string, requestLength: BodyLength, offered: readonly string[] | null): void {
     this.uses++;
     this.#environment.connections.resting.delete(this);
     this.#sink = sink;
     this.#method = method;
     this.#requestLength = requestLength;
-    this.#upgrade = upgrade;
+    this.#offered = offered;
     this.#phase = HEAD;
     this.#requestComplete = false;
     this.#anyByte = false;
@@ -282,7 +282,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
   }
 
   #switchProtocols(bytes: Buffer, end: number): number {
-    if (!this.#upgrade || !this.#head.upgrade) return this.#malformed("101 Switching Protocols without a request for it", bytes);
+    if (!isOffered(this.#head, this.#offered)) return this.#malformed("101 Switching Protocols to what was not asked for", bytes);
     this.deadlineAtMs = Infinity;
     this.#phase = TUNNEL;
     this.#requestLength = 0;
@@ -359,4 +359,10 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
     this.#environment.metrics.upstreamOpen--;
     this.#environment.connections.count--;
   }
+}
+
+/** RFC 9110, 7.8: a server switches only to protocols that the client has named. */
+function isOffered({ upgrade, fields }: ResponseHead, offered: readonly string[] | null): boolean {
+  const agreed = upgrade && offered !== null ? fields.joined(FieldKind.Upgrade) : null;
+  return agreed !== null && agreed.split(",").every((protocol) => offered!.includes(protocol.trim().toLowerCase()));
 }

@@ -311,7 +311,7 @@ test("h2c is never tunnelled, nor an upgrade with a body, nor one of HTTP/1.0", 
   const { vm, host } = await plane.vm();
   const requests = [
     getRequest(host, "/", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"),
-    getRequest(host, "/", "Connection: Upgrade", "Upgrade: websocket, H2C"),
+    getRequest(host, "/", "Connection: Upgrade", "Upgrade: h2c-14, H2C"),
     getRequest(host, "/", "Upgrade: websocket"),
     `POST / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: raw\r\nContent-Length: 2\r\n\r\nab`,
     `GET / HTTP/1.0\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n`,

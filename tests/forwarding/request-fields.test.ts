@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { trustedProxies } from "../../src/downstream/client-address.ts";
 import type { Exchange } from "../../src/downstream/exchange.ts";
-import { wantsUpgrade, writeRequestHead } from "../../src/forwarding/request-fields.ts";
+import { upgradeOffer, writeRequestHead } from "../../src/forwarding/request-fields.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { requestBodyLength } from "../../src/wire/h1/framing.ts";
 import { requestHead } from "../fixtures/heads.ts";
@@ -22,7 +22,7 @@ function exchangeOf(peerAddress: string, startLine: string, fields: readonly str
 
 function written(exchange: Exchange): string[] {
   const out = new ByteWriter(1);
-  writeRequestHead(out, exchange, wantsUpgrade(exchange), IDENTITY);
+  writeRequestHead(out, exchange, upgradeOffer(exchange), IDENTITY);
   const text = out.bytes.toString("latin1", 0, out.length);
   assert.ok(text.endsWith("\r\n\r\n"));
   return text.slice(0, -4).split("\r\n");
@@ -155,19 +155,41 @@ test("writeRequestHead() asks for an upgrade on behalf of the client", () => {
   assert.deepEqual(lines, [GET, HOST, "Upgrade: websocket", "Sec-WebSocket-Key: x", "Connection: Upgrade", ...ADDED]);
 });
 
-test("wantsUpgrade() is never h2c, HTTP/1.0, with a body, or without Connection", () => {
-  const wants = (startLine: string, ...fields: readonly string[]): boolean =>
-    wantsUpgrade(exchangeOf(UNTRUSTED, startLine, [HOST, ...fields]));
-  assert.ok(wants(GET, "Connection: upgrade", "Upgrade: websocket"));
-  assert.ok(wants(GET, "Connection: x, UPGRADE", "Upgrade: foo/1, bar"));
-  assert.ok(!wants(GET, "Connection: Upgrade"));
-  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade:"));
-  assert.ok(!wants(GET, "Upgrade: websocket"));
-  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade: h2c"));
-  assert.ok(!wants(GET, "Connection: Upgrade", "Upgrade: websocket", "Upgrade: H2C-14"));
-  assert.ok(!wants("GET /a HTTP/1.0", "Connection: Upgrade", "Upgrade: websocket"));
-  assert.ok(!wants("POST /a HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 1"));
-  assert.ok(!wants("POST /a HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Transfer-Encoding: chunked"));
+test("writeRequestHead() keeps the bytes of Upgrade unless a protocol is taken out", () => {
+  const upgrade = (...fields: readonly string[]): string[] => from(UNTRUSTED, GET, HOST, "Connection: Upgrade", ...fields);
+  const before = [GET, HOST], after = ["Connection: Upgrade", ...ADDED];
+  assert.deepEqual(upgrade("UPGRADE:foo/1 ,bar", "X: 1", "Upgrade: Baz"), [
+    ...before,
+    "UPGRADE:foo/1 ,bar",
+    "X: 1",
+    "Upgrade: Baz",
+    ...after,
+  ]);
+  assert.deepEqual(upgrade("Upgrade: websocket, h2c", "X: 1"), [...before, "X: 1", "Upgrade: websocket", ...after]);
+  assert.deepEqual(upgrade("Upgrade: H2C-14", "X: 1", "Upgrade: Foo/1, , bar"), [
+    ...before,
+    "X: 1",
+    "Upgrade: Foo/1, bar",
+    ...after,
+  ]);
+});
+
+test("upgradeOffer() is never h2c, HTTP/1.0, with a body, or without Connection", () => {
+  const offered = (startLine: string, ...fields: readonly string[]): readonly string[] | undefined =>
+    upgradeOffer(exchangeOf(UNTRUSTED, startLine, [HOST, ...fields]))?.protocols;
+  assert.deepEqual(offered(GET, "Connection: upgrade", "Upgrade: WebSocket"), ["websocket"]);
+  assert.deepEqual(offered(GET, "Connection: x, UPGRADE", "Upgrade: foo/1, bar"), ["foo/1", "bar"]);
+  assert.deepEqual(offered(GET, "Connection: Upgrade", "Upgrade: websocket", "Upgrade: H2C-14"), ["websocket"]);
+  assert.deepEqual(offered(GET, "Connection: Upgrade", "Upgrade: websocket, foo h2c, h2c/2, a/b/c"), ["websocket"]);
+  for (const field of ["Upgrade:", "Upgrade: ,", "Upgrade: h2c", "Upgrade: H2C-14, h2c"]) {
+    assert.equal(offered(GET, "Connection: Upgrade", field), undefined, field);
+  }
+  assert.equal(offered(GET, "Connection: Upgrade"), undefined);
+  assert.equal(offered(GET, "Upgrade: websocket"), undefined);
+  assert.equal(offered("GET /a HTTP/1.0", "Connection: Upgrade", "Upgrade: websocket"), undefined);
+  for (const body of ["Content-Length: 1", "Transfer-Encoding: chunked"]) {
+    assert.equal(offered("POST /a HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", body), undefined);
+  }
 });
 
 test("writeRequestHead() speaks HTTP/1.1 for clients of HTTP/1.0", () => {

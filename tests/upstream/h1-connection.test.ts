@@ -42,11 +42,11 @@ class Upstream implements ResponseSink, Disposable {
   }
 
   /** Begins an exchange without a body. */
-  ask(method = "GET", upgrade = false): void {
+  ask(method = "GET", offered: readonly string[] | null = null): void {
     const at = this.endpoint.idle.indexOf(this.connection);
     if (at >= 0) this.endpoint.idle.splice(at, 1);
     this.told = [];
-    this.connection.begin(this, method, 0, upgrade);
+    this.connection.begin(this, method, 0, offered);
     this.connection.output().text(`${method} / HTTP/1.1\r\n\r\n`);
     this.connection.endRequest(null, this.sweep.nowMs + 1000);
     this.connection.flush();
@@ -128,7 +128,7 @@ test("H1UpstreamConnection of HTTP/1.0 is used again when it says keep-alive", (
 
 test("H1UpstreamConnection is not used again while the request is incomplete, or for an endpoint without routes", () => {
   using early = new Upstream();
-  early.connection.begin(early, "POST", CHUNKED, false);
+  early.connection.begin(early, "POST", CHUNKED, null);
   early.say("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
   assert.deepEqual([early.told, early.idle, early.socket.state], [["head 413 0", "end"], false, "closed"]);
 
@@ -194,7 +194,7 @@ test("H1UpstreamConnection bounds the head", () => {
 
 test("H1UpstreamConnection gives up at the deadline of the answer, counted from the end of the request", () => {
   using u = new Upstream();
-  u.connection.begin(u, "POST", 5, false);
+  u.connection.begin(u, "POST", 5, null);
   u.connection.sendBody(Buffer.from("hello"));
   assert.equal(u.connection.deadlineAtMs, Infinity);
   u.connection.endRequest(null, 1234);
@@ -260,7 +260,7 @@ test("H1UpstreamConnection waits for who reads, and goes on reading when it rest
 test("H1UpstreamConnection says when a request must wait, and when it may go on", () => {
   using u = new Upstream();
   u.socket.stall();
-  u.connection.begin(u, "POST", CHUNKED, false);
+  u.connection.begin(u, "POST", CHUNKED, null);
   assert.equal(u.connection.sendBody(Buffer.alloc(20_000, "x")), false);
   u.socket.drain();
   assert.deepEqual(u.told, ["drain"]);
@@ -269,21 +269,32 @@ test("H1UpstreamConnection says when a request must wait, and when it may go on"
   assert.equal(u.socket.take().toString(), `4e20\r\n${"x".repeat(20_000)}\r\n0\r\n\r\n`);
 });
 
-test("H1UpstreamConnection becomes a tunnel only when both sides want it", () => {
-  const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+test("H1UpstreamConnection becomes a tunnel only to a protocol that was offered", () => {
+  const switchTo = (...lines: readonly string[]): string => ["HTTP/1.1 101 Switching Protocols", ...lines, "", ""].join("\r\n");
+  const AGREED = switchTo("Connection: upgrade", "Upgrade: X");
   using u = new Upstream();
-  u.ask("GET", true);
-  u.say(`${SWITCH}raw\r\n`);
+  u.ask("GET", ["x", "y/1"]);
+  u.say(`${AGREED}raw\r\n`);
   assert.deepEqual(u.told, ["head 101 -2", "body raw\r\n"]);
   u.socket.take();
   u.connection.sendBody(Buffer.from("0\r\n"));
   u.connection.flush();
   assert.equal(u.socket.take().toString(), "0\r\n");
-  for (const [upgrade, answer] of [[false, SWITCH], [true, "HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\n"]] as const) {
+  const refusals: readonly (readonly [offered: readonly string[] | null, answer: string])[] = [
+    [null, AGREED],
+    [["x"], switchTo("Upgrade: x")],
+    [["x"], switchTo("Connection: upgrade")],
+    [["x"], switchTo("Connection: upgrade", "Upgrade:")],
+    [["x"], switchTo("Connection: upgrade", "Upgrade: h2c")],
+    [["x"], switchTo("Connection: upgrade", "Upgrade: x, h2c")],
+    [["x"], switchTo("Connection: upgrade", "Upgrade: x/1")],
+    [["x"], switchTo("Connection: upgrade", "Upgrade: x", "Upgrade: h2c")],
+  ];
+  for (const [offered, answer] of refusals) {
     using refused = new Upstream();
-    refused.ask("GET", upgrade);
+    refused.ask("GET", offered);
     refused.say(answer);
-    assert.deepEqual(refused.told, ["failure upstream_protocol never"]);
+    assert.deepEqual(refused.told, ["failure upstream_protocol never"], answer);
   }
 });
 

@@ -68,7 +68,7 @@ function exchange(connection: H1UpstreamConnection): Promise<void> {
     const onFailure = (error: ProxyError): void => reject(error);
     const nothing = (): void => {};
     const sink = { onInformational: nothing, onHead: nothing, onBody: nothing, onReadPause: nothing, onRequestDrain: nothing };
-    connection.begin({ ...sink, onEnd: () => resolve(), onFailure }, "GET", 0, false);
+    connection.begin({ ...sink, onEnd: () => resolve(), onFailure }, "GET", 0, null);
     connection.output().text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.endRequest(null, Infinity);
     connection.flush();
