@@ -48,8 +48,6 @@ export interface Exchange {
   readonly peer: Peer;
   readonly requestId: string;
   readonly requestLength: BodyLength;
-  /** No byte of the request body has been handed on yet. */
-  readonly bodyUntouched: boolean;
   /** Request events are being delivered right now: `onRequestPause` will follow. */
   readonly reading: boolean;
   /** Someone is answering it; nobody else may. */

@@ -62,12 +62,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     return this.sink !== null;
   }
 
-  get bodyUntouched(): boolean {
-    return !this.#connection.requestStarted;
-  }
-
   get reading(): boolean {
-    return this.#connection.reading;
+    return this.#connection.input.reading;
   }
 
   get hostIsValid(): boolean {
@@ -91,15 +87,15 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   claim(sink: ExchangeSink): void {
     this.sink = sink;
-    this.#connection.claimed();
+    this.#connection.input.resume();
   }
 
   pauseRequest(): void {
-    if (!this.ended) this.#connection.pauseRequest();
+    if (!this.ended) this.#connection.input.pause();
   }
 
   resumeRequest(): void {
-    if (!this.ended) this.#connection.resumeRequest();
+    if (!this.ended) this.#connection.input.unpause();
   }
 
   requestBody(chunk: Buffer): void {
@@ -118,9 +114,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   sendInformational(head: ResponseHead): void {
     if (this.ended || this.answered || this.head.minor === 0) return;
     this.#writeHead(head, NO_BODY_DROPS);
-    const out = this.#connection.output();
+    const out = this.#connection.out.open();
     out.text("\r\n");
-    this.#connection.flush();
+    this.#connection.out.flush();
   }
 
   sendHead(head: ResponseHead, length: BodyLength): void {
@@ -131,9 +127,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#bodiless = length === 0;
     const open = length < 0;
     this.#chunked = open && this.head.minor === 1;
-    if ((open && !this.#chunked) || !this.#connection.restWillCome) this.#connection.persistent = false;
+    if ((open && !this.#chunked) || !this.#connection.input.restWillCome) this.#connection.persistent = false;
     this.#writeHead(head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS);
-    const out = this.#connection.output();
+    const out = this.#connection.out.open();
     if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
     out.text(this.#connectionField());
   }
@@ -143,45 +139,45 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended || this.#bodiless) return true;
     this.bodyBytesOut += chunk.length;
     if (chunk.length <= COPY_BYTES) {
-      const out = connection.output();
+      const out = connection.out.open();
       if (this.#chunked) writeChunk(out, chunk);
       else out.copy(chunk, 0, chunk.length);
-      if (out.length > 4 * COPY_BYTES) connection.flush();
-      return connection.writable;
+      if (out.length > 4 * COPY_BYTES) connection.out.flush();
+      return connection.out.drained;
     }
-    if (this.#chunked) connection.output().text(`${chunk.length.toString(16)}\r\n`);
-    connection.writeThrough(chunk);
-    if (this.#chunked) connection.output().text("\r\n");
-    return connection.writable;
+    if (this.#chunked) connection.out.open().text(`${chunk.length.toString(16)}\r\n`);
+    connection.out.writeThrough(chunk);
+    if (this.#chunked) connection.out.open().text("\r\n");
+    return connection.out.drained;
   }
 
   sendEnd(trailers: HeaderList | null): void {
     if (this.ended) return;
     if (this.#tunnel) {
       this.#tunnelOutputEnded = true;
-      if (this.#connection.halfClosed) this.#end("tunnelled");
-      else this.#connection.endTunnelOutput();
+      if (this.#connection.input.halfClosed) this.#end("tunnelled");
+      else this.#connection.out.end();
       return;
     }
-    if (this.#chunked && !this.#bodiless) writeLastChunk(this.#connection.output(), this.head.acceptsTrailers ? trailers : null);
+    if (this.#chunked && !this.#bodiless) writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null);
     this.#end(this.code === null ? "forwarded" : "refused");
   }
 
   flush(): void {
-    this.#connection.flush();
+    this.#connection.out.flush();
   }
 
   refuse(code: ErrorCode): void {
     if (this.ended) return;
     if (this.answered) return this.reset();
     const connection = this.#connection;
-    if (!connection.discardable) connection.persistent = false;
+    if (!connection.input.discardable) connection.persistent = false;
     this.code = code;
     const { status, reason, fields, body } = refusal(code, this.requestId, this.head.fields.joined(FieldKind.Accept));
     this.answered = true;
     this.status = status;
     const bytes = Buffer.from(body);
-    const out = connection.output();
+    const out = connection.out.open();
     out.text(`HTTP/1.1 ${status} ${reason}\r\nDate: ${new Date().toUTCString()}\r\n${fields}Content-Length: ${bytes.length}\r\n`);
     out.text(this.#connectionField());
     if (this.head.method !== "HEAD") {
@@ -205,8 +201,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.answered = true;
     this.status = response.status;
     const connection = this.#connection;
-    if (!connection.discardable) connection.persistent = false;
-    const out = connection.output();
+    if (!connection.input.discardable) connection.persistent = false;
+    const out = connection.out.open();
     out.text(`HTTP/1.1 ${response.status} ${response.statusText}\r\n`);
     for (const [name, value] of response.headers) {
       const ours = name === "connection" || name === "transfer-encoding" || (name === "content-length" && !bodiless);
@@ -222,7 +218,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   reset(): void {
     if (this.ended) return;
     this.outcome = this.#tunnel ? "tunnelled" : "truncated";
-    this.#connection.reset();
+    this.#connection.out.reset();
   }
 
   // ---- what the connection says
@@ -240,7 +236,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.problem = "No byte moved for the stream timeout";
     const { sink } = this;
     this.code = clientStalled ? "body_timeout" : "stream_timeout";
-    if (this.answered || this.#tunnel) this.#connection.reset();
+    if (this.answered || this.#tunnel) this.#connection.out.reset();
     else this.refuseAndClose(this.code, this.problem);
     if (this.ended) sink?.onAbort();
   }
@@ -260,7 +256,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.answered) {
       this.code = code;
       this.outcome = "aborted";
-      this.#connection.reset();
+      this.#connection.out.reset();
     } else this.refuseAndClose(code, problem);
     sink?.onAbort(); // at once: what is read after the gap must not look like the end of the request
   }
@@ -268,7 +264,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   // ---- writing
 
   #writeHead(head: ResponseHead, drops: Uint8Array): void {
-    const out = this.#connection.output();
+    const out = this.#connection.out.open();
     const complete = head.minor === 1 && head.reasonEnd > head.statusStart + 3;
     if (complete) return writeFields(out, head.fields, drops, head.nominated, head.start);
     out.text(`HTTP/1.1 ${head.status} `); // an HTTP/1.0 answer, or one without the space that RFC 9112, 4 wants
@@ -280,8 +276,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   #sendSwitch(head: ResponseHead): void {
     this.#tunnel = true;
     this.#writeHead(head, UPGRADE_DROPS);
-    this.#connection.output().text("Connection: Upgrade\r\n\r\n");
-    this.#connection.flush();
+    this.#connection.out.open().text("Connection: Upgrade\r\n\r\n");
+    this.#connection.out.flush();
     this.#connection.beginTunnel();
   }
 

@@ -9,8 +9,9 @@ import type { Exchange, ExchangeSink } from "../downstream/exchange.ts";
 import type { ProxyError } from "../observation/proxy-error.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import type { EndpointState } from "../upstream/endpoint-state.ts";
-import type { H1UpstreamConnection, ResponseSink } from "../upstream/h1-connection.ts";
+import type { H1UpstreamConnection } from "../upstream/h1-connection.ts";
 import type { ConnectSink, Pool } from "../upstream/pool.ts";
+import type { ResponseSink } from "../upstream/response-sink.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
@@ -70,10 +71,10 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     this.#cancelConnect = null;
     this.#connection = connection;
     connection.begin(this, exchange.head.method, exchange.requestLength, offer === null ? null : offer.protocols);
-    writeRequestHead(connection.output(), exchange, offer, this.#environment.identity);
+    writeRequestHead(connection.out.open(), exchange, offer, this.#environment.identity);
     if (exchange.requestLength === 0) {
       this.#requestComplete(connection, null);
-      connection.flush();
+      connection.out.flush();
       exchange.claim(this);
       return;
     }
@@ -81,7 +82,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (exchange.head.expectsContinue) connection.deadlineAtMs = this.#responseDeadline();
     exchange.claim(this);
     exchange.resumeRequest();
-    if (!exchange.reading) connection.flush();
+    if (!exchange.reading) connection.out.flush();
   }
 
   onConnectFailure(error: ProxyError): void {
@@ -93,7 +94,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   onRequestBody(chunk: Buffer): void {
     if (!this.bodySent && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.bodySent = true;
-    if (this.#connection?.sendBody(chunk) === false) this.exchange.pauseRequest();
+    if (this.#connection?.out.sendBody(chunk) === false) this.exchange.pauseRequest();
   }
 
   onRequestEnd(trailers: HeaderList | null): void {
@@ -103,7 +104,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onRequestPause(): void {
-    this.#connection?.flush();
+    this.#connection?.out.flush();
   }
 
   onAbort(): void {

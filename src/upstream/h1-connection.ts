@@ -12,30 +12,18 @@ import type { Sweep, Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
-import { type ByteWriter, LF } from "../wire/bytes.ts";
-import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
+import { LF } from "../wire/bytes.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { BodyReader } from "../wire/h1/body-reader.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
 import { parseResponseHead } from "../wire/h1/head-parser.ts";
 import { type HeadLimits, NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
-import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { ConnectionLimit } from "./connection-limit.ts";
+import { EndpointOutput } from "./endpoint-output.ts";
 import type { EndpointState } from "./endpoint-state.ts";
-
-/** Who receives the answer. `onEnd` and `onFailure` are final. */
-export interface ResponseSink {
-  onInformational(head: ResponseHead): void;
-  onHead(head: ResponseHead, length: BodyLength): void;
-  onBody(chunk: Buffer): void;
-  onEnd(trailers: HeaderList | null): void;
-  /** No more events for now: what was gathered may be written. */
-  onReadPause(): void;
-  /** Everything sent so far has left; only after a send that answered false. */
-  onRequestDrain(): void;
-  onFailure(error: ProxyError): void;
-}
+import type { ResponseSink } from "./response-sink.ts";
+import { leaveRest, rest } from "./resting.ts";
 
 export interface UpstreamEnvironment {
   readonly limits: HeadLimits;
@@ -48,21 +36,17 @@ const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
 
 /** Idle connections are closed after this: below the 5 s of Node and uvicorn, the shortest common keep-alive of servers. */
 const IDLE_MS = 4000;
-/** Idle connections kept per endpoint. */
-const MAX_IDLE = 512;
 /** 1xx heads before a final one. */
 const MAX_INFORMATIONAL = 16;
-/** Body chunks up to this size are copied behind the head, to leave in one write. */
-const COPY_BYTES = 16 * 1024;
 
 const NO_BYTES = Buffer.alloc(0);
 
-const output = new GatheredOutput();
-
-export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents, Outlet {
+export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents {
   deadlineAtMs = Infinity;
   /** Exchanges carried before the present one. */
   uses = -1;
+  /** Where the request goes: the head after `begin`, then the body; raw bytes once the connection is a tunnel. */
+  readonly out: EndpointOutput;
   readonly #socket: Socket;
   readonly #endpoint: EndpointState;
   readonly #environment: UpstreamEnvironment;
@@ -71,7 +55,6 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
   #sink: ResponseSink | null = null;
   #method = "";
   #offered: readonly string[] | null = null;
-  #requestLength: BodyLength = 0;
   #requestComplete = false;
   #anyByte = false;
   #informational = 0;
@@ -82,6 +65,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
 
   constructor(socket: Socket, endpoint: EndpointState, environment: UpstreamEnvironment) {
     this.#socket = socket;
+    this.out = new EndpointOutput(socket);
     this.#endpoint = endpoint;
     this.#environment = environment;
     this.#body = new BodyReader(environment.limits);
@@ -92,13 +76,13 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
 
   // ---- request
 
-  /** Starts an exchange; the head is written to `output()` next. `offered`: lower-case protocols of an upgrade. */
+  /** Starts an exchange; the head is written to `out` next. `offered`: lower-case protocols of an upgrade. */
   begin(sink: ResponseSink, method: string, requestLength: BodyLength, offered: readonly string[] | null): void {
     this.uses++;
     this.#environment.connections.resting.delete(this);
     this.#sink = sink;
     this.#method = method;
-    this.#requestLength = requestLength;
+    this.out.chunked = requestLength === CHUNKED;
     this.#offered = offered;
     this.#phase = HEAD;
     this.#requestComplete = false;
@@ -107,43 +91,10 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
     this.deadlineAtMs = Infinity;
   }
 
-  output(): ByteWriter {
-    return output.open(this);
-  }
-
-  flush(): void {
-    output.flush(this);
-  }
-
-  deliver(scratch: Buffer, length: number): void {
-    this.#socket.writeCopied(scratch, length);
-  }
-
-  /** False: wait for `onRequestDrain`. Raw bytes once the connection is a tunnel. */
-  sendBody(chunk: Buffer): boolean {
-    const chunked = this.#requestLength === CHUNKED;
-    if (chunk.length <= COPY_BYTES) {
-      const out = output.open(this);
-      if (chunked) writeChunk(out, chunk);
-      else out.copy(chunk, 0, chunk.length);
-      if (out.length > 4 * COPY_BYTES) this.flush();
-    } else {
-      if (chunked) output.open(this).text(`${chunk.length.toString(16)}\r\n`);
-      this.flush();
-      this.#socket.write(chunk);
-      if (chunked) output.open(this).text("\r\n");
-    }
-    return this.#socket.pendingBytes === 0;
-  }
-
   /** The request is complete; the answer is due at `deadlineAtMs`. In a tunnel: FIN. */
   endRequest(trailers: HeaderList | null, deadlineAtMs: number): void {
-    if (this.#phase === TUNNEL) {
-      this.flush();
-      this.#socket.end();
-      return;
-    }
-    if (this.#requestLength === CHUNKED) writeLastChunk(output.open(this), trailers);
+    if (this.#phase === TUNNEL) return this.out.end();
+    this.out.endBody(trailers);
     this.#requestComplete = true;
     if (this.#phase === HEAD) this.deadlineAtMs = deadlineAtMs;
   }
@@ -167,7 +118,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
   }
 
   close(): void {
-    if (this.#phase === IDLE) this.#leaveIdle();
+    if (this.#phase === IDLE) leaveRest(this, this.#endpoint, this.#environment.connections);
     this.#socket.destroy();
   }
 
@@ -285,7 +236,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
     if (!isOffered(this.#head, this.#offered)) return this.#malformed("101 Switching Protocols to what was not asked for", bytes);
     this.deadlineAtMs = Infinity;
     this.#phase = TUNNEL;
-    this.#requestLength = 0;
+    this.out.chunked = false;
     this.#sink?.onHead(this.#head, UNTIL_CLOSE);
     return end;
   }
@@ -309,16 +260,13 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
   }
 
   #rest(): void {
-    const { idle } = this.#endpoint;
     this.#phase = IDLE;
     // The head and the trailers point into receive buffers of up to half a megabyte each, too much for one that only waits.
     this.#head.clear(NO_BYTES);
     this.#body.begin(0);
     this.resume();
     this.deadlineAtMs = this.#environment.sweep.nowMs + IDLE_MS;
-    if (idle.length >= MAX_IDLE) idle.shift()?.close();
-    idle.push(this);
-    this.#environment.connections.resting.add(this);
+    rest(this, this.#endpoint, this.#environment.connections);
   }
 
   #malformed(problem: string, bytes: Buffer): number {
@@ -342,19 +290,11 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents,
     sink?.onFailure(error);
   }
 
-  /** At once, not when the socket says that it is closed: nobody may take it in between. */
-  #leaveIdle(): void {
-    const { idle } = this.#endpoint;
-    const place = idle.indexOf(this);
-    if (place >= 0) idle.splice(place, 1);
-    this.#environment.connections.resting.delete(this);
-  }
-
   /** Out of every list. */
   #retire(): void {
     this.#phase = CLOSED;
-    output.drop(this);
-    this.#leaveIdle();
+    this.out.drop();
+    leaveRest(this, this.#endpoint, this.#environment.connections);
     this.#environment.sweep.unwatch(this);
     this.#environment.metrics.upstreamOpen--;
     this.#environment.connections.count--;

@@ -6,8 +6,9 @@ import type { ProxyError } from "../../src/observation/proxy-error.ts";
 import { Sweep } from "../../src/runtime/clock.ts";
 import { ConnectionLimit } from "../../src/upstream/connection-limit.ts";
 import { Endpoints, type EndpointState } from "../../src/upstream/endpoint-state.ts";
-import { H1UpstreamConnection, type ResponseSink } from "../../src/upstream/h1-connection.ts";
+import { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { Pool } from "../../src/upstream/pool.ts";
+import type { ResponseSink } from "../../src/upstream/response-sink.ts";
 import { CHUNKED, UNTIL_CLOSE } from "../../src/wire/h1/framing.ts";
 import type { ResponseHead } from "../../src/wire/h1/message-head.ts";
 import { type ClosingStyle, MemorySocket, Network } from "../fixtures/memory-socket.ts";
@@ -47,9 +48,9 @@ class Upstream implements ResponseSink, Disposable {
     if (at >= 0) this.endpoint.idle.splice(at, 1);
     this.told = [];
     this.connection.begin(this, method, 0, offered);
-    this.connection.output().text(`${method} / HTTP/1.1\r\n\r\n`);
+    this.connection.out.open().text(`${method} / HTTP/1.1\r\n\r\n`);
     this.connection.endRequest(null, this.sweep.nowMs + 1000);
-    this.connection.flush();
+    this.connection.out.flush();
   }
 
   say(text: string): void {
@@ -195,7 +196,7 @@ test("H1UpstreamConnection bounds the head", () => {
 test("H1UpstreamConnection gives up at the deadline of the answer, counted from the end of the request", () => {
   using u = new Upstream();
   u.connection.begin(u, "POST", 5, null);
-  u.connection.sendBody(Buffer.from("hello"));
+  u.connection.out.sendBody(Buffer.from("hello"));
   assert.equal(u.connection.deadlineAtMs, Infinity);
   u.connection.endRequest(null, 1234);
   assert.equal(u.connection.deadlineAtMs, 1234);
@@ -261,11 +262,11 @@ test("H1UpstreamConnection says when a request must wait, and when it may go on"
   using u = new Upstream();
   u.socket.stall();
   u.connection.begin(u, "POST", CHUNKED, null);
-  assert.equal(u.connection.sendBody(Buffer.alloc(20_000, "x")), false);
+  assert.equal(u.connection.out.sendBody(Buffer.alloc(20_000, "x")), false);
   u.socket.drain();
   assert.deepEqual(u.told, ["drain"]);
   u.connection.endRequest(null, Infinity);
-  u.connection.flush();
+  u.connection.out.flush();
   assert.equal(u.socket.take().toString(), `4e20\r\n${"x".repeat(20_000)}\r\n0\r\n\r\n`);
 });
 
@@ -277,8 +278,8 @@ test("H1UpstreamConnection becomes a tunnel only to a protocol that was offered"
   u.say(`${AGREED}raw\r\n`);
   assert.deepEqual(u.told, ["head 101 -2", "body raw\r\n"]);
   u.socket.take();
-  u.connection.sendBody(Buffer.from("0\r\n"));
-  u.connection.flush();
+  u.connection.out.sendBody(Buffer.from("0\r\n"));
+  u.connection.out.flush();
   assert.equal(u.socket.take().toString(), "0\r\n");
   const refusals: readonly (readonly [offered: readonly string[] | null, answer: string])[] = [
     [null, AGREED],

@@ -69,9 +69,9 @@ function exchange(connection: H1UpstreamConnection): Promise<void> {
     const nothing = (): void => {};
     const sink = { onInformational: nothing, onHead: nothing, onBody: nothing, onReadPause: nothing, onRequestDrain: nothing };
     connection.begin({ ...sink, onEnd: () => resolve(), onFailure }, "GET", 0, null);
-    connection.output().text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.out.open().text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.endRequest(null, Infinity);
-    connection.flush();
+    connection.out.flush();
   });
 }
 
