@@ -3,7 +3,7 @@
  *  A message that two parsers could read differently is refused, not repaired: the next parser behind us may repair it
  *  the other way.
  */
-import { equalsLower, HTAB } from "../bytes.ts";
+import { equalsLower, HTAB, SP } from "../bytes.ts";
 import { FieldKind } from "../header-list.ts";
 import { normaliseHost } from "../host.ts";
 import type { MessageHead, RequestHead, ResponseHead } from "./message-head.ts";
@@ -132,7 +132,7 @@ function readTransferEncoding(head: MessageHead, index: number, exact: boolean):
     head.chunked = true;
     return true;
   }
-  const known = value.split(",").every((coding) => coding.trim().toLowerCase() === "chunked"); // repeated or misspelt
+  const known = value.split(",").every((coding) => trimmed(coding).toLowerCase() === "chunked"); // repeated or misspelt
   if (!known && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+([ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*$/.test(value)) {
     head.refuse("A transfer coding other than chunked", "unsupported_coding");
     return false;
@@ -147,7 +147,7 @@ function readConnection(head: MessageHead, index: number): void {
     return;
   }
   for (const option of fields.value(index).toLowerCase().split(",")) {
-    const name = option.trim();
+    const name = trimmed(option);
     if (name === "close") head.close = true;
     else if (name === "keep-alive") head.keepAlive = true;
     else if (name === "upgrade") head.upgrade = true;
@@ -157,7 +157,19 @@ function readConnection(head: MessageHead, index: number): void {
 
 /** Whether a comma-separated list has an element (parameters ignored); `element` is lower-case. */
 export function listHas(list: string, element: string): boolean {
-  return list.toLowerCase().split(",").some((part) => part.split(";", 1)[0]!.trim() === element);
+  return list.toLowerCase().split(",").some((part) => trimmed(part.split(";", 1)[0]!) === element);
+}
+
+/** Without SP and HTAB around it. `String.trim` also takes away 0xa0, which is a byte like any other here. */
+function trimmed(text: string): string {
+  let start = 0, end = text.length;
+  while (start < end && isSpace(text.charCodeAt(start))) start++;
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isSpace(c: number): boolean {
+  return c === SP || c === HTAB;
 }
 
 function refused(head: MessageHead, problem: string): false {

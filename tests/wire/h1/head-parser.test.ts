@@ -294,3 +294,8 @@ test("listHas() finds elements of comma-separated lists without case and paramet
   assert.ok(listHas("gzip;q=1, Trailers", "trailers"));
   assert.ok(!listHas("trailersX, x trailers", "trailers"));
 });
+
+test("parseRequestHead() takes nothing but space and tab for white space in lists", () => {
+  const head = requestHead("GET / HTTP/1.1", "Host: a", "Connection: \xa0close, \t x-y\t", "TE: \xa0trailers");
+  assert.deepEqual([head.close, head.nominated, head.acceptsTrailers], [false, ["\xa0close", "x-y"], false]);
+});
