@@ -36,6 +36,8 @@ export const FieldKind = {
   Forwarded: 18,
   Http2Settings: 19,
   Accept: 20,
+  /** `Content_Length`, `Transfer_Encoding`: what some servers read as framing, and others do not. */
+  MisspeltFraming: 21,
 } as const;
 export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind];
 
@@ -145,6 +147,7 @@ function fieldKind(bytes: Buffer, start: number, end: number): FieldKind {
     case 14:
       if (is("content-length")) return FieldKind.ContentLength;
       if (is("http2-settings")) return FieldKind.Http2Settings;
+      if (readsAs(bytes, start, end, "content-length")) return FieldKind.MisspeltFraming;
       break;
     case 15:
       if (is("x-forwarded-for")) return FieldKind.XForwardedFor;
@@ -156,6 +159,7 @@ function fieldKind(bytes: Buffer, start: number, end: number): FieldKind {
     case 17:
       if (is("transfer-encoding")) return FieldKind.TransferEncoding;
       if (is("x-forwarded-proto")) return FieldKind.XForwardedProto;
+      if (readsAs(bytes, start, end, "transfer-encoding")) return FieldKind.MisspeltFraming;
       break;
     default:
   }

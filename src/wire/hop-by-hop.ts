@@ -47,6 +47,7 @@ export const NOT_IN_TRAILERS: Uint8Array = dropTable([
   ...HOP_BY_HOP,
   FieldKind.Host,
   FieldKind.ContentLength,
+  FieldKind.MisspeltFraming,
   FieldKind.Expect,
   FieldKind.Trailer,
   FieldKind.Via,

@@ -8,6 +8,7 @@ import { FieldKind } from "../header-list.ts";
 import { normaliseHost } from "../host.ts";
 import type { MessageHead, RequestHead, ResponseHead } from "./message-head.ts";
 
+const ZERO = 0x30;
 /** Content-Length digits: 10^15 - 1 bytes, far below 2^53. */
 const MAX_LENGTH_DIGITS = 15;
 
@@ -27,6 +28,8 @@ export function checkRequest(head: RequestHead): boolean {
       case FieldKind.Connection:
         if (!readFraming(head, i, true)) return false;
         break;
+      case FieldKind.MisspeltFraming:
+        return refused(head, "Content-Length or Transfer-Encoding spelled with an underscore");
       case FieldKind.Expect:
         head.expectsContinue = equalsLower(fields.bytes, fields.valueStart(i), fields.valueEnd(i), "100-continue");
         break;
@@ -79,7 +82,7 @@ export function checkResponse(head: ResponseHead): boolean {
 function readFraming(head: MessageHead, index: number, exact: boolean): boolean {
   switch (head.fields.kinds[index]) {
     case FieldKind.ContentLength:
-      return readContentLength(head, index);
+      return readContentLength(head, index, exact);
     case FieldKind.TransferEncoding:
       return readTransferEncoding(head, index, exact);
     default:
@@ -90,9 +93,10 @@ function readFraming(head: MessageHead, index: number, exact: boolean): boolean 
 
 /**
  * Digits only, once: lists and repetitions are refused even when they agree (RFC 9112, 6.3 allows either). So are tabs around
- * them, which llhttp refuses and other parsers skip: the field is forwarded as it came.
+ * them, which llhttp refuses and other parsers skip: the field is forwarded as it came. And so are leading zeros in requests: `010`
+ * is eight to a server that reads numbers as C or Ruby literals.
  */
-function readContentLength(head: MessageHead, index: number): boolean {
+function readContentLength(head: MessageHead, index: number, exact: boolean): boolean {
   const { fields } = head;
   const { bytes } = fields;
   const start = fields.valueStart(index), end = fields.valueEnd(index);
@@ -101,6 +105,7 @@ function readContentLength(head: MessageHead, index: number): boolean {
   if (hasTab(bytes, fields.nameEnd(index), start) || hasTab(bytes, end, fields.lineEnd(index))) {
     return refused(head, "A tab beside Content-Length");
   }
+  if (exact && end - start > 1 && bytes[start] === ZERO) return refused(head, "Content-Length begins with a zero");
   let value = 0;
   for (let at = start; at < end; at++) {
     const digit = bytes[at]! - 0x30;

@@ -24,6 +24,10 @@ const REFUSED_REQUESTS: Readonly<Record<string, string>> = {
   "a Content-Length with exponent": withFields("Content-Length: 1e3"),
   "a Content-Length with fraction": withFields("Content-Length: 5.0"),
   "a Content-Length with a space inside": withFields("Content-Length: 1 0"),
+  "a Content-Length with a leading zero": withFields("Content-Length: 05"),
+  "a Content-Length of two zeros": withFields("Content-Length: 00"),
+  "a Content-Length with an underscore": withFields("Content_Length: 5"),
+  "a Transfer-Encoding with an underscore": withFields("TRANSFER_ENCODING: chunked"),
   "an empty Content-Length": withFields("Content-Length:"),
   "a tab before Content-Length": withFields("Content-Length:\t5"),
   "a tab behind Content-Length": withFields("Content-Length: 5 \t"),
@@ -244,7 +248,7 @@ test("parseRequestHead() reads a head as it is meant", () => {
   const head = requestHead(
     "PATCH /a%zz?{}|\xe4 HTTP/1.0",
     "HOST: A.test:80",
-    "content-length: 007",
+    "content-length: 7",
     "TE: gzip, Trailers",
     "Expect: 100-Continue",
   );
@@ -274,6 +278,10 @@ test("parseRequestHead() forgets the head before", () => {
     false,
   ]);
   assert.deepEqual([head.minor, head.authority, head.fields.count], [0, "b.test", 0]);
+});
+
+test("parseResponseHead() reads a length with leading zeros, which is the client's to misread", () => {
+  assert.equal(responseHead("HTTP/1.1 200 OK", "Content-Length: 007").contentLength, 7);
 });
 
 test("parseResponseHead() reads status lines with and without reason", () => {
