@@ -36,6 +36,11 @@ const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
 
 /** Idle connections are closed after this: below the 5 s of Node and uvicorn, the shortest common keep-alive of servers. */
 const IDLE_MS = 4000;
+/**
+ * Methods whose body has no meaning (RFC 9110, 9.3): many servers leave it unread, and would take it for the next request. So the
+ * connection that carried one carries nobody else's, as the RFC expects ("potential as a request smuggling attack").
+ */
+const BODY_UNREAD: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
 /** 1xx heads before a final one. */
 const MAX_INFORMATIONAL = 16;
 
@@ -56,6 +61,8 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   #method = "";
   #offered: readonly string[] | null = null;
   #requestComplete = false;
+  /** What is left of the request may lie in wait for the next one. */
+  #bodyUnread = false;
   #anyByte = false;
   #informational = 0;
   readonly #body: BodyReader;
@@ -86,6 +93,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     this.#offered = offered;
     this.#phase = HEAD;
     this.#requestComplete = false;
+    this.#bodyUnread = requestLength !== 0 && BODY_UNREAD.has(method);
     this.#anyByte = false;
     this.#informational = 0;
     this.deadlineAtMs = Infinity;
@@ -249,7 +257,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     const head = this.#head;
     const persistent = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
     const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
-      this.#body.length !== UNTIL_CLOSE;
+      this.#body.length !== UNTIL_CLOSE && !this.#bodyUnread;
     this.#sink = null;
     if (reusable) this.#rest();
     else {

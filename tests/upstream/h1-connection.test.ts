@@ -127,11 +127,20 @@ test("H1UpstreamConnection of HTTP/1.0 is used again when it says keep-alive", (
   assert.equal(u.idle, true);
 });
 
-test("H1UpstreamConnection is not used again while the request is incomplete, or for an endpoint without routes", () => {
+test("H1UpstreamConnection is not used again when some of the request may be left in it, or for an endpoint without routes", () => {
   using early = new Upstream();
   early.connection.begin(early, "POST", CHUNKED, null);
   early.say("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
   assert.deepEqual([early.told, early.idle, early.socket.state], [["head 413 0", "end"], false, "closed"]);
+
+  for (const method of ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "POST", "PUT", "REPORT"]) {
+    using u = new Upstream();
+    u.connection.begin(u, method, 4, null);
+    u.connection.out.sendBody(Buffer.from("body"));
+    u.connection.endRequest(null, u.sweep.nowMs + 1000);
+    u.say("HTTP/1.1 204 No Content\r\n\r\n");
+    assert.equal(u.idle, ["POST", "PUT", "REPORT"].includes(method), method); // others leave such a body unread
+  }
 
   using orphan = new Upstream();
   orphan.ask();
