@@ -10,16 +10,17 @@
  *  wants it. Beyond a bound the socket is paused.
  */
 import type { Socket } from "../runtime/sockets.ts";
-import { CR, LF } from "../wire/bytes.ts";
+import { LF } from "../wire/bytes.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
-import { type BodyLength, requestBodyLength } from "../wire/h1/framing.ts";
-import { parseRequestHead } from "../wire/h1/head-parser.ts";
-import { type HeadRefusal, NEED_MORE, REFUSED, RequestHead } from "../wire/h1/message-head.ts";
+import { requestBodyLength } from "../wire/h1/framing.ts";
+import { isOnlyLineEnds, parseRequestHead } from "../wire/h1/head-parser.ts";
+import { NEED_MORE, REFUSED, RequestHead } from "../wire/h1/message-head.ts";
 import type { H1Environment } from "./h1-environment.ts";
 import type { H1Exchange } from "./h1-exchange.ts";
 import { KeptInput } from "./kept-input.ts";
 import { RequestBody } from "./request-body.ts";
+import type { RequestEvents } from "./request-events.ts";
 
 export const HEAD = 0, BODY = 1, COMPLETE = 2, DISCARD = 3, TUNNEL = 4, STOPPED = 5;
 
@@ -27,21 +28,6 @@ export const HEAD = 0, BODY = 1, COMPLETE = 2, DISCARD = 3, TUNNEL = 4, STOPPED 
 const MAX_KEPT_BYTES = 64 * 1024;
 
 const NO_BYTES = Buffer.alloc(0);
-
-/** Who is told what has come. */
-export interface RequestEvents {
-  /** The first byte of a head, apart from empty lines. */
-  onHeadBegun(): void;
-  /** `more`: something has come behind the head. The exchange begins. */
-  onRequest(length: BodyLength, more: boolean): void;
-  onHeadRefused(code: HeadRefusal, problem: string): void;
-  /** The next request may come. */
-  onAwaitHead(): void;
-  /** The rest of an answered request is neither short nor well-formed. */
-  onUndiscardable(): void;
-  /** The client has sent FIN, and all that came before it has been read. */
-  onInputEnd(): void;
-}
 
 export class ClientInput implements ChunkedEvents {
   readonly head: RequestHead = new RequestHead();
@@ -60,13 +46,15 @@ export class ClientInput implements ChunkedEvents {
   readonly #body: RequestBody;
   readonly #kept: KeptInput;
   #requestPaused = false;
+  /** The client has no reason to wait with its body. */
+  #invited = true;
 
   constructor(socket: Socket, environment: H1Environment, events: RequestEvents) {
     this.#socket = socket;
     this.#kept = new KeptInput(socket);
     this.#environment = environment;
     this.#events = events;
-    this.#body = new RequestBody(environment.limits);
+    this.#body = new RequestBody(environment.limits, environment.bodyPace);
   }
 
   // ---- what the connection and the exchange ask for
@@ -89,9 +77,16 @@ export class ClientInput implements ChunkedEvents {
     if (!this.#waiting) this.#events.onInputEnd();
   }
 
-  /** Bytes of a body are missing that the exchange wants now. */
+  /** Bytes of a body are missing that the exchange wants now, and the client may send. */
   get starving(): boolean {
-    return this.phase === BODY && !this.#requestPaused && this.exchange?.claimed === true;
+    return this.phase === BODY && !this.#requestPaused && this.exchange?.claimed === true && (this.#invited || this.#body.started);
+  }
+
+  /** When the body under way is too slow unless more comes. An answer that has begun says that it may be as slow as it likes. */
+  get bodyTooSlowAtMs(): number {
+    if (this.phase !== BODY || this.exchange?.answered !== false) return Infinity;
+    this.#awaitBody();
+    return this.#body.pace.tooSlowAtMs(this.#environment.sweep.nowMs, this.#body.receivedBytes);
   }
 
   /** Whether the rest of the request is small enough to be read and dropped. */
@@ -112,14 +107,29 @@ export class ClientInput implements ChunkedEvents {
     return this.phase === COMPLETE && this.#kept.bytes === null && !this.reading;
   }
 
+  /** The exchange has a consumer: its body may flow. */
+  claimed(): void {
+    this.#awaitBody();
+    this.resume();
+  }
+
+  /** The client has been told to go on with its body. */
+  invite(): void {
+    this.#invited = true;
+    this.#awaitBody();
+  }
+
   pause(): void {
     this.#requestPaused = true;
-    if (this.phase === BODY || this.phase === TUNNEL) this.#kept.pause();
+    if (this.phase !== BODY && this.phase !== TUNNEL) return;
+    this.#body.pace.halt(this.#environment.sweep.nowMs);
+    this.#kept.pause();
   }
 
   unpause(): void {
     if (!this.#requestPaused) return;
     this.#requestPaused = false;
+    this.#awaitBody();
     this.#goOn();
   }
 
@@ -153,14 +163,10 @@ export class ClientInput implements ChunkedEvents {
     } else this.#awaitHead();
   }
 
-  /** Whatever is kept is dropped; see `drain`. */
+  /** What is kept is dropped, and so is what still comes: bytes left unread would turn our end into a reset. */
   stop(): void {
     this.phase = STOPPED;
     this.#kept.bytes = null;
-  }
-
-  /** Stopped: what still comes is read, and dropped. */
-  drain(): void {
     this.#kept.resume();
   }
 
@@ -177,6 +183,10 @@ export class ClientInput implements ChunkedEvents {
   }
 
   // ---- reading
+
+  #awaitBody(): void {
+    if (this.starving) this.#body.pace.run(this.#environment.sweep.nowMs);
+  }
 
   #process(bytes: Buffer): void {
     this.reading = true;
@@ -216,7 +226,7 @@ export class ClientInput implements ChunkedEvents {
 
   #readHead(bytes: Buffer, at: number): number {
     const { head } = this;
-    if (!this.headStarted && !isEmptyLines(bytes, at)) {
+    if (!this.headStarted && !isOnlyLineEnds(bytes, at)) {
       this.headStarted = true;
       this.#events.onHeadBegun();
     }
@@ -228,7 +238,7 @@ export class ClientInput implements ChunkedEvents {
     }
     const length = requestBodyLength(head);
     this.phase = length === 0 ? COMPLETE : BODY;
-    this.#body.receivedBytes = 0;
+    this.#invited = !head.expectsContinue || head.minor === 0;
     this.#body.begin(length);
     this.#events.onRequest(length, end < bytes.length);
     return end;
@@ -287,11 +297,4 @@ export class ClientInput implements ChunkedEvents {
     if (this.#kept.paused && this.#wantsInput) this.#kept.resume();
     if (this.halfClosed && !this.#waiting) this.#events.onInputEnd();
   }
-}
-
-/** Nothing but line ends, which may precede a request (RFC 9112, 2.2): no request has begun. */
-function isEmptyLines(bytes: Buffer, start: number): boolean {
-  let at = start;
-  while (at < bytes.length && (bytes[at] === CR || bytes[at] === LF)) at++;
-  return at === bytes.length;
 }

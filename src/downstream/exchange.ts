@@ -62,6 +62,8 @@ export interface Exchange {
   claim(sink: ExchangeSink): void;
   pauseRequest(): void;
   resumeRequest(): void;
+  /** Some of the request that waited has been taken, so time has not run out on it. */
+  requestProgressed(): void;
 
   /** A 1xx other than 101; not sent to HTTP/1.0 clients. */
   sendInformational(head: ResponseHead): void;

@@ -14,11 +14,12 @@ import type { BodyLength } from "../wire/h1/framing.ts";
 import { normaliseHost } from "../wire/host.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
-import { BODY, ClientInput, COMPLETE, HEAD, type RequestEvents, STOPPED, TUNNEL } from "./client-input.ts";
+import { BODY, ClientInput, COMPLETE, HEAD, STOPPED, TUNNEL } from "./client-input.ts";
 import { ClientOutput } from "./client-output.ts";
 import type { Peer } from "./exchange.ts";
 import type { H1Environment } from "./h1-environment.ts";
 import { H1Exchange } from "./h1-exchange.ts";
+import type { RequestEvents } from "./request-events.ts";
 
 /** How long a connection is read after our FIN, so that the client gets the answer before a reset (RFC 9112, 9.6). */
 const LINGER_MS = 2000;
@@ -96,7 +97,6 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   }
 
   onDeadline(): void {
-    const { sweep, streamTimeoutMs } = this.environment;
     const { input } = this;
     switch (input.phase) {
       case HEAD:
@@ -105,16 +105,36 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
       case BODY:
       case COMPLETE:
       case TUNNEL:
-        this.deadlineAtMs = Math.max(this.#heardAtMs, this.out.movedAtMs) + streamTimeoutMs;
-        if (!sweep.isDue(this)) return;
-        this.deadlineAtMs = Infinity;
-        return input.exchange?.timedOut(input.starving);
+        return this.#lookAtExchange();
       default:
         return this.out.hangUp();
     }
   }
 
+  /** An exchange ends when no byte has moved for long, or when its body comes too slowly. */
+  #lookAtExchange(): void {
+    const { sweep, streamTimeoutMs, bodyPace } = this.environment;
+    const { input } = this;
+    const stalledAtMs = Math.max(this.#heardAtMs, this.out.movedAtMs) + streamTimeoutMs;
+    const tooSlowAtMs = input.bodyTooSlowAtMs;
+    this.deadlineAtMs = Math.min(stalledAtMs, tooSlowAtMs);
+    if (!sweep.isDue(this)) {
+      // Whether the body is awaited may change meanwhile, so it is looked at again.
+      if (input.phase === BODY) this.deadlineAtMs = Math.min(this.deadlineAtMs, sweep.nowMs + bodyPace.graceMs);
+      return;
+    }
+    this.deadlineAtMs = Infinity;
+    if (tooSlowAtMs < stalledAtMs) {
+      input.exchange?.timedOut("body_timeout", `The request body came at less than ${bodyPace.bytesPerSecond} bytes per second`);
+    } else input.exchange?.timedOut(input.starving ? "body_timeout" : "stream_timeout", "No byte moved for the stream timeout");
+  }
+
   // ---- what the exchange asks for
+
+  /** The endpoint has taken some of the request: a slow upload to a slow endpoint is alive. */
+  progressed(): void {
+    this.#heardAtMs = this.environment.sweep.nowMs;
+  }
 
   /** The normalised host of a request; null when malformed. Most requests of a connection ask for one host. */
   hostOf(head: RequestHead): string | null {
@@ -167,7 +187,9 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   onRequest(length: BodyLength, more: boolean): void {
     const { environment, head, input } = this;
     this.#heardAtMs = environment.sweep.nowMs;
-    this.deadlineAtMs = environment.sweep.nowMs + environment.streamTimeoutMs;
+    const { streamTimeoutMs, bodyPace } = environment;
+    const lookAfterMs = length === 0 ? streamTimeoutMs : Math.min(streamTimeoutMs, bodyPace.graceMs);
+    this.deadlineAtMs = environment.sweep.nowMs + lookAfterMs;
     this.persistent = (more || !input.halfClosed) && (head.minor === 1 ? !head.close : head.keepAlive && !head.close);
     const exchange = input.exchange = new H1Exchange(this, length);
     environment.metrics.exchangesActive++;
@@ -234,7 +256,6 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     input.stop();
     this.#expire(LINGER_MS);
     this.#socket.end();
-    input.drain();
   }
 
   #closeWhenDrained(): void {

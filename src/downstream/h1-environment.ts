@@ -2,6 +2,7 @@
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import type { HeadLimits } from "../wire/h1/message-head.ts";
+import type { PaceLimit } from "./body-pace.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import type { H1Exchange } from "./h1-exchange.ts";
 
@@ -13,6 +14,8 @@ export interface H1Environment {
   readonly idleTimeoutMs: number;
   readonly headerTimeoutMs: number;
   readonly streamTimeoutMs: number;
+  /** Of request bodies. */
+  readonly bodyPace: PaceLimit;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
   /** True while the process drains: answers say `Connection: close`. */

@@ -87,7 +87,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   claim(sink: ExchangeSink): void {
     this.sink = sink;
-    this.#connection.input.resume();
+    this.#connection.input.claimed();
   }
 
   pauseRequest(): void {
@@ -96,6 +96,10 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   resumeRequest(): void {
     if (!this.ended) this.#connection.input.unpause();
+  }
+
+  requestProgressed(): void {
+    if (!this.ended) this.#connection.progressed();
   }
 
   requestBody(chunk: Buffer): void {
@@ -117,6 +121,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     const out = this.#connection.out.open();
     out.text("\r\n");
     this.#connection.out.flush();
+    if (head.status === 100) this.#connection.input.invite();
   }
 
   sendHead(head: ResponseHead, length: BodyLength): void {
@@ -231,13 +236,13 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.sink?.onAbort();
   }
 
-  /** No byte has moved for the stream timeout. */
-  timedOut(clientStalled: boolean): void {
-    this.problem = "No byte moved for the stream timeout";
+  /** It has taken too long; whose fault that is, says the code. */
+  timedOut(code: ErrorCode, problem: string): void {
     const { sink } = this;
-    this.code = clientStalled ? "body_timeout" : "stream_timeout";
+    this.code = code;
+    this.problem = problem;
     if (this.answered || this.#tunnel) this.#connection.out.reset();
-    else this.refuseAndClose(this.code, this.problem);
+    else this.refuseAndClose(code, problem);
     if (this.ended) sink?.onAbort();
   }
 

@@ -4,6 +4,7 @@ import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import { listen, type Listener, type Socket, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
+import type { PaceLimit } from "./body-pace.ts";
 import type { IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
 import { H1Connection, IDLE_GRACE_MS } from "./h1-connection.ts";
@@ -18,6 +19,8 @@ export interface ListenerOptions {
   readonly idleTimeoutMs: number;
   readonly headerTimeoutMs: number;
   readonly streamTimeoutMs: number;
+  /** Bytes per second that a request body must keep up; 0: any pace. */
+  readonly minBodyRate: number;
   readonly isTrusted: IsTrusted;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
@@ -25,6 +28,9 @@ export interface ListenerOptions {
   readonly dispatch: (exchange: Exchange) => void;
   readonly exchangeEnded: (exchange: Exchange) => void;
 }
+
+/** How long a request body may be below its minimum pace to begin with. */
+const BODY_GRACE_MS = 10_000;
 
 /** How often a connection flood is logged. */
 const SHED_LOG_MS = 10_000;
@@ -37,6 +43,7 @@ export class DownstreamListener implements H1Environment {
   readonly idleTimeoutMs: number;
   readonly headerTimeoutMs: number;
   readonly streamTimeoutMs: number;
+  readonly bodyPace: PaceLimit;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
   readonly dispatch: (exchange: Exchange) => void;
@@ -55,6 +62,11 @@ export class DownstreamListener implements H1Environment {
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.headerTimeoutMs = options.headerTimeoutMs;
     this.streamTimeoutMs = options.streamTimeoutMs;
+    this.bodyPace = {
+      bytesPerSecond: options.minBodyRate,
+      graceMs: BODY_GRACE_MS,
+      mostMs: Math.max(BODY_GRACE_MS, options.streamTimeoutMs), // a fast body may pause for as long as one that stands still
+    };
     this.sweep = options.sweep;
     this.metrics = options.metrics;
     this.dispatch = options.dispatch;

@@ -1,6 +1,8 @@
-/** The body of the request under way: what has come of it, and whether its rest is worth reading when nobody wants it. */
+/** The body of the request under way: what has come of it, how fast, and whether its rest is worth reading when nobody wants it. */
 import { BodyReader } from "../wire/h1/body-reader.ts";
-import { CHUNKED } from "../wire/h1/framing.ts";
+import { type BodyLength, CHUNKED } from "../wire/h1/framing.ts";
+import type { HeadLimits } from "../wire/h1/message-head.ts";
+import { BodyPace, type PaceLimit } from "./body-pace.ts";
 
 /** Rest of a request body that is read and dropped after an early answer to keep the connection. */
 const MAX_DISCARD_BYTES = 64 * 1024;
@@ -9,6 +11,18 @@ export class RequestBody extends BodyReader {
   receivedBytes = 0;
   /** Of those, dropped since the exchange ended. */
   discardedBytes = 0;
+  readonly pace: BodyPace;
+
+  constructor(limits: HeadLimits, pace: PaceLimit) {
+    super(limits);
+    this.pace = new BodyPace(pace);
+  }
+
+  override begin(length: BodyLength): void {
+    super.begin(length);
+    this.receivedBytes = 0;
+    if (length !== 0) this.pace.begin();
+  }
 
   get started(): boolean {
     return this.receivedBytes > 0;

@@ -142,7 +142,12 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     this.exchange.flush();
   }
 
+  onRequestProgress(): void {
+    this.exchange.requestProgressed();
+  }
+
   onRequestDrain(): void {
+    this.exchange.requestProgressed();
     this.exchange.resumeRequest();
   }
 

@@ -129,6 +129,12 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "no byte in either direction on a running exchange or tunnel",
     kind: duration(10, 24 * HOUR),
   },
+  minBodyRate: {
+    variable: "EDGEPROXY_MIN_BODY_RATE",
+    default: "240",
+    meaning: "bytes per second that an unanswered request body must keep up, after 10s of grace; 0 = any",
+    kind: size(0, MIB),
+  },
   shutdownTimeoutMs: {
     variable: "EDGEPROXY_SHUTDOWN_TIMEOUT",
     default: "30s",

@@ -32,6 +32,7 @@ export interface Settings {
   readonly idleTimeoutMs: number;
   readonly headerTimeoutMs: number;
   readonly streamTimeoutMs: number;
+  readonly minBodyRate: number;
   readonly shutdownTimeoutMs: number;
   readonly maxHeaderBytes: number;
   /** 0 = no limit. */

@@ -106,7 +106,7 @@ export const CODES = {
     status: 408,
     text: "Request Timeout",
     side: "downstream",
-    meaning: "The request body stopped arriving for EDGEPROXY_STREAM_TIMEOUT.",
+    meaning: "The request body stopped arriving for EDGEPROXY_STREAM_TIMEOUT, or came at less than EDGEPROXY_MIN_BODY_RATE.",
   },
   loop: {
     status: 508,

@@ -150,6 +150,10 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     sink.onReadPause();
   }
 
+  onProgress(): void {
+    this.#sink?.onRequestProgress();
+  }
+
   onDrain(): void {
     this.#sink?.onRequestDrain();
   }

@@ -12,6 +12,8 @@ export interface ResponseSink {
   onEnd(trailers: HeaderList | null): void;
   /** No more events for now: what was gathered may be written. */
   onReadPause(): void;
+  /** The endpoint has taken some of what waited. */
+  onRequestProgress(): void;
   /** Everything sent so far has left; only after a send that answered false. */
   onRequestDrain(): void;
   onFailure(error: ProxyError): void;

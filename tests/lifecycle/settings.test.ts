@@ -43,6 +43,7 @@ describe("parseSettings()", () => {
       idleTimeoutMs: 75_000,
       headerTimeoutMs: 10_000,
       streamTimeoutMs: 300_000,
+      minBodyRate: 240,
       shutdownTimeoutMs: 30_000,
       maxHeaderBytes: 32_768,
       maxBodyBytes: 0,

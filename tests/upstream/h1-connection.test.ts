@@ -63,6 +63,7 @@ class Upstream implements ResponseSink, Disposable {
   onBody = (chunk: Buffer): void => void this.told.push(`body ${chunk.toString("latin1")}`);
   onEnd = (): void => void this.told.push("end");
   onReadPause = (): void => {};
+  onRequestProgress = (): void => void this.told.push("progress");
   onRequestDrain = (): void => void this.told.push("drain");
   onFailure = (error: ProxyError): void => {
     this.error = error;
@@ -272,8 +273,9 @@ test("H1UpstreamConnection says when a request must wait, and when it may go on"
   u.socket.stall();
   u.connection.begin(u, "POST", CHUNKED, null);
   assert.equal(u.connection.out.sendBody(Buffer.alloc(20_000, "x")), false);
+  u.socket.takeSome(5000);
   u.socket.drain();
-  assert.deepEqual(u.told, ["drain"]);
+  assert.deepEqual(u.told, ["progress", "drain"]);
   u.connection.endRequest(null, Infinity);
   u.connection.out.flush();
   assert.equal(u.socket.take().toString(), `4e20\r\n${"x".repeat(20_000)}\r\n0\r\n\r\n`);

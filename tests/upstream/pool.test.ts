@@ -67,7 +67,14 @@ function exchange(connection: H1UpstreamConnection): Promise<void> {
   return new Promise((resolve, reject) => {
     const onFailure = (error: ProxyError): void => reject(error);
     const nothing = (): void => {};
-    const sink = { onInformational: nothing, onHead: nothing, onBody: nothing, onReadPause: nothing, onRequestDrain: nothing };
+    const sink = {
+      onInformational: nothing,
+      onHead: nothing,
+      onBody: nothing,
+      onReadPause: nothing,
+      onRequestProgress: () => {},
+      onRequestDrain: nothing,
+    };
     connection.begin({ ...sink, onEnd: () => resolve(), onFailure }, "GET", 0, null);
     connection.out.open().text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.endRequest(null, Infinity);

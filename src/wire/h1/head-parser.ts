@@ -49,6 +49,13 @@ export function parseTrailers(bytes: Buffer, start: number, end: number, limits:
   return parseFields(bytes, start, end, start + limits.maxHeadBytes, limits.maxFields, head);
 }
 
+/** Nothing but line ends, which may precede a request (RFC 9112, 2.2): no request has begun. */
+export function isOnlyLineEnds(bytes: Buffer, start: number): boolean {
+  let at = start;
+  while (at < bytes.length && (bytes[at] === CR || bytes[at] === LF)) at++;
+  return at === bytes.length;
+}
+
 function parseRequestLine(bytes: Buffer, start: number, end: number, limits: HeadLimits, head: RequestHead): number {
   let at = start;
   while (at < end && TOKEN_BYTES[bytes[at]!] === 1) at++;
