@@ -22,7 +22,7 @@ import type { Metrics } from "./observation/metrics.ts";
 import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import type { Endpoints, EndpointState } from "./upstream/endpoint-state.ts";
-import { awaitVerdict } from "./upstream/verdict-wait.ts";
+import { VerdictWait } from "./upstream/verdict-wait.ts";
 
 /** What the phases work with; one object per worker. */
 export interface EdgeParts extends AttemptEnvironment {
@@ -67,7 +67,7 @@ class Passage {
   /** Decide, and carry the decision out. */
   route(): void {
     const exchange = this.#exchange;
-    if (exchange.ended) return; // the client has gone while we waited
+    if (exchange.ended) return; // the client has gone while middleware took its time
     const asked: Asked = { host: exchange.host, via: viaOf(exchange), tried: this.#tried };
     const decision = decide(asked, this.#parts.surroundings);
     if (this.#parts.log.enabled("debug")) {
@@ -89,11 +89,23 @@ class Passage {
 
   /** Waits for the first verdict on any of them. */
   #probeFirst(records: readonly EndpointRecord[]): void {
-    const { endpoints, sweep, verdictTimeoutMs } = this.#parts;
-    awaitVerdict(records.map((record) => endpoints.of(record)), sweep, verdictTimeoutMs, (timely) => {
+    const { endpoints } = this.#parts;
+    this.#awaitVerdict(records.map((record) => endpoints.of(record)), (timely) => {
       if (!timely) { for (const record of records) this.#leaveOut(record); }
       this.route();
     });
+  }
+
+  /** As long as the client waits. */
+  #awaitVerdict(endpoints: readonly EndpointState[], next: (timely: boolean) => void): void {
+    const { sweep, verdictTimeoutMs } = this.#parts;
+    const exchange = this.#exchange;
+    const wait = new VerdictWait(sweep, verdictTimeoutMs, (timely) => {
+      exchange.onGone = null;
+      next(timely);
+    });
+    exchange.onGone = () => wait.giveUp();
+    wait.at(endpoints);
   }
 
   #failed(attempt: Attempt, error: ProxyError): void {
@@ -122,7 +134,7 @@ class Passage {
         return this.#forward(endpoint, true);
       case "probe-again":
         this.#probedAgain = record.key;
-        return awaitVerdict([endpoint], this.#parts.sweep, this.#parts.verdictTimeoutMs, () => this.#probed(endpoint));
+        return this.#awaitVerdict([endpoint], () => this.#probed(endpoint));
       case "decide-anew":
         this.#leaveOut(record);
         return this.route();
@@ -136,7 +148,6 @@ class Passage {
    * the table, so by what the table says now.
    */
   #probed(endpoint: EndpointState): void {
-    if (this.#exchange.ended) return;
     if (endpoint.verdict === "healthy") {
       this.#parts.metrics.upstreamRetries++;
       return this.#forward(endpoint, true);

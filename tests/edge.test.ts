@@ -1,6 +1,7 @@
 /** The life of a request beyond the plain case: probes, refused and stale connections, fail-over (contract, sections 5 and 6). */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { H1Connection } from "../src/downstream/h1-connection.ts";
 import type { HealthVerdict } from "../src/upstream/availability.ts";
 import { comparable } from "./fixtures/dialogue.ts";
 import { type Dial, VM, World } from "./fixtures/dialogue-replay.ts";
@@ -68,6 +69,30 @@ test("a request whose client goes away while it waits is forgotten", () => {
   w.client.abort();
   judge(w, "healthy");
   assert.deepEqual([w.vm[0]!.take().length, w.endpoint.inFlight, w.outcomes], [0, 0, ["aborted 0"]]);
+});
+
+test("nothing is kept of a request whose client goes away while it waits, for a first verdict or a fresh one", () => {
+  for (const [what, given] of [["first", { verdict: "unprobed" }], ["fresh", { dials: ["refused"] }]] as const) {
+    for (const leave of ["abort", "stream timeout"]) {
+      for (const request of [GET, POST]) {
+        using w = world(given);
+        say(w, w.client, request);
+        assert.equal(w.requests.at(-1), `wanted ${VM.key}`, what);
+        const asked = w.requests.length;
+        if (leave === "abort") w.client.abort();
+        else {
+          w.sweep.nowMs += 60_000;
+          (w.client.handler as H1Connection).onDeadline();
+        }
+        w.network.settle();
+        assert.equal(w.outcomes.length, 1);
+        w.endpoint.whenProbed(() => {});
+        assert.equal(w.requests.length, asked + 1, `nobody waits for the ${what} verdict any more, after ${leave}`);
+        judge(w, "healthy");
+        assert.deepEqual([w.vm.length, w.endpoint.inFlight, w.outcomes.length], [0, 0, 1]);
+      }
+    }
+  }
 });
 
 test("a request goes on a new connection when none is idle", () => {

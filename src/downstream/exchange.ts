@@ -58,6 +58,9 @@ export interface Exchange {
   /** What happened, for logs and metrics; filled in on the way. */
   readonly record: ExchangeRecord;
 
+  /** Told, like the sink, when nothing can be sent any more: for whoever keeps the exchange waiting while it has no sink that works. */
+  onGone: (() => void) | null;
+
   /** From now on the request flows to `sink`; a second claim replaces the first. */
   claim(sink: ExchangeSink): void;
   pauseRequest(): void;

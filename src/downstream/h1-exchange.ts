@@ -22,6 +22,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   readonly requestLength: BodyLength;
   readonly scheme = "http";
   sink: ExchangeSink | null = null;
+  onGone: (() => void) | null = null;
   ended = false;
   answered = false;
   readonly startedAtMs: number = performance.now();
@@ -233,17 +234,16 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended) return;
     if (this.outcome === "forwarded") this.outcome = this.#tunnel ? "tunnelled" : "aborted";
     this.#finish();
-    this.sink?.onAbort();
+    this.#tellGone();
   }
 
   /** It has taken too long; whose fault that is, says the code. */
   timedOut(code: ErrorCode, problem: string): void {
-    const { sink } = this;
     this.code = code;
     this.problem = problem;
     if (this.answered || this.#tunnel) this.#connection.out.reset();
     else this.refuseAndClose(code, problem);
-    if (this.ended) sink?.onAbort();
+    if (this.ended) this.#tellGone();
   }
 
   requestMalformed(code: ErrorCode, problem: string): void {
@@ -256,14 +256,20 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   /** The request cannot be read on: the attempt ends, the client is told if it still can be. */
   #abandon(code: ErrorCode, problem: string): void {
-    const { sink } = this;
     this.problem = problem;
     if (this.answered) {
       this.code = code;
       this.outcome = "aborted";
       this.#connection.out.reset();
     } else this.refuseAndClose(code, problem);
-    sink?.onAbort(); // at once: what is read after the gap must not look like the end of the request
+    this.#tellGone(); // at once: what is read after the gap must not look like the end of the request
+  }
+
+  #tellGone(): void {
+    const { onGone } = this;
+    this.onGone = null;
+    this.sink?.onAbort();
+    onGone?.();
   }
 
   // ---- writing

@@ -1,24 +1,15 @@
-/** Waiting for a verdict on any of some VMs, but not for ever. */
+/** Waiting for a verdict on any of some VMs: not for ever, and no longer than the one who asked. */
 import type { Sweep, Watched } from "../runtime/clock.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
-/** Calls back once, possibly at once: at the first verdict on any of them with true, with false when none has come in time. */
-export function awaitVerdict(
-  endpoints: readonly EndpointState[],
-  sweep: Sweep,
-  timeoutMs: number,
-  callback: (timely: boolean) => void,
-): void {
-  new VerdictWait(sweep, timeoutMs, callback).at(endpoints);
-}
-
-class VerdictWait implements Watched {
+export class VerdictWait implements Watched {
   deadlineAtMs: number;
   readonly #sweep: Sweep;
   readonly #callback: (timely: boolean) => void;
   #leave: (() => void)[] = [];
   #over = false;
 
+  /** Calls back once, unless given up: at the first verdict with true, with false when none has come in time. */
   constructor(sweep: Sweep, timeoutMs: number, callback: (timely: boolean) => void) {
     this.#sweep = sweep;
     this.#callback = callback;
@@ -26,6 +17,7 @@ class VerdictWait implements Watched {
     this.deadlineAtMs = sweep.nowMs + timeoutMs;
   }
 
+  /** Begins to wait; there may be a verdict at once. */
   at(endpoints: readonly EndpointState[]): void {
     for (const endpoint of endpoints) {
       const leave = endpoint.whenProbed(() => this.#end(true));
@@ -38,11 +30,15 @@ class VerdictWait implements Watched {
     this.#end(false);
   }
 
-  #end(timely: boolean): void {
-    if (this.#over) return;
+  giveUp(): void {
     this.#over = true;
     this.#sweep.unwatch(this);
     for (const leave of this.#leave) leave();
+  }
+
+  #end(timely: boolean): void {
+    if (this.#over) return;
+    this.giveUp();
     this.#callback(timely);
   }
 }
