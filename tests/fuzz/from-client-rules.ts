@@ -1,0 +1,127 @@
+/*  Bytes of a client have gone through the data plane: what the VM got must be exactly the requests that we accept, read by
+ *  llhttp, and the client must have one answer for each.
+ */
+import { LIMITS } from "../fixtures/dialogue-replay.ts";
+import { differs } from "./compare.ts";
+import type { Failure, FuzzCase } from "./fuzz-case.ts";
+import type { OracleJob, OracleReading, OracleRequest } from "./oracle.ts";
+import { readableMethod, readableStream } from "./readable-stream.ts";
+import { type Reading, type ReadMessage, readRequests } from "./our-reading.ts";
+import { fieldsAtVm, passingRequestFields, passingTrailers, values } from "./passing-fields.ts";
+import type { Transcript } from "./through-proxy.ts";
+
+/** More than a client's head may be: ours adds fields. */
+const VM_LIMITS = { maxHeadBytes: 64 * 1024, maxFields: 200, maxTargetBytes: 8192 };
+
+/** One job per connection to the VM, then one for the client. */
+export function fromClientJobs(fuzzCase: FuzzCase, transcript: Transcript): OracleJob[] {
+  const atVm = transcript.vms.map(({ bytes }): OracleJob => {
+    return { kind: "requests", bytes: readableStream(bytes, readRequests([bytes], VM_LIMITS)) };
+  });
+  const asked = askedMethods(fuzzCase.bytes);
+  const methods = transcript.outcomes.map((_, i) => asked[i] === "HEAD" ? "HEAD" : "GET");
+  const { bytes } = transcript.client;
+  return [...atVm, { kind: "answers", bytes: bytes.toString("latin1"), methods, ended: hasEnded(transcript) }];
+}
+
+/** Of each request that is answered; the last one may be malformed, and HEAD all the same. */
+export function askedMethods(bytes: Buffer): string[] {
+  const { messages, end } = readRequests([bytes], LIMITS);
+  const rest = bytes.toString("latin1", end).replace(/^(\r\n)*/, "");
+  return [...messages.map(({ start }) => start), rest.startsWith("HEAD ") ? "HEAD" : "GET"];
+}
+
+export function fromClientFailure(fuzzCase: FuzzCase, transcript: Transcript, readings: readonly OracleReading[]): Failure | null {
+  const accepted = readRequests([fuzzCase.bytes], LIMITS);
+  const atClient = readings.at(-1)!;
+  return exchangesFailure(accepted, transcript) ?? vmFailure(accepted, transcript, readings.slice(0, -1)) ??
+    answersFailure(transcript, atClient);
+}
+
+/** Each accepted request is one exchange, in order; what was refused is the last. */
+function exchangesFailure({ messages, problem }: Reading, { outcomes }: Transcript): Failure | null {
+  for (const [i, outcome] of outcomes.entries()) {
+    const message = messages[i];
+    const forwarded = outcome.startsWith("forwarded");
+    if (message === undefined && (i > messages.length || problem === "" || forwarded)) {
+      return { rule: "an exchange that nobody asked for", details: outcomes.join(", ") };
+    }
+    if (forwarded && message?.complete !== true) {
+      return { rule: "an incomplete request was answered", details: JSON.stringify(message) };
+    }
+  }
+  return null;
+}
+
+function vmFailure({ messages }: Reading, { vms, outcomes }: Transcript, readings: readonly OracleReading[]): Failure | null {
+  const asked = messages.filter((_, i) => outcomes[i]?.startsWith("forwarded") === true);
+  const got: OracleRequest[] = [];
+  for (const [i, { messages: read, error }] of readings.entries()) {
+    if (error !== null) {
+      return { rule: "llhttp refuses what the VM got", details: `${error}\n${JSON.stringify(vms[i]!.bytes.toString("latin1"))}` };
+    }
+    got.push(...read.filter((message) => message.complete));
+    if (read.slice(0, -1).some((message) => !message.complete)) {
+      return { rule: "something behind an incomplete request", details: "" };
+    }
+  }
+  if (got.length !== asked.length) {
+    const details = `accepted and answered: ${asked.map(startLine).join(", ")}; at the VM: ${
+      got.map((each) => `${each.method} ${each.target}`).join(", ")
+    }`;
+    return { rule: "number of requests at the VM", details };
+  }
+  for (const [i, message] of asked.entries()) {
+    const failure = requestFailure(message, got[i]!);
+    if (failure !== null) return failure;
+  }
+  return null;
+}
+
+function requestFailure(asked: ReadMessage, got: OracleRequest): Failure | null {
+  const absolute = /^https?:\/\//i.test(asked.text);
+  const chunked = values(asked.fields, "transfer-encoding").length > 0;
+  return differs("method at the VM", readableMethod(asked.start), got.method) ??
+    differs("target at the VM", originForm(asked).replaceAll(/[\x80-\xff]/g, "%"), got.target) ??
+    differs("version at the VM", 1, got.minor) ?? differs("body at the VM", asked.body, got.body) ??
+    differs("transfer codings at the VM", chunked ? ["chunked"] : [], values(got.fields, "transfer-encoding")) ??
+    differs("lengths at the VM", values(asked.fields, "content-length"), values(got.fields, "content-length")) ??
+    differs(
+      "hosts at the VM",
+      asked.minor === 1 || absolute ? 1 : values(asked.fields, "host").length,
+      values(got.fields, "host").length,
+    ) ??
+    differs("fields at the VM", passingRequestFields(asked.fields, absolute), fieldsAtVm(got.fields, absolute)) ??
+    differs("trailers at the VM", passingTrailers(asked.trailers), got.trailers);
+}
+
+/** RFC 9112, 3.2.1. */
+function originForm({ text, start }: ReadMessage): string {
+  const [, path] = /^https?:\/\/[^/?]*(.*)$/is.exec(text) ?? [];
+  if (path === undefined) return text;
+  if (path === "") return start === "OPTIONS" ? "*" : "/";
+  return path.startsWith("/") ? path : `/${path}`;
+}
+
+function answersFailure(transcript: Transcript, { answers = [] }: OracleReading): Failure | null {
+  const answered = transcript.outcomes.filter((outcome) => /^(forwarded|refused) /.test(outcome));
+  const complete = answers.filter(({ message }) => message?.complete === true);
+  const statuses = complete.map(({ message }) => String(message!.status));
+  const error = answers.find((answer) => answer.error !== null)?.error;
+  if (error !== undefined) {
+    return { rule: "llhttp refuses what the client got", details: `${error}\n${transcript.client.bytes.toString("latin1")}` };
+  }
+  return differs("answers at the client", answered.map((outcome) => outcome.split(" ")[1]), statuses) ??
+    differs("bytes behind the last answer", transcript.client.bytes.length, complete.at(-1)?.end ?? 0) ??
+    (complete.at(-1)?.message?.keepAlive === false && !hasEnded(transcript)
+      ? { rule: "the last answer says close and the connection stays", details: transcript.client.state }
+      : null);
+}
+
+function hasEnded({ client }: Transcript): boolean {
+  return client.state === "ended" || client.state === "closed";
+}
+
+function startLine(message: ReadMessage): string {
+  return `${message.start} ${message.text}`;
+}

@@ -1,0 +1,127 @@
+/** Bytes of one side through the whole data plane, on sockets in memory; the other side behaves plainly. */
+import { World } from "../fixtures/dialogue-replay.ts";
+import { cutMessage, type Message } from "../fixtures/http1.ts";
+import type { ClosingStyle, MemorySocket } from "../fixtures/memory-socket.ts";
+import type { Ending } from "./fuzz-case.ts";
+
+/** What one party of a run got, and how its connection ended. */
+export interface Received {
+  readonly bytes: Buffer;
+  readonly state: MemorySocket["state"];
+}
+
+export interface Transcript {
+  readonly client: Received;
+  /** In the order of their use; those that got nothing are left out. */
+  readonly vms: readonly Received[];
+  /** `forwarded 200`, `refused 400`, ... in the order of the requests. */
+  readonly outcomes: readonly string[];
+  /** Connections that wait for another request at the end. */
+  readonly idle: number;
+}
+
+/** Connections to the VM that a run may use. */
+const VM_CONNECTIONS = 2;
+const MORE_CONNECTIONS = 50;
+
+/** The VM reads requests as plainly as can be and answers each with its number. */
+export function fromClient(parts: readonly Buffer[], ending: Ending, style: ClosingStyle): Transcript {
+  const stage = new Stage(style);
+  for (const part of parts) {
+    stage.world.client.send(part);
+    stage.answerAll();
+  }
+  end(stage.world.client, ending);
+  stage.answerAll();
+  return stage.leave();
+}
+
+/** The client asks once; then the VM sends. */
+export function fromVm(request: string, parts: readonly Buffer[], ending: Ending, style: ClosingStyle): Transcript {
+  const stage = new Stage(style);
+  stage.world.client.send(Buffer.from(request, "latin1"));
+  stage.settle();
+  const vm = stage.busy();
+  for (const part of parts) {
+    vm.send(part);
+    stage.settle();
+  }
+  end(vm, ending);
+  stage.settle();
+  return stage.leave();
+}
+
+function end(socket: MemorySocket, ending: Ending): void {
+  if (ending === "ends") socket.finish();
+  if (ending === "resets") socket.abort();
+}
+
+class Stage {
+  readonly world: World;
+  readonly #received: Map<MemorySocket, Buffer> = new Map();
+  /** Where the next request of a VM's connection begins. */
+  readonly #read: Map<MemorySocket, number> = new Map();
+  #answers = 0;
+
+  constructor(style: ClosingStyle) {
+    this.world = new World(style, VM_CONNECTIONS);
+    this.world.dials.push(...Array.from({ length: MORE_CONNECTIONS }, () => "open" as const));
+  }
+
+  settle(): void {
+    this.world.network.settle();
+    for (const socket of [this.world.client, ...this.world.vm]) this.#take(socket);
+  }
+
+  /** The VM's connection that has got something; the first, if none has. */
+  busy(): MemorySocket {
+    return this.world.vm.find((socket) => this.#received.has(socket)) ?? this.world.vm[0]!;
+  }
+
+  /** Every complete request gets its answer, until nothing happens any more. */
+  answerAll(): void {
+    this.settle();
+    for (let again = true; again;) {
+      again = false;
+      for (const socket of this.world.vm) again = this.#answer(socket) || again;
+    }
+  }
+
+  /** Both sides go away; nothing may be left of them. */
+  leave(): Transcript {
+    const { world } = this;
+    const received = (socket: MemorySocket): Received => ({
+      bytes: this.#received.get(socket) ?? Buffer.alloc(0),
+      state: socket.state,
+    });
+    const vms = world.vm.filter((socket) => this.#received.has(socket)).map(received);
+    const client = received(world.client), idle = world.endpoint.idle.length;
+    try {
+      world.leave();
+    } finally {
+      world.sweep.close();
+    }
+    return { client, vms, idle, outcomes: [...world.outcomes] };
+  }
+
+  #answer(socket: MemorySocket): boolean {
+    const at = this.#read.get(socket) ?? 0;
+    const request = socket.state === "open" ? cutMessage((this.#received.get(socket) ?? Buffer.alloc(0)).subarray(at)) : null;
+    if (request === null) return false;
+    this.#read.set(socket, at + request.raw.length);
+    socket.send(plainAnswer(request, ++this.#answers));
+    this.settle();
+    return true;
+  }
+
+  #take(socket: MemorySocket): void {
+    const taken = socket.take();
+    if (taken.length > 0) this.#received.set(socket, Buffer.concat([this.#received.get(socket) ?? Buffer.alloc(0), taken]));
+  }
+}
+
+function plainAnswer(request: Message, number: number): Buffer {
+  const body = `answer ${number}`;
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`;
+  return Buffer.from(request.startLine.startsWith("HEAD ") ? head : head + body);
+}
