@@ -16,7 +16,7 @@ export function request(random: Random): string {
   if (minor === 1 || random.chance(0.5)) lines.push(field(random, random.chance(0.95) ? "Host" : "hOsT", random.pick(HOSTS)));
   lines.push(...random.several(6, () => field(random, random.pick(NAMES), random.pick(VALUES))));
   lines.push(...random.several(2, () => requestOption(random)));
-  const framed = body(random, random.chance(method === "GET" ? 0.2 : 0.8), minor === 1);
+  const framed = body(random, random.chance(method === "GET" ? 0.2 : 0.8), minor === 1, "");
   if (framed.field !== "") lines.splice(1 + random.int(lines.length), 0, framed.field);
   return `${lines.join("\r\n")}\r\n\r\n${framed.bytes}`;
 }
@@ -56,7 +56,7 @@ export function answer(random: Random, method: string): string {
   const lines = [`HTTP/1.${minor} ${status}${random.pick(REASONS)}`];
   lines.push(...random.several(5, () => field(random, random.pick(NAMES), random.pick(VALUES))));
   if (random.chance(0.2)) lines.push(field(random, "Connection", random.pick(CONNECTIONS)));
-  const framed = body(random, random.chance(0.9), minor === 1);
+  const framed = body(random, random.chance(0.9), minor === 1, random.chance(0.9) ? "" : "00");
   if (framed.field !== "") lines.splice(1 + random.int(lines.length), 0, framed.field);
   const bodiless = method === "HEAD" || status === "204" || status === "304";
   return `${early}${lines.join("\r\n")}\r\n\r\n${bodiless ? "" : framed.bytes}`;
@@ -67,11 +67,12 @@ function field(random: Random, name: string, value: string): string {
   return `${name}:${before}${value}${random.chance(0.95) ? "" : random.pick([" ", "\t", "  "])}`;
 }
 
-function body(random: Random, any: boolean, chunkable: boolean): { readonly field: string; readonly bytes: string } {
+/** `zeros` before a length are allowed to VMs only. */
+function body(random: Random, any: boolean, chunkable: boolean, zeros: string): { readonly field: string; readonly bytes: string } {
   if (!any) return { field: "", bytes: "" };
   const text = random.pick(BODIES);
   if (!chunkable || random.chance(0.5)) {
-    return { field: `Content-Length: ${random.chance(0.9) ? "" : "00"}${text.length}`, bytes: text };
+    return { field: `Content-Length: ${zeros}${text.length}`, bytes: text };
   }
   return { field: "Transfer-Encoding: chunked", bytes: chunks(random, text) };
 }

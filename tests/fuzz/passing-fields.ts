@@ -37,7 +37,8 @@ export function fieldsAtClient(fields: readonly string[]): string[] {
 
 export function passingTrailers(trailers: readonly string[]): string[] {
   const never = [...HOP_BY_HOP, ...STAYS, "trailer"];
-  return select(trailers, (name) => !isOurs(name) && !never.includes(name));
+  const misspelt = ["content-length", "transfer-encoding"];
+  return select(trailers, (name) => !isOurs(name) && !never.includes(name) && !misspelt.includes(name.replaceAll("_", "-")));
 }
 
 export function values(fields: readonly string[], name: string): string[] {

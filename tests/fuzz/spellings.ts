@@ -12,7 +12,7 @@ export const VALUES: readonly string[] = [
   "GET / HTTP/1.1", ":", "a:b", "0", "{\"a\":1}", "x".repeat(300),
 ];
 export const NAMES: readonly string[] = ["Accept", "User-Agent", "Cookie", "X-A", "x-a", "!#$%&'*+-.^_`|~9", "Content-Type", "Via", "Forwarded", "X-Forwarded-For", "X_A",
-  "X-Real-IP", "Keep-Alive", "Proxy-Connection", "Trailer", "HTTP2-Settings", "Content_Length", "Range", "Date", "Server"];
+  "X-Real-IP", "Keep-Alive", "Proxy-Connection", "Trailer", "HTTP2-Settings", "Range", "Date", "Server"];
 export const CONNECTIONS: readonly string[] = ["keep-alive", "close", "Keep-Alive", "CLOSE", "X-A", "close, X-A", "keep-alive, TE", "TE", "x-a,x-b", "", "Upgrade", "host"];
 export const EXTENSIONS: readonly string[] = ["", "", "", "", ";a", ";a=b", ";a=\"b;c\"", ";a=b;c=d", ";a=\"\xe9\""];
 export const BODIES: readonly string[] = ["", "a", "hello", "0\r\n\r\n", "GET /smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n", "\r\n", "\0\xff", "x".repeat(100)];
