@@ -62,13 +62,13 @@ export class ClientInput implements ChunkedEvents {
   receive(chunk: Buffer): void {
     if (this.phase === STOPPED) return;
     const kept = this.#kept;
-    if (kept.bytes === null) return this.#process(chunk);
+    if (kept.bytes === null) return this.#process(chunk, false);
     const bytes = Buffer.concat([kept.bytes, chunk]);
     const partOfLine = this.phase === HEAD && chunk.indexOf(LF) < 0 && bytes.length < this.#environment.limits.maxHeadBytes;
     kept.bytes = bytes;
     if (partOfLine || this.#requestPaused) return; // nothing new to parse
     kept.bytes = null;
-    this.#process(bytes);
+    this.#process(bytes, true);
   }
 
   /** The client has sent FIN. */
@@ -188,13 +188,14 @@ export class ClientInput implements ChunkedEvents {
     if (this.starving) this.#body.pace.run(this.#environment.sweep.nowMs);
   }
 
-  #process(bytes: Buffer): void {
+  /** `ours`: they stay as they are when this has returned. */
+  #process(bytes: Buffer, ours: boolean): void {
     this.reading = true;
     let at = 0;
     while (at < bytes.length && this.phase !== STOPPED) {
       const next = this.#step(bytes, at);
       if (next < 0) {
-        this.#kept.keep(at === 0 ? bytes : bytes.subarray(at));
+        this.#kept.keep(at === 0 ? bytes : bytes.subarray(at), ours);
         if (!this.#wantsInput) this.#kept.pause();
         break;
       }
@@ -231,11 +232,15 @@ export class ClientInput implements ChunkedEvents {
       this.#events.onHeadBegun();
     }
     const end = parseRequestHead(bytes, at, bytes.length, this.#environment.limits, head);
-    if (end === NEED_MORE) return -1;
+    if (end === NEED_MORE) {
+      head.fields.clear(NO_BYTES);
+      return -1;
+    }
     if (end === REFUSED) {
       this.#events.onHeadRefused(head.refusal, head.problem);
       return bytes.length;
     }
+    head.keep();
     const length = requestBodyLength(head);
     this.phase = length === 0 ? COMPLETE : BODY;
     this.#invited = !head.expectsContinue || head.minor === 0;
@@ -271,7 +276,7 @@ export class ClientInput implements ChunkedEvents {
   #awaitHead(): void {
     this.phase = HEAD;
     this.headStarted = false;
-    this.head.fields.clear(NO_BYTES); // an idle connection must not hold the buffer of its last request
+    this.head.rest();
     this.#events.onAwaitHead();
   }
 
@@ -292,7 +297,7 @@ export class ClientInput implements ChunkedEvents {
     const { bytes } = this.#kept;
     if (bytes !== null) {
       this.#kept.bytes = null;
-      this.#process(bytes);
+      this.#process(bytes, true);
     }
     if (this.#kept.paused && this.#wantsInput) this.#kept.resume();
     if (this.halfClosed && !this.#waiting) this.#events.onInputEnd();

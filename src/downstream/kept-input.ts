@@ -11,9 +11,10 @@ export class KeptInput {
     this.#socket = socket;
   }
 
-  /** The rest of a receive buffer; a small rest of a large buffer is copied, so that it does not hold the whole. */
-  keep(rest: Buffer): void {
-    this.bytes = rest.buffer.byteLength > 4 * rest.length + 4096 ? Buffer.concat([rest]) : rest;
+  /** `ours`: the rest of what was kept, which need not be copied unless it is small and would hold a large buffer. */
+  keep(rest: Buffer, ours: boolean): void {
+    const copy = !ours || rest.buffer.byteLength > 4 * rest.length + 4096;
+    this.bytes = copy ? Buffer.concat([rest]) : rest;
   }
 
   pause(): void {

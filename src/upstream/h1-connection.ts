@@ -211,7 +211,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     const head = this.#head;
     const end = parseResponseHead(bytes, at, bytes.length, this.#environment.limits, head);
     if (end === NEED_MORE) {
-      this.#kept = at === 0 ? bytes : bytes.subarray(at);
+      this.#kept = Buffer.concat([at === 0 ? bytes : bytes.subarray(at)]); // received bytes are gone when their event is over
       return bytes.length;
     }
     if (end === REFUSED) return this.#malformed(head.problem, bytes);
@@ -273,7 +273,6 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
 
   #rest(): void {
     this.#phase = IDLE;
-    // The head and the trailers point into receive buffers of up to half a megabyte each, too much for one that only waits.
     this.#head.clear(NO_BYTES);
     this.#body.begin(0);
     this.resume();

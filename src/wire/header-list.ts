@@ -68,6 +68,14 @@ export class HeaderList {
     return this.kinds[index] = fieldKind(this.bytes, start, nameEnd);
   }
 
+  /** The same bytes now lie in `bytes`, `by` bytes further to the front. */
+  move(bytes: Buffer, by: number): void {
+    this.bytes = bytes;
+    this.end -= by;
+    if (by === 0) return;
+    for (let i = this.count * 4 - 1; i >= 0; i--) this.#offsets[i]! -= by;
+  }
+
   start(index: number): number {
     return this.#offsets[index * 4]!;
   }

@@ -24,7 +24,7 @@ export interface ChunkedEvents {
 const NO_BYTES = Buffer.alloc(0);
 
 export class ChunkedDecoder {
-  /** The trailer section, once done; its buffer stays valid. */
+  /** The trailer section, once done; it lies in the bytes given last. */
   readonly trailers: MessageHead = new MessageHead();
   problem = "";
   #state = SIZE;
@@ -121,7 +121,7 @@ export class ChunkedDecoder {
       return REFUSED;
     }
     if (at === NEED_MORE) {
-      this.#kept = joined ? buffer : bytes.subarray(start, end);
+      this.#kept = joined ? buffer : Buffer.from(bytes.subarray(start, end)); // received bytes are gone when their event is over
       return end;
     }
     const keptBytes = this.#kept.length;

@@ -20,6 +20,15 @@ export interface HeadLimits {
 export const MAX_FIELDS = 128;
 export const MAX_TARGET_BYTES = 8192;
 
+const NO_BYTES = Buffer.alloc(0);
+/** Memory for heads that a resting connection may hold. */
+const RESTING_BYTES = 1024;
+
+/** Rounded up, so that heads that grow a little from one request to the next need no other. */
+function memoryFor(length: number): number {
+  return length <= RESTING_BYTES ? Math.ceil(length / 256) * 256 : Math.ceil(length / 4096) * 4096;
+}
+
 /** What both kinds of heads have. */
 export class MessageHead {
   readonly fields: HeaderList = new HeaderList();
@@ -73,6 +82,26 @@ export class RequestHead extends MessageHead {
   expectsContinue = false;
   /** TE contains trailers. */
   acceptsTrailers = false;
+  /** Where the head lies while its exchange runs; used again for the next. */
+  #memory: Buffer = NO_BYTES;
+
+  /** Moves the head out of the buffer it was received in, which is about to be used again. */
+  keep(): void {
+    const { fields, start } = this;
+    const length = fields.end + 2 - start;
+    if (this.#memory.length < length) this.#memory = Buffer.allocUnsafeSlow(memoryFor(length));
+    fields.bytes.copy(this.#memory, 0, start, start + length);
+    fields.move(this.#memory, start);
+    this.pathStart -= start;
+    this.pathEnd -= start;
+    this.start = 0;
+  }
+
+  /** Its connection rests: nothing is held that a usual head would not need again. */
+  rest(): void {
+    this.fields.clear(NO_BYTES);
+    if (this.#memory.length > RESTING_BYTES) this.#memory = NO_BYTES;
+  }
 
   /** Whether the value of field `index` is `lastAuthority`, byte for byte. */
   repeats(index: number): boolean {
