@@ -7,8 +7,17 @@
  *  peer's RST then shows as an orderly `end` and `close`. A connection that the kernel refuses to begin (no route, no file, no
  *  local port) fails within `connect`, as ECONNREFUSED whatever it was; everything else comes in a later turn.
  */
-import type { BunApi } from "./which.ts";
-import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketSink } from "./sockets.ts";
+import { BUN, type BunApi } from "./which.ts";
+import type {
+  CancelConnect,
+  ConnectOptions,
+  Listener,
+  ListenOptions,
+  Socket,
+  SocketDoor,
+  SocketError,
+  SocketSink,
+} from "./sockets.ts";
 import { outOfFiles } from "./file-limit.ts";
 import { socketError } from "./socket-error.ts";
 import { uncaught } from "./uncaught.ts";
@@ -174,8 +183,14 @@ const EVENTS = {
   },
 };
 
-/** See `listen` in sockets.ts. */
-export function bunListen(bun: BunApi, options: ListenOptions): Promise<Listener> {
+/** Null on other runtimes. */
+export const BUN_DOOR: SocketDoor | null = BUN === undefined ? null : {
+  name: "bun",
+  listen: (options) => bunListen(BUN!, options),
+  connect: (options) => bunConnect(BUN!, options),
+};
+
+function bunListen(bun: BunApi, options: ListenOptions): Promise<Listener> {
   if (options.host !== "") return Promise.resolve().then(() => listenAt(bun, options.host, options));
   // All addresses: dual stack, or IPv4 alone where the machine has no IPv6.
   return Promise.resolve().then(() => {
@@ -208,8 +223,8 @@ function listenAt(bun: BunApi, hostname: string, options: ListenOptions): Listen
   return { port: listener.port, close: () => listener.stop(false) };
 }
 
-/** See `connect` in sockets.ts. A cancelled attempt that still succeeds is closed at once: Bun cannot call one back. */
-export function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect {
+/** A cancelled attempt that still succeeds is closed at once: Bun cannot call one back. */
+function bunConnect(bun: BunApi, options: ConnectOptions): CancelConnect {
   let settled = false;
   let connecting = true;
   const fail = (error: unknown): void => {

@@ -4,7 +4,16 @@
  *  on `err.syscall`. An RST while paused is not reported by Node and Deno until reading goes on.
  */
 import net from "node:net";
-import type { CancelConnect, ConnectOptions, Listener, ListenOptions, Socket, SocketError, SocketSink } from "./sockets.ts";
+import type {
+  CancelConnect,
+  ConnectOptions,
+  Listener,
+  ListenOptions,
+  Socket,
+  SocketDoor,
+  SocketError,
+  SocketSink,
+} from "./sockets.ts";
 import { socketError } from "./socket-error.ts";
 
 const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
@@ -79,8 +88,10 @@ class NodeSocket implements Socket {
   }
 }
 
-/** See `listen` in sockets.ts. */
-export function nodeListen(options: ListenOptions): Promise<Listener> {
+/** Everywhere. */
+export const NODE_DOOR: SocketDoor = { name: "node", listen: nodeListen, connect: nodeConnect };
+
+function nodeListen(options: ListenOptions): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = net.createServer({ allowHalfOpen: true }, (raw) => {
       const socket = new NodeSocket(raw);
@@ -97,8 +108,7 @@ export function nodeListen(options: ListenOptions): Promise<Listener> {
   });
 }
 
-/** See `connect` in sockets.ts. */
-export function nodeConnect(options: ConnectOptions): CancelConnect {
+function nodeConnect(options: ConnectOptions): CancelConnect {
   const raw = net.connect({ host: options.host, port: options.port, allowHalfOpen: true });
   const failed = (error: unknown): void => options.onFailure(socketError(error));
   raw.once("error", failed);

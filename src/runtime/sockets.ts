@@ -1,12 +1,13 @@
-/*  The socket door: TCP as the engine needs it, narrow enough that `Bun.listen` and `node:net` both stand behind it.
+/*  The socket door: TCP as the engine needs it, narrow enough that the kernel's calls, `Bun.listen` and `node:net` all stand behind it.
  *
  *  A socket has one handler at a time, replaced by assignment. After `open` come any number of `onData`, `onDrain`, at
  *  most one `onEnd` (the peer sent FIN; we may still write), and exactly one `onClose`, last.
- *  Buffers given to `onData` belong to the receiver. Writes never fail: a broken connection shows as `onClose`.
+ *  A chunk given to `onData` is gone once the handler has returned: the next one may lie in the same memory. Until then the handler may write
+ *  over it, and over what lies before it in its buffer. Writes never fail: a broken connection shows as `onClose`.
  */
-import { BUN } from "./which.ts";
-import { bunConnect, bunListen } from "./bun-sockets.ts";
-import { nodeConnect, nodeListen } from "./node-sockets.ts";
+import { BUN_DOOR } from "./bun-sockets.ts";
+import { openEpollDoor } from "./epoll-door.ts";
+import { NODE_DOOR } from "./node-sockets.ts";
 
 /** Why a connection ended or was never made; `code` is the system's (`ECONNREFUSED`, `ECONNRESET`, ...) or empty. */
 export interface SocketError {
@@ -31,7 +32,7 @@ export interface Socket {
   readonly remoteAddress: string;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly pendingBytes: number;
-  /** No buffer given to `write` is referred to any more: it may be written over. */
+  /** No buffer given to `write` is referred to any more. */
   readonly settled: boolean;
   /** Gives the bytes to the kernel; what it does not take is kept (the caller leaves the buffer alone). False: wait for onDrain. */
   write(bytes: Uint8Array): boolean;
@@ -75,15 +76,31 @@ export interface ConnectOptions {
 /** Gives up a connection attempt; neither callback is called afterwards. */
 export type CancelConnect = () => void;
 
-/** Rejects with the system's error (`EADDRINUSE`, `EACCES`, ...) when the address cannot be bound. */
-export function listen(options: ListenOptions): Promise<Listener> {
-  return BUN ? bunListen(BUN, options) : nodeListen(options);
+/** One way to get at TCP. */
+export interface SocketDoor {
+  readonly name: "epoll" | "bun" | "node";
+  /** Rejects with the system's error (`EADDRINUSE`, `EACCES`, ...) when the address cannot be bound. */
+  listen(options: ListenOptions): Promise<Listener>;
+  /**
+   * There is no time limit here: the caller cancels. Neither callback is called before this has returned, also when the kernel
+   * refuses at once; a connection that fails for want of files is `EMFILE` or `ENFILE`.
+   */
+  connect(options: ConnectOptions): CancelConnect;
 }
 
-/**
- * There is no time limit here: the caller cancels. Neither callback is called before this has returned, also when the kernel
- * refuses at once; a connection that fails for want of files is `EMFILE` or `ENFILE`.
- */
+let doors: readonly SocketDoor[] | undefined;
+
+/** Those that this runtime and this machine have, best first. Opened at the first use. */
+export function socketDoors(): readonly SocketDoor[] {
+  return doors ??= [openEpollDoor(), BUN_DOOR, NODE_DOOR].filter((door) => door !== null);
+}
+
+/** See `SocketDoor`. */
+export function listen(options: ListenOptions): Promise<Listener> {
+  return socketDoors()[0]!.listen(options);
+}
+
+/** See `SocketDoor`. */
 export function connect(options: ConnectOptions): CancelConnect {
-  return BUN ? bunConnect(BUN, options) : nodeConnect(options);
+  return socketDoors()[0]!.connect(options);
 }

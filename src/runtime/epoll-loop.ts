@@ -1,0 +1,135 @@
+/*  An epoll set of our own beside the runtime's event loop.
+ *
+ *      turn: wait for events -> their callbacks -> let the runtime's loop run once (setImmediate) -> turn ...
+ *
+ *  While there is nothing to do the process sleeps in OUR wait. The runtime's epoll set is a member of ours, so that whatever it
+ *  waits for (other sockets, signals, results of its threads) wakes us too; only its timers cannot, hence the bound on
+ *  a sleep: they come up to SLEEP_MS late. Right after something has happened sleeps are shorter, since it may have set off a chain of turns
+ *  in the runtime's loop.
+ */
+import { readdirSync, readlinkSync } from "node:fs";
+import process from "node:process";
+import { EPOLL, type Libc, SOCKET } from "./libc.ts";
+import { uncaught } from "./uncaught.ts";
+
+/** Whoever owns a descriptor in the set. */
+export interface Polled {
+  /** Tells the owner of a descriptor from the owner before it, which events may still be under way to. */
+  serial: number;
+  onEvents(events: number): void;
+  /** `onEvents` has thrown. */
+  onFault(): void;
+}
+
+const MAX_EVENTS = 256;
+const SLEEP_MS = 20;
+/** The kernel's `epoll_event` is packed on x86-64: 12 bytes; elsewhere 16, with the data at 8. */
+const WORDS = process.arch === "x64" ? 3 : 4;
+const DATA_AT = WORDS - 2;
+
+export class EpollLoop {
+  readonly #libc: Libc;
+  readonly #epoll: number;
+  readonly #events: Int32Array = new Int32Array(MAX_EVENTS * WORDS);
+  readonly #event: Int32Array = new Int32Array(WORDS);
+  readonly #polled: (Polled | undefined)[] = [];
+  readonly #turn: () => void = () => this.#step();
+  #count = 0;
+  #serial = 0;
+  #running = false;
+  #sleepMs = 1;
+
+  /** Throws where the runtime's epoll set cannot be found, or waiting in this way does not work. */
+  constructor(libc: Libc) {
+    this.#libc = libc;
+    const others = epollSets();
+    if (others.length === 0) throw new Error("Cannot find the runtime's epoll set in /proc/self/fd");
+    this.#epoll = libc.epollCreate(EPOLL.CLOEXEC);
+    // Edge-triggered: one wake-up for what is new, however long the runtime takes to look at it.
+    for (const fd of others) this.#control(EPOLL.ADD, fd, EPOLL.IN | EPOLL.ET, 0);
+    this.#tryOut();
+  }
+
+  /** `fd` stays in the set until it is closed; `forget` it then. `known`: it is in the set already, with another owner. */
+  add(fd: number, events: number, polled: Polled, known: boolean = false): void {
+    polled.serial = this.#serial = (this.#serial + 1) & 0x3fffffff || 1;
+    this.#polled[fd] = polled;
+    this.#control(known ? EPOLL.MOD : EPOLL.ADD, fd, events, polled.serial);
+    this.#count++;
+    if (this.#running) return;
+    this.#running = true;
+    setImmediate(this.#turn);
+  }
+
+  change(fd: number, events: number, polled: Polled): void {
+    this.#control(EPOLL.MOD, fd, events, polled.serial);
+  }
+
+  /** Not even errors are told of until `hear`. */
+  mute(fd: number): void {
+    this.#control(EPOLL.DEL, fd, 0, 0);
+  }
+
+  hear(fd: number, events: number, polled: Polled): void {
+    this.#control(EPOLL.ADD, fd, events, polled.serial);
+  }
+
+  forget(fd: number): void {
+    this.#polled[fd] = undefined;
+    this.#count--;
+  }
+
+  #control(operation: number, fd: number, events: number, serial: number): void {
+    const event = this.#event;
+    event[0] = events;
+    event[DATA_AT] = fd;
+    event[DATA_AT + 1] = serial;
+    this.#libc.epollControl(this.#epoll, operation, fd, event);
+  }
+
+  /** A socket without a connection is told of at once, with the data that it was entered with: else the layout is not ours. */
+  #tryOut(): void {
+    const fd = this.#libc.socket(SOCKET.INET, SOCKET.STREAM | SOCKET.CLOEXEC, 0);
+    const serial = 0x12345678;
+    this.#control(EPOLL.ADD, fd, EPOLL.IN, serial);
+    const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, 0);
+    this.#libc.close(fd);
+    for (let at = 0; at < count * WORDS; at += WORDS) {
+      if (this.#events[at + DATA_AT] === fd && this.#events[at + DATA_AT + 1] === serial) return;
+    }
+    this.#libc.close(this.#epoll);
+    throw new Error("The kernel tells of events in another way than expected");
+  }
+
+  #step(): void {
+    const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, this.#sleepMs);
+    this.#sleepMs = count > 0 ? 1 : Math.min(this.#sleepMs * 2, SLEEP_MS);
+    for (let i = 0; i < count; i++) this.#dispatch(i * WORDS);
+    if (this.#count > 0) setImmediate(this.#turn);
+    else this.#running = false;
+  }
+
+  #dispatch(at: number): void {
+    const events = this.#events;
+    const serial = events[at + DATA_AT + 1]!;
+    const polled = this.#polled[events[at + DATA_AT]!];
+    if (polled === undefined || polled.serial !== serial) return;
+    try {
+      polled.onEvents(events[at]!);
+    } catch (error) {
+      polled.onFault();
+      uncaught(error);
+    }
+  }
+}
+
+/** The epoll sets that this process has: those of the runtime. */
+function epollSets(): number[] {
+  return readdirSync("/proc/self/fd").map(Number).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[eventpoll]";
+    } catch {
+      return false; // the folder's own descriptor is closed by now
+    }
+  });
+}

@@ -1,0 +1,53 @@
+/** What all sockets of the process share: the calls, the loop, and the memory that they receive into. */
+import { EpollLoop } from "./epoll-loop.ts";
+import { errorName, type Libc, SOCKET } from "./libc.ts";
+import type { SocketError } from "./sockets.ts";
+
+/** Received at once at most. */
+const RECEIVE_BYTES = 512 * 1024;
+/** Free memory before a chunk, so that a head can be written there (`GatheredOutput.prepend`). */
+const HEADROOM_BYTES = 64 * 1024;
+/** Chunks up to this size have a view that is made once: small messages come by the million. */
+const VIEWED_BYTES = 4096;
+
+export class EpollSystem {
+  readonly libc: Libc;
+  readonly loop: EpollLoop;
+  readonly #received: Buffer = Buffer.allocUnsafeSlow(HEADROOM_BYTES + RECEIVE_BYTES);
+  readonly #receiveAt: number;
+  readonly #views: (Buffer | undefined)[] = new Array(VIEWED_BYTES + 1).fill(undefined);
+
+  /** Throws where we cannot wait for sockets in this way. */
+  constructor(libc: Libc) {
+    this.libc = libc;
+    this.loop = new EpollLoop(libc);
+    this.#receiveAt = libc.addressOf(this.#received) + HEADROOM_BYTES;
+  }
+
+  /** As recv(2). */
+  receive(fd: number): number {
+    return this.libc.recv(fd, this.#receiveAt, RECEIVE_BYTES, 0);
+  }
+
+  /** The `length` bytes received last. */
+  chunk(length: number): Buffer {
+    if (length > VIEWED_BYTES) return this.#view(length);
+    return this.#views[length] ??= this.#view(length);
+  }
+
+  #view(length: number): Buffer {
+    return this.#received.subarray(HEADROOM_BYTES, HEADROOM_BYTES + length);
+  }
+
+  error(errno: number): SocketError {
+    const code = errorName(errno);
+    return { code, message: code };
+  }
+
+  /** The error that a socket has met and not told yet; null for none. */
+  pendingError(fd: number): SocketError | null {
+    const value = new Int32Array(1);
+    this.libc.getOption(fd, SOCKET.SOL_SOCKET, SOCKET.ERROR, value, Int32Array.of(4));
+    return value[0] === 0 ? null : this.error(value[0]!);
+  }
+}
