@@ -37,14 +37,15 @@ export interface UpgradeOffer {
 
 const PROTOCOL = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(\/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/;
 
-/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten]. */
-const DROPS: readonly Uint8Array[] = Array.from({ length: 8 }, (_, bits) => {
-  const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0;
+/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten][HTTP/1.0]. */
+const DROPS: readonly Uint8Array[] = Array.from({ length: 16 }, (_, bits) => {
+  const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0, old = (bits & 8) !== 0;
   return dropTable([
     ...HOP_BY_HOP.filter((kind) => !(upgrade && kind === FieldKind.Upgrade)),
     ...OURS,
     ...(trusted ? [] : SPOOFABLE),
     ...(rewriteHost ? [FieldKind.Host] : []),
+    ...(old ? [FieldKind.Expect] : []), // RFC 9110, 10.1.1: to be ignored, since no 100 can be sent to such a client
   ]);
 });
 
@@ -76,7 +77,8 @@ export function writeRequestHead(
   const { head, peer } = exchange;
   const { fields } = head;
   const absolute = head.pathEnd - head.pathStart !== head.target.length;
-  const drops = DROPS[(peer.trusted ? 1 : 0) | (offer?.rewritten === null ? 2 : 0) | (absolute ? 4 : 0)]!;
+  const keepUpgrade = offer?.rewritten === null;
+  const drops = DROPS[(peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0)]!;
   const asReceived = !absolute && head.minor === 1;
   if (!asReceived) writeRequestLine(out, head, absolute);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);

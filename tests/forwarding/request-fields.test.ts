@@ -194,6 +194,8 @@ test("upgradeOffer() is never h2c, HTTP/1.0, with a body, or without Connection"
 
 test("writeRequestHead() speaks HTTP/1.1 for clients of HTTP/1.0", () => {
   assert.equal(from(UNTRUSTED, "GET /a?b HTTP/1.0", HOST)[0], "GET /a?b HTTP/1.1");
+  assert.ok(from(UNTRUSTED, "PUT / HTTP/1.1", HOST, "Expect: 100-continue").includes("Expect: 100-continue"));
+  assert.ok(!from(UNTRUSTED, "PUT / HTTP/1.0", HOST, "Expect: 100-continue").includes("Expect: 100-continue"));
 });
 
 test("writeRequestHead() turns absolute targets into paths and takes their authority for Host", () => {

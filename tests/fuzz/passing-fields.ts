@@ -8,13 +8,14 @@ const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trans
 /** What `Connection` may not name away. */
 const STAYS = ["host", "content-length", "expect"];
 
-/** What reaches the VM of a client that is not trusted. `absolute`: the target's authority becomes the Host. */
-export function passingRequestFields(fields: readonly string[], absolute: boolean): string[] {
+/**
+ * What reaches the VM of a client that is not trusted. `absolute`: the target's authority becomes the Host. `old`: HTTP/1.0, whose
+ * Expect is ignored (RFC 9110, 10.1.1).
+ */
+export function passingRequestFields(fields: readonly string[], absolute: boolean, old: boolean): string[] {
   const nominated = nominatedBy(fields);
-  return select(
-    fields,
-    (name) => !isOurs(name) && !HOP_BY_HOP.includes(name) && !nominated.has(name) && !(absolute && name === "host"),
-  );
+  const gone = [...HOP_BY_HOP, ...(absolute ? ["host"] : []), ...(old ? ["expect"] : [])];
+  return select(fields, (name) => !isOurs(name) && !gone.includes(name) && !nominated.has(name));
 }
 
 /** What the VM got, without what the proxy has added. */

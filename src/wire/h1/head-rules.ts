@@ -31,7 +31,8 @@ export function checkRequest(head: RequestHead): boolean {
       case FieldKind.MisspeltFraming:
         return refused(head, "Content-Length or Transfer-Encoding spelled with an underscore");
       case FieldKind.Expect:
-        head.expectsContinue = equalsLower(fields.bytes, fields.valueStart(i), fields.valueEnd(i), "100-continue");
+        // RFC 9110, 10.1.1: a list, to be ignored in HTTP/1.0
+        if (head.minor === 1 && listHas(fields.value(i), "100-continue")) head.expectsContinue = true;
         break;
       case FieldKind.Te:
         if (listHas(fields.value(i), "trailers")) head.acceptsTrailers = true;

@@ -253,7 +253,17 @@ test("parseRequestHead() reads a head as it is meant", () => {
     "Expect: 100-Continue",
   );
   assert.deepEqual([head.method, head.target, head.minor, head.authority], ["PATCH", "/a%zz?{}|\xe4", 0, "A.test:80"]);
-  assert.deepEqual([head.contentLength, head.acceptsTrailers, head.expectsContinue], [7, true, true]);
+  assert.deepEqual([head.contentLength, head.acceptsTrailers], [7, true]);
+});
+
+test("parseRequestHead() knows who waits for 100, and that HTTP/1.0 never does", () => {
+  const expects = (version: string, ...fields: readonly string[]): boolean =>
+    requestHead(`PUT / HTTP/${version}`, "Host: a", ...fields).expectsContinue;
+  assert.ok(expects("1.1", "Expect: 100-Continue"));
+  assert.ok(expects("1.1", "Expect: tea, 100-continue"));
+  assert.ok(expects("1.1", "Expect: 100-continue", "Expect: tea"));
+  assert.ok(!expects("1.1", "Expect: tea"));
+  assert.ok(!expects("1.0", "Expect: 100-continue"));
 });
 
 test("parseRequestHead() lets the authority of an absolute target win", () => {
