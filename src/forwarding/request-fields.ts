@@ -6,6 +6,7 @@ import type { ByteWriter } from "../wire/bytes.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import { CHUNKED } from "../wire/h1/framing.ts";
+import { elements } from "../wire/h1/head-rules.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
 import { writeFields } from "../wire/h1/head-writer.ts";
 
@@ -53,7 +54,7 @@ const DROPS: readonly Uint8Array[] = Array.from({ length: 16 }, (_, bits) => {
 export function upgradeOffer(exchange: Exchange): UpgradeOffer | null {
   const { head } = exchange;
   if (!head.upgrade || head.minor === 0 || exchange.requestLength !== 0) return null;
-  const named = (head.fields.joined(FieldKind.Upgrade) ?? "").split(",").map((name) => name.trim()).filter((name) => name !== "");
+  const named = elements(head.fields.joined(FieldKind.Upgrade) ?? "").filter((name) => name !== "");
   const kept = named.filter((name) => PROTOCOL.test(name) && !name.toLowerCase().startsWith("h2c"));
   if (kept.length === 0) return null;
   return {

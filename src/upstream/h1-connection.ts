@@ -18,6 +18,7 @@ import { BodyReader } from "../wire/h1/body-reader.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
 import { parseResponseHead } from "../wire/h1/head-parser.ts";
+import { elements } from "../wire/h1/head-rules.ts";
 import { type HeadLimits, NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
 import type { ConnectionLimit } from "./connection-limit.ts";
 import { EndpointOutput } from "./endpoint-output.ts";
@@ -315,5 +316,5 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
 /** RFC 9110, 7.8: a server switches only to protocols that the client has named. */
 function isOffered({ upgrade, fields }: ResponseHead, offered: readonly string[] | null): boolean {
   const agreed = upgrade && offered !== null ? fields.joined(FieldKind.Upgrade) : null;
-  return agreed !== null && agreed.split(",").every((protocol) => offered!.includes(protocol.trim().toLowerCase()));
+  return agreed !== null && elements(agreed).every((protocol) => offered!.includes(protocol.toLowerCase()));
 }

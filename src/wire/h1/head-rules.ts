@@ -138,7 +138,7 @@ function readTransferEncoding(head: MessageHead, index: number, exact: boolean):
     head.chunked = true;
     return true;
   }
-  const known = value.split(",").every((coding) => trimmed(coding).toLowerCase() === "chunked"); // repeated or misspelt
+  const known = elements(value).every((coding) => coding.toLowerCase() === "chunked"); // repeated or misspelt
   if (!known && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+([ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*$/.test(value)) {
     head.refuse("A transfer coding other than chunked", "unsupported_coding");
     return false;
@@ -152,8 +152,7 @@ function readConnection(head: MessageHead, index: number): void {
     head.keepAlive = true;
     return;
   }
-  for (const option of fields.value(index).toLowerCase().split(",")) {
-    const name = trimmed(option);
+  for (const name of elements(fields.value(index).toLowerCase())) {
     if (name === "close") head.close = true;
     else if (name === "keep-alive") head.keepAlive = true;
     else if (name === "upgrade") head.upgrade = true;
@@ -164,6 +163,11 @@ function readConnection(head: MessageHead, index: number): void {
 /** Whether a comma-separated list has an element (parameters ignored); `element` is lower-case. */
 export function listHas(list: string, element: string): boolean {
   return list.toLowerCase().split(",").some((part) => trimmed(part.split(";", 1)[0]!) === element);
+}
+
+/** The elements of a comma-separated list as they are spelled, empty ones among them. */
+export function elements(list: string): string[] {
+  return list.split(",").map(trimmed);
 }
 
 /** Without SP and HTAB around it. `String.trim` also takes away 0xa0, which is a byte like any other here. */
