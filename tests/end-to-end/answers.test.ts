@@ -149,6 +149,7 @@ test("edgeproxy answers 508 Loop Detected when a request comes back", async () =
   assertAnswer(await get(edge, HOST, "/", `Via: 1.1 edgeproxy-${platform.region.id}`), 508, "loop", "Loop Detected");
 });
 
+// rule: RFC 9110, 12.5.1 | `text/html`, `application/json` or text, as Accept says
 test("edgeproxy answers with a page to those who ask for HTML, JSON to those who ask for it, text to all others", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge();
@@ -181,6 +182,7 @@ test("edgeproxy answers with a page to those who ask for HTML, JSON to those who
   }
 });
 
+// rule: RFC 9110, 9.3.2 | no body
 test("edgeproxy answers HEAD with the fields of GET and no body", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge();

@@ -111,6 +111,7 @@ async function hashBody(socket: Socket, length: number): Promise<string> {
   return hash.digest("hex");
 }
 
+// rule: RFC 9112, 9.3 | the VM waits, memory stays flat
 test("a large answer waits for a client that reads nothing for a while, then arrives unchanged", async () => {
   const { vm, host } = await plane.vm();
   const flow = new Flow();
@@ -130,6 +131,7 @@ test("a large answer waits for a client that reads nothing for a while, then arr
 });
 
 for (const framing of ["length", "chunked"] as const) {
+  // rule: RFC 9112, 9.3 | the client waits, memory stays flat
   test(`a large request (${framing}) waits for a VM that does not read, then arrives unchanged`, async () => {
     const { vm, host } = await plane.vm();
     const begun = Promise.withResolvers<VmConnection>();
@@ -189,6 +191,7 @@ function bodyHash(length: number | null): { read(chunk: Buffer): void; readonly 
   return { read, digest: promise };
 }
 
+// rule: RFC 9110, 7.8 | the other side waits, memory stays flat
 test("a tunnel waits for the side that does not read", async () => {
   const { vm, host } = await plane.vm();
   const begun = Promise.withResolvers<VmConnection>();
@@ -222,6 +225,7 @@ const LAST_ANSWERS = [
   ["to a request whose body is not complete", "PUT / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1000000000\r\n\r\nbeginning"],
 ] as const;
 
+// rule: RFC 9112, 9.6 | the connection closes only behind the whole answer
 test("the last answer on a connection waits for its client too", async () => {
   await Promise.all(LAST_ANSWERS.map(async ([what, request]) => {
     const { vm, host } = await plane.vm();
@@ -252,6 +256,7 @@ test("the last answer on a connection waits for its client too", async () => {
   }));
 });
 
+// rule: RFC 9112, 9.3.2 | they wait, memory stays flat
 test("pipelined requests of a client that reads no answers wait", async () => {
   const { vm, host } = await plane.vm({ script: respond(200, Buffer.alloc(100_000)) });
   const socket = await openPaused();
@@ -271,6 +276,7 @@ test("pipelined requests of a client that reads no answers wait", async () => {
   socket.destroy();
 });
 
+// rule: RFC 9112, 9.3.2 | it waits, memory stays flat
 test("a client that sends and sends without reading is not read for ever", async () => {
   const { vm, host } = await plane.vm({ script: () => {} });
   await using client = await openRaw(plane.proxy.port, plane.proxy.host);

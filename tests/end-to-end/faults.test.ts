@@ -65,6 +65,7 @@ for (const how of ["end", "reset"] as const) {
     ["PATCH", NO_BODY, "502 upstream_reset"],
     ["BREW", NO_BODY, "502 upstream_reset"],
   ] as const;
+  // rule: RFC 9110, 9.2.2 | idempotent methods without a body are sent again on a fresh connection, all others `502 upstream_reset`
   test(`a pooled connection that the VM closes (${how}) as the request leaves: only what is safe is sent again`, async () => {
     for (const [method, rest, expected] of cases) {
       await using client = await plane.open();
@@ -80,6 +81,7 @@ for (const how of ["end", "reset"] as const) {
   });
 }
 
+// rule: RFC 9110, 9.2.2 | `502 upstream_reset` after one repetition
 test("a request is sent again once, not for ever", async () => {
   await using client = await plane.open();
   const { vm, host } = await pooled(client);
@@ -89,6 +91,7 @@ test("a request is sent again once, not for ever", async () => {
   assert.equal(vm.requests.length, 3, "the first, the one on the pooled connection, the one on a fresh connection");
 });
 
+// rule: RFC 9110, 9.2.2 | `502 upstream_reset`
 test("a request is not sent again when a byte of an answer has come", async () => {
   await using client = await plane.open();
   const { vm, host } = await pooled(client);
@@ -127,6 +130,7 @@ const BREAKS: readonly (readonly [phase: string, script: VmScript, expected: str
 for (
   const [what, rest] of [["without a body", NO_BODY], ["with a body", LENGTH_BODY], ["with a chunked body", CHUNKED_BODY]] as const
 ) {
+  // rule: RFC 9112, 8 | `502` or client connection `reset`, not sent again
   test(`a VM that breaks off, at each phase of a request ${what}: 502 or a broken connection, and no second try`, async () => {
     for (const method of ["PUT", "POST"]) {
       for (const [phase, script, expected] of BREAKS) {
@@ -154,6 +158,7 @@ test("a VM that resets the connection while a body is coming: 502, and the conne
 });
 
 for (const how of ["reset", "end"] as const) {
+  // rule: RFC 9112, 9.5 | VM connection closed
   test(`a client that leaves (${how}) in the middle of its request takes the VM's connection with it`, async () => {
     const { vm, host } = await plane.vm();
     for (const request of ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]) {
@@ -167,6 +172,7 @@ for (const how of ["reset", "end"] as const) {
   });
 }
 
+// rule: RFC 9112, 9.5 | VM connection closed
 test("a client that leaves while its answer is awaited takes the VM's connection with it", async () => {
   for (const rest of [NO_BODY, LENGTH_BODY, CHUNKED_BODY]) {
     for (const warm of [false, true]) {
@@ -182,6 +188,7 @@ test("a client that leaves while its answer is awaited takes the VM's connection
   }
 });
 
+// rule: RFC 9112, 9.5 | VM connection closed
 test("a client that leaves in the middle of its answer takes the VM's connection with it", async () => {
   const { vm, host } = await plane.vm();
   for (const framing of ["Content-Length: 100000000", "Transfer-Encoding: chunked"]) {

@@ -176,6 +176,7 @@ test("the forwarding fields of a stranger are replaced", async () => {
   assert.ok(id !== undefined && id !== "spoofed" && id.length >= 8, id);
 });
 
+// rule: RFC 7239, 8.1 | believed and continued
 test("the forwarding fields of a trusted proxy are believed and continued", async () => {
   await using trusting = await plane.another({ EDGEPROXY_TRUSTED_PROXIES: "127.0.0.0/8, 10.0.0.0/8" });
   const { vm, host } = await plane.vm();
@@ -198,6 +199,7 @@ test("the forwarding fields of a trusted proxy are believed and continued", asyn
   assert.deepEqual(fieldValues(request, "x-request-id"), ["from-the-edge-before"]);
 });
 
+// rule: RFC 9110, 7.6 | relayed as it comes
 test("an answer reaches the client while the VM is still writing it", async () => {
   const { vm, host } = await plane.vm();
   const { promise, resolve } = Promise.withResolvers<VmConnection>();
@@ -213,6 +215,7 @@ test("an answer reaches the client while the VM is still writing it", async () =
 });
 
 for (const framing of ["length", "chunked"] as const) {
+  // rule: RFC 9110, 7.6 | relayed as it comes
   test(`a request body (${framing}) reaches the VM while the client is still sending it`, async () => {
     const { vm, host } = await plane.vm();
     const field = framing === "length" ? "Content-Length: 11" : "Transfer-Encoding: chunked";
@@ -493,6 +496,7 @@ test("1000 requests on one connection use one connection to the VM", async () =>
 });
 
 for (const framing of ["length", "chunked"] as const) {
+  // rule: RFC 9110, 7.6 | relayed unchanged
   test(`10 MiB bodies (${framing}) arrive unchanged, both ways`, async () => {
     const { vm, host } = await plane.vm();
     const [up, down] = [randomBytes(10 * MIB), randomBytes(10 * MIB)];
@@ -535,6 +539,7 @@ for (const framing of ["length", "chunked"] as const) {
   });
 }
 
+// rule: RFC 9110, 7.6 | relayed one by one
 test("events of a stream arrive one by one, each before the next is written", async () => {
   const { vm, host } = await plane.vm();
   const { promise, resolve } = Promise.withResolvers<VmConnection>();

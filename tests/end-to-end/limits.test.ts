@@ -51,6 +51,7 @@ function halves(text: string): string[] {
   return [text.slice(0, text.length / 2), text.slice(text.length / 2)];
 }
 
+// rule: RFC 6585, 5 | `431 head_too_large`, client connection closed
 test("EDGEPROXY_MAX_HEADER_SIZE: a head of that size passes, one byte more is 431, however it arrives", async () => {
   const { vm, host } = await plane.vm();
   for (const cut of [(text: string): string[] => [text], halves]) {
@@ -63,6 +64,7 @@ test("EDGEPROXY_MAX_HEADER_SIZE: a head of that size passes, one byte more is 43
   assert.equal(vm.requests.length, 2);
 });
 
+// rule: RFC 9110, 15.5.15 | `414 target_too_long`, client connection closed, nothing reaches the VM
 test("a request target of 8 KiB passes, one byte more is 414", async () => {
   const { vm, host } = await plane.vm();
   const target = `/${"t".repeat(8 * KIB - 1)}`;
@@ -72,6 +74,7 @@ test("a request target of 8 KiB passes, one byte more is 414", async () => {
   assert.deepEqual(vm.requests.map((request) => request.target), [target]);
 });
 
+// rule: RFC 6585, 5 | `431 head_too_large`, client connection closed
 test("128 fields pass, 129 are 431", async () => {
   const { vm, host } = await plane.vm();
   const fields = Array.from({ length: 127 }, (_, index) => `X-${index}: ${index}`);
@@ -80,6 +83,7 @@ test("128 fields pass, 129 are 431", async () => {
   assert.equal(vm.requests.length, 1);
 });
 
+// rule: RFC 9112, 7.1.2 | `431 head_too_large`, client connection closed, the request never complete for the VM
 test("a trailer section is limited like a head", async () => {
   const { vm, host } = await plane.vm();
   const head = `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n`;
@@ -89,6 +93,7 @@ test("a trailer section is limited like a head", async () => {
   assert.equal(vm.requests.length, 1);
 });
 
+// rule: RFC 9110, 15.5.14 | `413 body_too_large`, client connection closed, nothing reaches the VM
 test("EDGEPROXY_MAX_BODY_SIZE: a longer announced body is 413 at once, and nothing of it reaches the VM", async () => {
   const { vm, host } = await plane.vm();
   const head = (length: number): string => `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${length}\r\n\r\n`;
@@ -101,6 +106,7 @@ test("EDGEPROXY_MAX_BODY_SIZE: a longer announced body is 413 at once, and nothi
   assert.equal(await answer(plane.proxy, [head(MAX_BODY + 1), Buffer.alloc(MAX_BODY + 1)]), "200", "no limit by default");
 });
 
+// rule: RFC 9110, 15.5.14 | `413 body_too_large`, client connection closed, the request never complete for the VM
 test("EDGEPROXY_MAX_BODY_SIZE: a chunked body that grows beyond it is 413 then, and never complete for the VM", async () => {
   const { vm, host } = await plane.vm();
   const head = `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`;
@@ -133,6 +139,7 @@ async function ask(client: RawConnection, host: string): Promise<RawResponse> {
   return await client.readResponse();
 }
 
+// rule: RFC 9112, 9.5 | closed without an answer, logged once
 test("EDGEPROXY_MAX_CONNECTIONS: connections above it are closed at once, the others are served, and places become free", async () => {
   const { host } = await plane.vm();
   const shedBefore = await metric(small, "edgeproxy_connections_shed_total");
@@ -149,6 +156,7 @@ test("EDGEPROXY_MAX_CONNECTIONS: connections above it are closed at once, the ot
   await closeAll(connections);
 });
 
+// rule: RFC 9112, 9.5 | some closed without an answer, the others served
 test("a process with 256 files is flooded with 400 connections: it sheds, serves, does not spin, and recovers", async () => {
   await using proxy = await plane.another({}, { fileLimit: 256 });
   const { host } = await plane.vm();

@@ -37,6 +37,7 @@ async function load(client: RawConnection, host: string): Promise<number> {
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  // rule: RFC 9112, 9.6 | every request answered, the last answer with Connection: close
   test(`${signal} under load: every request that was sent is answered, the last one says close, and the exit code is 0`, async () => {
     const proxy = await plane.another({});
     const { vm, host } = await plane.vm();
@@ -86,6 +87,7 @@ test("an idle connection closes, a running answer is finished, and readiness is 
   assert.equal(vm.requests.length, 1);
 });
 
+// rule: RFC 9112, 9.6 | relayed with Connection: `close`, client connection closed
 test("an answer that begins during the drain says close", async () => {
   const proxy = await plane.another({});
   const { script, connection } = held();
@@ -102,6 +104,27 @@ test("an answer that begins during the drain says close", async () => {
   assert.equal(await exited, 0);
 });
 
+// rule: RFC 9112, 9.6 | `101` relayed, tunnel, finished and not counted as cut
+test("a tunnel that ends during the drain is not cut", async () => {
+  const proxy = await plane.another({ EDGEPROXY_SHUTDOWN_TIMEOUT: "60s" });
+  const { vm, host } = await plane.vm();
+  vm.onHead = (_head, connection) => {
+    connection.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n");
+    connection.takeOver((chunk) => chunk.includes("still here?") && connection.write("yes"));
+  };
+  await using client = await plane.open(proxy);
+  client.send(getRequest(host, "/", "Connection: Upgrade", "Upgrade: raw"));
+  assert.equal((await client.readResponse()).status, 101);
+  const exited = proxy.stop();
+  await proxy.waitForLog((line) => line["msg"] === "shutting down");
+  client.send("still here?");
+  assert.equal((await client.readBytes(3)).toString(), "yes");
+  client.reset();
+  assert.equal(await exited, 0, proxy.report());
+  assert.equal(stopped(proxy)?.["exchanges_cut"], 0, proxy.report());
+});
+
+// rule: RFC 9112, 9.6 | cut with a `reset`, counted in the log
 test("what is not finished after EDGEPROXY_SHUTDOWN_TIMEOUT is cut and counted", async () => {
   const timeoutMs = 500;
   const proxy = await plane.another({ EDGEPROXY_SHUTDOWN_TIMEOUT: `${timeoutMs}ms` });

@@ -85,6 +85,7 @@ async function bothWays(): Promise<void> {
   assert.equal((await client.readResponse()).body.toString(), "ok");
 }
 
+// rule: RFC 9110, 15.5.9 | 408 and client connection closed where it dribbles, relayed otherwise
 test("a body that dribbles ends, one that keeps pace, waits for its VM or is being answered lives on", async () => {
   await Promise.all([dribble(), keepPace(), slowVm(), bothWays()]);
 });

@@ -100,6 +100,7 @@ async function uncounted(vm: FooledVm, host: string): Promise<Believed[]> {
 }
 
 for (const leniency of LENIENCIES) {
+  // rule: RFC 9112, 11.2 | every request that the VM believes in is one that was forwarded
   test(`a VM that ${leniency.name} sees nothing uncounted (${VECTORS.length} vectors), and nobody gets another's answer`, async () => {
     await using vm = await FooledVm.start(leniency);
     const host = await plane.route(vm.host, vm.port);
@@ -112,6 +113,7 @@ for (const leniency of LENIENCIES) {
 /*  What no proxy can prevent: a VM that leaves a body unread takes it for a request. What it answers to that must go nowhere. Half a
  *  request in the body of a POST is left out: only a connection per POST would help against a server that does not read those.
  */
+// rule: RFC 9112, 11.2 | VM connection never used again
 test("the answers of a VM that leaves bodies unread go to nobody else", async () => {
   for (const [deafTo, vectors] of [[/^(GET|HEAD|DELETE|OPTIONS)$/, UNREAD_BODIES], [/./, WHOLE_UNREAD]] as const) {
     await using vm = await FooledVm.start({ name: "leaves bodies unread", deafTo });
@@ -121,6 +123,7 @@ test("the answers of a VM that leaves bodies unread go to nobody else", async ()
   }
 });
 
+// rule: RFC 9112, 11.2 | what is forwarded keeps every rule
 test(`a strict VM finds nothing to refuse in what the proxy forwards of ${VECTORS.length} vectors`, async () => {
   const { vm, host } = await plane.vm();
   for (const vector of VECTORS) await attack(vector, host);

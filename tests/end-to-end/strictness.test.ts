@@ -140,6 +140,7 @@ function expectedRefusal({ status = 400 }: Refused): string {
   return status === 501 ? "501 unsupported_coding, close" : "400 bad_request, close";
 }
 
+// rule: RFC 9112, 11.2 | 400 or 501, client connection closed, nothing reaches the VM
 test("a malformed or ambiguous head is refused, the connection closes, and the VM gets nothing", async () => {
   const before = fooled.vm.transcripts.join();
   const wrong: string[] = [];
@@ -156,6 +157,7 @@ test("a malformed or ambiguous head is refused, the connection closes, and the V
   assert.equal(fooled.vm.transcripts.join(), before);
 });
 
+// rule: RFC 9112, 9.3.2 | `200` relayed, then refused as alone
 test("a malformed head behind a good pipelined request is refused after its answer", async () => {
   const { vm, host } = await plane.vm();
   const wrong: string[] = [];
@@ -202,6 +204,7 @@ const BAD_CHUNKS: readonly (readonly [why: string, body: string])[] = [
   ["a request instead of trailers", "0\r\nGET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n"],
 ];
 
+// rule: RFC 9112, 7.1 | `400`, client connection closed, the request never complete for the VM
 test("a malformed chunked body is refused and never becomes a complete request of the VM", async () => {
   const { vm, host } = await plane.vm();
   await rawRequest(plane.proxy.port, getRequest(host));
@@ -233,6 +236,7 @@ test("a chunked body that breaks behind valid chunks cancels the attempt", async
   assert.equal(vm.requests.length, 0);
 });
 
+// rule: RFC 9112, 11.2 | `200` relayed, three requests reach the VM
 test("what a body contains is never taken for a request", async () => {
   const { vm, host } = await plane.vm();
   const body = SMUGGLED.replace("HOST", host);
@@ -284,6 +288,7 @@ const BAD_ANSWERS: readonly (readonly [why: string, answer: string])[] = [
   ["101 that nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"],
 ];
 
+// rule: RFC 9112, 11.1 | `502 upstream_protocol`, VM connection never used again
 test("a malformed or ambiguous answer of the VM becomes 502, and its connection is never used again", async () => {
   const { vm, host } = await plane.vm();
   const before = await metric(plane.proxy, 'edgeproxy_routing_errors_total{code="upstream_protocol"}');
@@ -312,6 +317,7 @@ const BROKEN_BODIES: readonly (readonly [why: string, answer: string, then: "kee
   ["an end within the trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y", "end"],
 ];
 
+// rule: RFC 9112, 8 | client connection `reset`, VM connection never used again
 test("an answer that breaks in its body aborts the client: it never looks complete", async () => {
   const { vm, host } = await plane.vm();
   for (const [why, answer, then] of BROKEN_BODIES) {
@@ -324,6 +330,7 @@ test("an answer that breaks in its body aborts the client: it never looks comple
   assert.equal(vm.requests.length, BROKEN_BODIES.length, "none was tried again");
 });
 
+// rule: RFC 9112, 11.1 | relayed up to its length, VM connection never used again
 test("an answer longer than announced is cut at its length, and its connection is never used again", async () => {
   const { vm, host } = await plane.vm();
   const surplus = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned";
@@ -364,6 +371,7 @@ test("a body behind an answer that has none poisons the VM's connection", async 
   assert.equal((await client.readResponse()).body.toString(), "ok");
 });
 
+// rule: RFC 9112, 11.1 | VM connection never used again
 test("bytes that the VM sends between two answers end its connection", async () => {
   const { vm, host } = await plane.vm();
   await using client = await plane.open();

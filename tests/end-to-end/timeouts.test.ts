@@ -70,6 +70,7 @@ async function trickle(client: RawConnection, byte: string): Promise<void> {
   }
 }
 
+// rule: RFC 9110, 15.5.9 | `408 head_timeout`, client connection closed
 test("header timeout: a head that is not complete in time is answered with 408, also when bytes keep coming", async () => {
   await using stopping = await plane.open();
   await using trickling = await plane.open();
@@ -86,12 +87,14 @@ test("header timeout: a head that is not complete in time is answered with 408, 
   await trickled;
 });
 
+// rule: RFC 9112, 9.5 | no answer, client connection closed
 test("header timeout: a connection that never says anything is closed without an answer", async () => {
   const startedAtMs = performance.now();
   await using client = await plane.open();
   assert.equal(await takes(HEADER_MS, client.readToEnd(), startedAtMs), "");
 });
 
+// rule: RFC 9112, 9.5 | no answer, client connection closed
 test("idle timeout: a connection without a further request is closed without an answer", async () => {
   const { host } = await plane.vm();
   await using client = await plane.open();
@@ -101,6 +104,7 @@ test("idle timeout: a connection without a further request is closed without an 
   assert.equal(await takes(IDLE_MS, client.readToEnd(), startedAtMs), "");
 });
 
+// rule: RFC 9112, 9.5 | all answers arrive, then client connection closed
 test("idle timeout: a client that is slow to read its answers is not idle", async () => {
   const idleMs = 300;
   await using proxy = await plane.another({ EDGEPROXY_IDLE_TIMEOUT: `${idleMs}ms` });
@@ -125,6 +129,7 @@ test("idle timeout: a client that is slow to read its answers is not idle", asyn
   assert.ok(received > count * size);
 });
 
+// rule: RFC 9110, 15.6.5 | `504 response_timeout`, VM connection never used again, the request is not sent again
 test("response timeout: a VM that accepts and says nothing is answered for with 504 and loses its connection", async () => {
   const { vm, host } = await plane.vm({ script: hang() });
   await using client = await plane.open();
@@ -136,6 +141,7 @@ test("response timeout: a VM that accepts and says nothing is answered for with 
   assert.equal(vm.requests.length, 1, "it is not asked again");
 });
 
+// rule: RFC 9110, 15.2 | `103` relayed, then `504`
 test("response timeout: an interim answer is not an answer", async () => {
   const { host } = await plane.vm({ script: (_request, connection) => connection.write("HTTP/1.1 103 Early Hints\r\n\r\n") });
   await using client = await plane.open();
@@ -144,6 +150,7 @@ test("response timeout: an interim answer is not an answer", async () => {
   assert.deepEqual([response.status, response.interim.length], [504, 1]);
 });
 
+// rule: RFC 9110, 15.6.5 | `504`, counted from the end of the request
 test("response timeout: it begins when the request is complete", async () => {
   const { host } = await plane.vm({ script: hang() });
   await using client = await plane.open();
@@ -158,6 +165,7 @@ test("response timeout: it begins when the request is complete", async () => {
   assert.equal((await takes(RESPONSE_MS, client.readResponse(), sentAtMs)).status, 504);
 });
 
+// rule: RFC 9110, 15.5.9 | `408 body_timeout`, client connection closed, the request never complete for the VM
 test("stream timeout: a request body that stops coming is answered with 408", async () => {
   const { vm, host } = await plane.vm();
   await using client = await plane.open();
@@ -168,6 +176,7 @@ test("stream timeout: a request body that stops coming is answered with 408", as
   assert.equal(vm.requests.length, 0);
 });
 
+// rule: RFC 9112, 8 | client connection `reset`, VM connection never used again
 test("stream timeout: an answer that stops coming breaks the client's connection", async () => {
   const { vm, host } = await plane.vm();
   vm.script = (_request, connection) => connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
@@ -178,6 +187,7 @@ test("stream timeout: an answer that stops coming breaks the client's connection
   await vm.until(() => vm.open === 0);
 });
 
+// rule: RFC 9112, 9.5 | both connections closed
 test("stream timeout: a client that reads nothing is cut off, with the VM's connection", async () => {
   const { vm, host } = await plane.vm();
   const bytes = Buffer.alloc(50_000_000);
@@ -193,6 +203,7 @@ test("stream timeout: a client that reads nothing is cut off, with the VM's conn
   await takes(STREAM_MS, vm.until(() => vm.open === 0), startedAtMs);
 });
 
+// rule: RFC 9112, 9.5 | `101` relayed, tunnel, then both connections closed
 test("stream timeout: a tunnel without a byte in either direction is closed", async () => {
   const { vm, host } = await plane.vm();
   vm.onHead = (_head, connection) => {
@@ -207,6 +218,7 @@ test("stream timeout: a tunnel without a byte in either direction is closed", as
   await vm.until(() => vm.open === 0);
 });
 
+// rule: RFC 9112, 9.5 | bodies and tunnels go on
 test("stream timeout: what is slow but moves, in one direction, lives longer than that", async () => {
   const steps = Math.ceil(STREAM_MS * 1.5 / STEP_MS);
   const upload = async (): Promise<void> => {
@@ -251,6 +263,7 @@ test("stream timeout: what is slow but moves, in one direction, lives longer tha
   await Promise.all([upload(), download(), tunnel()]);
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_timeout`
 test("connect timeout: another region that does not accept is answered for with 502", async () => {
   const elsewhere = await insertRegion(plane.database, { publicIpv4: silent.host });
   await insertRoute(plane.database, { name: "far.example.com", regionId: elsewhere, privateIp: "10.255.255.1", port: 80 });
@@ -262,6 +275,7 @@ test("connect timeout: another region that does not accept is answered for with 
   assert.equal(response.body.toString(), "Bad Gateway");
 });
 
+// rule: RFC 9110, 15.6.4 | `503 vm_unhealthy`
 test("health timeout: a VM that does not answer its probe is answered for with 503", async () => {
   const { host } = await plane.vm({ healthStatus: "hang" });
   await using client = await plane.open();

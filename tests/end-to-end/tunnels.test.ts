@@ -105,6 +105,7 @@ function openWebSocket(host: string): WebSocket {
   return socket;
 }
 
+// rule: RFC 6455, 5 | messages pass, the tunnel is counted while it lasts (`edgeproxy_tunnels_active`)
 test("a WebSocket client and server speak through the proxy: texts, large binaries, an orderly close", async () => {
   const { vm, host } = await plane.vm();
   serveWebSocketEcho(vm);
@@ -199,6 +200,7 @@ test("bytes right behind the 101, and right behind the request, are part of the 
   }
 });
 
+// rule: RFC 9110, 7.8 | 20 MiB each way unchanged
 test("bytes pass unchanged, whatever they look like, both ways at once", async () => {
   const { vm, host } = await plane.vm();
   const [up, down] = [randomBytes(20 * MIB), randomBytes(20 * MIB)];

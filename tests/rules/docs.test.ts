@@ -21,7 +21,10 @@ test("CHANGELOG.md has Unreleased on top and the version of deno.json below", as
 test("documents hold the tables that the code has", async () => {
   for (const path of DOCUMENTS) {
     const document = await readDocument(path);
-    assert.equal(document, withTables(document), `${path} differs: deno task docs`);
+    const lines = document.split("\n"), made = withTables(document).split("\n");
+    const differs = made.findIndex((line, index) => line !== lines[index]);
+    assert.equal(lines[differs], made[differs], `${path}:${differs + 1} differs: deno task docs`);
+    assert.equal(lines.length, made.length, `${path}: deno task docs`);
   }
   const readme = await text("README.md");
   for (const name of ["settings", "failures"]) assert.ok(readme.includes(`<!-- table: ${name} -->`), name);

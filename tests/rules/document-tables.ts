@@ -10,13 +10,15 @@ import process from "node:process";
 import { configurationTable } from "../../src/cli/usage.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
 import { CODES } from "../../src/observation/proxy-error.ts";
+import { conformanceTables } from "./conformance.ts";
 
-export const DOCUMENTS = ["README.md", "docs/operations.md"] as const;
+export const DOCUMENTS = ["README.md", "docs/operations.md", "docs/http.md"] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
   settings: configurationTable,
   failures: failureTable,
   metrics: metricsTable,
+  conformance: conformanceTables,
 };
 
 /** The text with all its tables made anew. */
