@@ -11,7 +11,6 @@
  */
 import type { Socket } from "../runtime/sockets.ts";
 import { LF } from "../wire/bytes.ts";
-import type { HeaderList } from "../wire/header-list.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { requestBodyLength } from "../wire/h1/framing.ts";
 import { isOnlyLineEnds, parseRequestHead } from "../wire/h1/head-parser.ts";
@@ -32,7 +31,6 @@ const NO_BYTES = Buffer.alloc(0);
 export class ClientInput implements ChunkedEvents {
   readonly head: RequestHead = new RequestHead();
   phase = HEAD;
-  /** A part of the next head has come. */
   headStarted = false;
   /** The client has sent FIN. */
   halfClosed = false;
@@ -258,25 +256,22 @@ export class ClientInput implements ChunkedEvents {
       else this.exchange.requestMalformed(body.refusal, body.problem);
       return bytes.length;
     }
-    if (body.done) this.#requestEnded(body.trailers);
-    else if (this.phase === DISCARD && body.undiscardable) {
+    if (body.done && this.phase === DISCARD) this.#awaitHead();
+    else if (body.done && this.phase === BODY) {
+      this.phase = COMPLETE;
+      this.exchange?.sink?.onRequestEnd(body.trailers);
+    } else if (this.phase === DISCARD && body.undiscardable) {
       this.#events.onUndiscardable();
       return bytes.length;
     }
     return end;
   }
 
-  #requestEnded(trailers: HeaderList | null): void {
-    if (this.phase === DISCARD) return this.#awaitHead();
-    if (this.phase !== BODY) return;
-    this.phase = COMPLETE;
-    this.exchange?.sink?.onRequestEnd(trailers);
-  }
-
   #awaitHead(): void {
     this.phase = HEAD;
     this.headStarted = false;
     this.head.rest();
+    if (this.#body.length !== 0) this.#body.begin(0); // its trailers
     this.#events.onAwaitHead();
   }
 

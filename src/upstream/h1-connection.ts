@@ -8,40 +8,27 @@
  *  Held to the same strictness as clients: an answer that two parsers could read differently, bytes after an answer,
  *  or bytes that nobody asked for end the connection; it never carries another exchange.
  */
-import type { Sweep, Watched } from "../runtime/clock.ts";
+import type { Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
-import type { Metrics } from "../observation/metrics.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import { LF } from "../wire/bytes.ts";
-import { FieldKind, type HeaderList } from "../wire/header-list.ts";
+import type { HeaderList } from "../wire/header-list.ts";
 import { BodyReader } from "../wire/h1/body-reader.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
 import { type BodyLength, CHUNKED, responseBodyLength, UNTIL_CLOSE } from "../wire/h1/framing.ts";
 import { parseResponseHead } from "../wire/h1/head-parser.ts";
-import { elements } from "../wire/h1/head-rules.ts";
-import { type HeadLimits, NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
-import type { ConnectionLimit } from "./connection-limit.ts";
+import { NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
+import { isOffered, mayLeaveBody, persists } from "./answer-rules.ts";
 import { EndpointOutput } from "./endpoint-output.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 import type { ResponseSink } from "./response-sink.ts";
 import { leaveRest, rest } from "./resting.ts";
-
-export interface UpstreamEnvironment {
-  readonly limits: HeadLimits;
-  readonly sweep: Sweep;
-  readonly metrics: Metrics;
-  readonly connections: ConnectionLimit;
-}
+import type { UpstreamEnvironment } from "./upstream-environment.ts";
 
 const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
 
 /** Idle connections are closed after this: below the 5 s of Node and uvicorn, the shortest common keep-alive of servers. */
 const IDLE_MS = 4000;
-/**
- * Methods whose body has no meaning (RFC 9110, 9.3): many servers leave it unread, and would take it for the next request. So the
- * connection that carried one carries nobody else's, as the RFC expects ("potential as a request smuggling attack").
- */
-const BODY_UNREAD: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
 /** 1xx heads before a final one. */
 const MAX_INFORMATIONAL = 16;
 
@@ -62,7 +49,6 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   #method = "";
   #offered: readonly string[] | null = null;
   #requestComplete = false;
-  /** What is left of the request may lie in wait for the next one. */
   #bodyUnread = false;
   #anyByte = false;
   #informational = 0;
@@ -94,7 +80,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     this.#offered = offered;
     this.#phase = HEAD;
     this.#requestComplete = false;
-    this.#bodyUnread = requestLength !== 0 && BODY_UNREAD.has(method);
+    this.#bodyUnread = requestLength !== 0 && mayLeaveBody(method);
     this.#anyByte = false;
     this.#informational = 0;
     this.deadlineAtMs = Infinity;
@@ -220,6 +206,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     if (head.status < 200) {
       if (++this.#informational > MAX_INFORMATIONAL) return this.#malformed("Too many informational responses", bytes);
       this.#sink?.onInformational(head);
+      head.fields.clear(NO_BYTES);
       return end;
     }
     this.#beginBody(bytes, end);
@@ -240,7 +227,10 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     const body = this.#body;
     const end = body.read(bytes, at, this);
     if (end === REFUSED) return this.#malformed(body.problem, bytes);
-    if (!body.done) return end;
+    if (!body.done) {
+      this.#head.fields.clear(NO_BYTES); // has been passed on, and lies in bytes that are gone when this event is over
+      return end;
+    }
     this.#complete(body.trailers, end === bytes.length);
     return bytes.length;
   }
@@ -251,6 +241,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     this.#phase = TUNNEL;
     this.out.chunked = false;
     this.#sink?.onHead(this.#head, UNTIL_CLOSE);
+    this.#head.fields.clear(NO_BYTES);
     return end;
   }
 
@@ -259,9 +250,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   /** The answer is complete. `clean`: nothing came behind it. */
   #complete(trailers: HeaderList | null, clean: boolean): void {
     const sink = this.#sink;
-    const head = this.#head;
-    const persistent = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
-    const reusable = clean && persistent && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
+    const reusable = clean && persists(this.#head) && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
       this.#body.length !== UNTIL_CLOSE && !this.#bodyUnread;
     this.#sink = null;
     if (reusable) this.#rest();
@@ -311,10 +300,4 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     this.#environment.metrics.upstreamOpen--;
     this.#environment.connections.count--;
   }
-}
-
-/** RFC 9110, 7.8: a server switches only to protocols that the client has named. */
-function isOffered({ upgrade, fields }: ResponseHead, offered: readonly string[] | null): boolean {
-  const agreed = upgrade && offered !== null ? fields.joined(FieldKind.Upgrade) : null;
-  return agreed !== null && elements(agreed).every((protocol) => offered!.includes(protocol.toLowerCase()));
 }

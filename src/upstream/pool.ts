@@ -3,7 +3,8 @@ import type { Watched } from "../runtime/clock.ts";
 import { connect, type SocketError } from "../runtime/sockets.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import type { EndpointState } from "./endpoint-state.ts";
-import { H1UpstreamConnection, type UpstreamEnvironment } from "./h1-connection.ts";
+import { H1UpstreamConnection } from "./h1-connection.ts";
+import type { UpstreamEnvironment } from "./upstream-environment.ts";
 
 /** Who waits for a connection. Exactly one of them is called, after `connect` has returned, unless cancelled. */
 export interface ConnectSink {

@@ -310,6 +310,33 @@ test("H1Connection holds no buffer of a request that has been answered", () => {
   assert.equal((w.client.handler as H1Connection).head.fields.bytes.length, 0);
 });
 
+test("H1Connection does not let the head of a request hold a large receive buffer while it is under way", () => {
+  const requests: Readonly<Record<string, string>> = {
+    "with a body": `POST / HTTP/1.1\r\n${HOST}Accept: application/json\r\nContent-Length: 1000000\r\n\r\n${"x".repeat(300_000)}`,
+    "with requests behind it": `GET / HTTP/1.1\r\n${HOST}Accept: application/json\r\n\r\nGET /${"x".repeat(300_000)}`,
+  };
+  for (const [what, request] of Object.entries(requests)) {
+    for (const before of ["", "GET / HTTP/1.1\r\nHost: unknown.test\r\n\r\n"]) {
+      using w = world();
+      send(w, w.client, before + request);
+      const { head } = w.client.handler as H1Connection;
+      assert.ok(head.fields.bytes.buffer.byteLength < 100_000, what);
+      assert.match(
+        w.vm[0]!.take().toString(),
+        /^(POST|GET) \/ HTTP\/1\.1\r\nHost: app\.test\r\nAccept: application\/json\r\n/,
+        what,
+      );
+      w.client.take();
+      send(w, w.vm[0]!, "nonsense\r\n\r\n");
+      assert.match(
+        w.client.take().toString(),
+        /HTTP\/1\.1 502 [^]*"error":"upstream_protocol"/,
+        `${what}: its fields are still read`,
+      );
+    }
+  }
+});
+
 test("H1Connection answers 504 when the endpoint leaves a client waiting for 100", () => {
   using w = world();
   send(w, w.client, `POST / HTTP/1.1\r\n${HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n`);

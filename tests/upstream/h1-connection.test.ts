@@ -268,6 +268,25 @@ test("H1UpstreamConnection waits for who reads, and goes on reading when it rest
   assert.deepEqual([u.idle, u.socket.paused], [true, false]);
 });
 
+test("H1UpstreamConnection does not let the head of an answer hold its buffer while the body is under way", () => {
+  const answers: Readonly<Record<string, string>> = {
+    length: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nwait",
+    chunked: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n",
+    "until the end": "HTTP/1.1 200 OK\r\n\r\nwait",
+    informational: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+    tunnel: "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nwait",
+  };
+  for (const [what, answer] of Object.entries(answers)) {
+    using u = new Upstream();
+    let head: { fields: { bytes: Buffer } } | undefined;
+    u.onHead = (given) => void (head = given);
+    u.onInformational = (given) => void (head = given as unknown as ResponseHead);
+    u.ask("GET", ["x"]);
+    u.say(answer);
+    assert.equal(head!.fields.bytes.length, 0, what);
+  }
+});
+
 test("H1UpstreamConnection says when a request must wait, and when it may go on", () => {
   using u = new Upstream();
   u.socket.stall();
