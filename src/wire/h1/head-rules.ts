@@ -35,7 +35,8 @@ export function checkRequest(head: RequestHead): boolean {
         if (head.minor === 1 && listHas(fields.value(i), "100-continue")) head.expectsContinue = true;
         break;
       case FieldKind.Te:
-        if (listHas(fields.value(i), "trailers")) head.acceptsTrailers = true;
+        // HTTP/1.0 knows no chunks, so it gets no trailers
+        if (head.minor === 1 && listHas(fields.value(i), "trailers")) head.acceptsTrailers = true;
         break;
       default:
     }
