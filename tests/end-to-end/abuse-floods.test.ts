@@ -31,6 +31,7 @@ async function assertServed(host: string, proxy: Edgeproxy): Promise<void> {
   assert.equal((await rawRequest(proxy.port, getRequest(host), proxy.host)).status, 200);
 }
 
+// rule: RFC 9112, 9.5 | others are served
 test("an idle flood: thousands of idle connections, with and without a first request, cost little each, and others are served", async () => {
   await using proxy = await plane.another({});
   const { host } = await plane.vm();
@@ -52,6 +53,7 @@ test("an idle flood: thousands of idle connections, with and without a first req
   await settled(proxy);
 });
 
+// rule: RFC 9110, 15.5.9 | 408 in time, others are served
 test("a flood of slow heads: each gets 408 in time, the memory stays flat, and others are served meanwhile", async () => {
   await using proxy = await plane.another({ EDGEPROXY_HEADER_TIMEOUT: "2s" });
   const { vm, host } = await plane.vm();
@@ -70,6 +72,7 @@ test("a flood of slow heads: each gets 408 in time, the memory stays flat, and o
   await settled(proxy);
 });
 
+// rule: RFC 9112, 9.5 | some are shed, others are served
 test("a connection flood up to the file limit: idle connections to VMs make room, the rest is shed, and all is well afterwards", async () => {
   await using proxy = await plane.another({}, { fileLimit: 256 });
   const [resting, busy] = [await plane.vm(), await plane.vm({ script: hang() })];

@@ -50,6 +50,7 @@ function offerGiB(socket: Socket): { sent: number } {
   return offer;
 }
 
+// rule: RFC 9112, 9.3 | the sender waits, memory stays flat
 test("a GiB to a client, and a GiB to a VM, that take a little now and then: the proxy stays flat, and holds the sender back", async () => {
   await using proxy = await plane.another({});
   const { vm, host } = await plane.vm();
@@ -95,6 +96,7 @@ const requestsOf = (host: string): string[] => [
   `POST /cut HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody`,
 ];
 
+// rule: RFC 9112, 9.5 | nothing is left of them
 test("clients that reset at every offset of their request leave nothing behind", async () => {
   const { vm, host } = await plane.vm();
   await assertServed(host);
@@ -122,6 +124,7 @@ const ANSWERS: readonly string[] = [
 ];
 
 for (const how of ["end", "reset"] as const) {
+  // rule: RFC 9112, 8 | `502`, an abort or the whole answer
   test(`VMs that break off (${how}) at every offset of their answer: 502, an abort or the whole answer, never part of one`, async () => {
     const { vm, host } = await plane.vm();
     vm.script = ({ target }, connection) => {
@@ -156,6 +159,7 @@ for (const how of ["end", "reset"] as const) {
   });
 }
 
+// rule: RFC 9112, 9.5 | VM connection never used again, the others kept
 test("clients that reset anywhere in an answer take its connection with them, and no other", async () => {
   const size = 200_000;
   const { vm, host } = await plane.vm({ script: respond(200, Buffer.alloc(size, "x")) });
@@ -176,6 +180,7 @@ test("clients that reset anywhere in an answer take its connection with them, an
 // ---- keep-alive races
 
 for (const how of ["FIN", "RST"] as const) {
+  // rule: RFC 9110, 9.2.2 | GET is sent again, POST never
   test(`a VM that closes idle connections (${how}) just as a request leaves: no GET fails, no POST runs twice`, async () => {
     const { vm, host } = await plane.vm();
     const runs: Map<string, number> = new Map();
@@ -214,6 +219,7 @@ for (const how of ["FIN", "RST"] as const) {
 
 // ---- odd but right
 
+// rule: RFC 9112, 2.2 | relayed, VM connection kept
 test("an answer that comes byte by byte is the same answer, and its connection is used again", async () => {
   const { vm, host } = await plane.vm();
   const script: VmScript = async ({ target }, connection) => {

@@ -31,12 +31,14 @@ function assertAnswer(response: RawResponse, status: number, code: string, text:
   assert.deepEqual(names, [...new Set(names)], "no field twice");
 }
 
+// rule: RFC 9110, 15.5.5 | `404 no_route`
 test("edgeproxy answers 404 Service Not Found when there is no route", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge();
   assertAnswer(await get(edge, HOST), 404, "no_route", "Service Not Found");
 });
 
+// rule: RFC 9110, 15.6.4 | `503 vm_unhealthy`
 test("edgeproxy answers 503 Service Unavailable - VM not responding when the VM is unhealthy", async () => {
   await using platform = await Platform.start(server);
   await platform.vm(HOST, { healthStatus: 500 });
@@ -44,6 +46,7 @@ test("edgeproxy answers 503 Service Unavailable - VM not responding when the VM 
   assertAnswer(await get(edge, HOST), 503, "vm_unhealthy", "Service Unavailable - VM not responding");
 });
 
+// rule: RFC 9110, 15.6.4; RFC 9110, 10.2.3 | `503 no_table`
 test("edgeproxy answers 503 and Retry-After: 1 when no table is loaded yet", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge({}, { database: `postgres://127.0.0.1:${await freePort()}/none`, ready: false });
@@ -51,6 +54,7 @@ test("edgeproxy answers 503 and Retry-After: 1 when no table is loaded yet", asy
   assertAnswer(await get(edge, HOST), 503, "no_table", "Service Unavailable");
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_failed`
 test("edgeproxy answers 502 Bad Gateway when the other region refuses connections", async () => {
   await using platform = await Platform.start(server);
   await platform.route(HOST, { address: "10.99.0.1", port: 80, region: await platform.addRegion() });
@@ -58,6 +62,7 @@ test("edgeproxy answers 502 Bad Gateway when the other region refuses connection
   assertAnswer(await get(edge, HOST), 502, "connect_failed", "Bad Gateway");
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_timeout`
 test("edgeproxy answers 502 Bad Gateway when the other region does not accept the connection in time", async () => {
   await using platform = await Platform.start(server);
   const there = await platform.addRegion();
@@ -67,6 +72,7 @@ test("edgeproxy answers 502 Bad Gateway when the other region does not accept th
   assertAnswer(await get(edge, HOST), 502, "connect_timeout", "Bad Gateway");
 });
 
+// rule: RFC 9110, 15.6.3 | `502 upstream_reset`
 test("edgeproxy answers 502 Bad Gateway when the VM breaks the connection before it answers", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST, { script: resetConnection() });
@@ -76,6 +82,7 @@ test("edgeproxy answers 502 Bad Gateway when the VM breaks the connection before
   assertAnswer(await get(edge, HOST), 502, "upstream_reset", "Bad Gateway");
 });
 
+// rule: RFC 9110, 15.6.3 | `502 upstream_protocol`
 test("edgeproxy answers 502 Bad Gateway when the VM's answer is malformed", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST);
@@ -93,6 +100,7 @@ test("edgeproxy answers 502 Bad Gateway when the VM's answer is malformed", asyn
   }
 });
 
+// rule: RFC 9110, 15.6.5 | `504 response_timeout`
 test("edgeproxy answers 504 Gateway Timeout when the VM is too slow", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST, { script: hang() });
@@ -102,6 +110,7 @@ test("edgeproxy answers 504 Gateway Timeout when the VM is too slow", async () =
   assert.equal((await get(edge, HOST)).status, 200, "a slow answer does not make the VM unhealthy");
 });
 
+// rule: RFC 9110, 15.5.1 | `400 bad_request`, client connection closed, nothing reaches the VM
 test("edgeproxy answers 400 Bad Request when the request is malformed, and closes", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST);
@@ -124,6 +133,7 @@ test("edgeproxy answers 400 Bad Request when the request is malformed, and close
   assert.equal(vm.requests.length, 0);
 });
 
+// rule: RFC 9110, 15.5; RFC 6585, 5 | `431 head_too_large`, `414 target_too_long`, `413 body_too_large`, `408 head_timeout`, `501 unsupported_coding`
 test("edgeproxy answers 431, 414, 413, 408 and 501 when a request is too large, too slow or oddly coded", async () => {
   await using platform = await Platform.start(server);
   await platform.vm(HOST);
@@ -142,6 +152,7 @@ test("edgeproxy answers 431, 414, 413, 408 and 501 when a request is too large, 
   assertAnswer(await send(edge, gzipped), 501, "unsupported_coding", "Not Implemented");
 });
 
+// rule: RFC 5842, 7.2; RFC 9110, 7.6.3 | `508 loop`
 test("edgeproxy answers 508 Loop Detected when a request comes back", async () => {
   await using platform = await Platform.start(server);
   await platform.vm(HOST);

@@ -58,6 +58,7 @@ async function farRoute(name: string, publicIpv4: string): Promise<void> {
   await plane.refresh();
 }
 
+// rule: RFC 9110, 15.6.4 | `503 vm_unhealthy`, and no second request
 test("connect refused by a VM that was healthy: 503 for every request, without a second VM request", async () => {
   const fine = await plane.vm();
   const { vm, host } = await plane.vm({ script: respond(200, "", "Connection: close") }); // so that nothing rests in the pool
@@ -69,6 +70,7 @@ test("connect refused by a VM that was healthy: 503 for every request, without a
   assert.equal(vm.requests.length, 1);
 });
 
+// rule: RFC 9110, 15.6.4 | `503 vm_unhealthy`
 test("connect unanswered by a VM that was healthy: 503 for every request", async () => {
   const fine = await plane.vm();
   await using late = await UnresponsiveListener.startLate(loopbackAddress());
@@ -84,18 +86,21 @@ test("connect unanswered by a VM that was healthy: 503 for every request", async
   assert.equal(await first, "504 response_timeout");
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_failed`
 test("connect refused by another region: 502 for every request", async () => {
   const fine = await plane.vm();
   await farRoute("refused.example.com", loopbackAddress());
   assert.deepEqual(await askAll("refused.example.com", fine.host), expected("502 connect_failed"));
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_timeout`
 test("connect unanswered by another region: 502 for every request", async () => {
   const fine = await plane.vm();
   await farRoute("silent.example.com", silentRegion.host);
   assert.deepEqual(await askAll("silent.example.com", fine.host), expected("502 connect_timeout"));
 });
 
+// rule: RFC 9110, 15.6.5 | 504, sent once, both connections closed
 test("an upload that its VM takes no more of, PUT and POST, by length and in chunks: 504, sent once, both connections closed", async () => {
   const framings = [["Content-Length", `${64 * MIB}`, ""], ["Transfer-Encoding", "chunked", `${(64 * MIB).toString(16)}\r\n`]];
   const uploads = ["PUT", "POST"].flatMap((method) => framings.map((framing) => [method, ...framing] as const));
@@ -135,6 +140,7 @@ describe("an upload that waits for 100", () => {
     `${method} /fault HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: 8\r\n\r\n`;
 
   for (const how of ["end", "reset"] as const) {
+    // rule: RFC 9110, 9.2.2 | sent again on a fresh connection
     test(`PUT, pooled connection gone (${how}): nothing of its body has left, so it is sent again`, async () => {
       await using client = await plane.open();
       const { vm, host, heads } = await breakOnce(how, client);
@@ -146,6 +152,7 @@ describe("an upload that waits for 100", () => {
       assert.deepEqual(vm.requests.map(({ target }) => target), ["/warm", "/fault"]);
     });
 
+    // rule: RFC 9110, 9.2.2 | 502, sent once, client connection closed
     test(`POST, pooled connection gone (${how}): 502, sent once, and the client's connection closes`, async () => {
       await using client = await plane.open();
       const { host, heads } = await breakOnce(how, client);

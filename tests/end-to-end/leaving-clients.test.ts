@@ -52,6 +52,7 @@ async function leaveEarly(request: string, underWay: () => Promise<void>): Promi
 }
 
 for (const [what, request] of Object.entries(REQUESTS)) {
+  // rule: RFC 9112, 9.5 | nothing reaches the VM
   test(`${what} is let go when its client leaves before the first verdict on its VM`, async () => {
     const { vm, host } = await plane.vm();
     const verdict = Promise.withResolvers<void>();
@@ -65,6 +66,7 @@ for (const [what, request] of Object.entries(REQUESTS)) {
     assert.equal(vm.transcripts.length, 1);
   });
 
+  // rule: RFC 9112, 9.5 | nothing reaches the VM
   test(`${what} is let go when its client leaves while a connection is made`, async () => {
     const elsewhere = await insertRegion(plane.database, { publicIpv4: silent.host });
     const name = `far-${what.length}.example.com`;
@@ -74,6 +76,7 @@ for (const [what, request] of Object.entries(REQUESTS)) {
     assert.equal(await metric(plane.proxy, 'edgeproxy_upstream_connections{state="busy"}'), 0);
   });
 
+  // rule: RFC 9112, 9.5 | VM connection closed
   test(`${what} is let go when its client leaves before the VM's answer`, async () => {
     const { vm, host } = await plane.vm({ script: hang() });
     let heads = 0;

@@ -41,6 +41,17 @@ const CHAPTERS: Readonly<Record<string, readonly string[]>> = {
   "Connections": ["keep-alive", "http-1.0", "closing"],
   "Upgrades": ["upgrades", "upgrade-refusals", "tunnels"],
 };
+/** The files of end-to-end tests that carry marks. */
+const END_TO_END_CHAPTERS: Readonly<Record<string, readonly string[]>> = {
+  "Timeouts": ["timeouts", "slow-bodies"],
+  "Limits and floods": ["limits", "abuse-floods"],
+  "Strictness and smuggling": ["strictness", "smuggling"],
+  "Faults and retries": ["faults", "fault-matrix-connect", "abuse"],
+  "Clients that leave": ["leaving-clients"],
+  "Streams and tunnels": ["http", "backpressure", "tunnels"],
+  "Answers of the proxy": ["answers"],
+  "Shutdown": ["shutdown"],
+};
 export const WITHOUT_RULES: readonly string[] = ["found"];
 
 interface Row {
@@ -53,11 +64,22 @@ interface Row {
 
 /** All chapters, as Markdown. Throws when a test does not say what the table needs. */
 export function conformanceTables(): string {
-  const known = [...Object.values(CHAPTERS).flat(), ...WITHOUT_RULES].map((name) => `${name}.md`);
-  const unknown = readdirSync(DIALOGUES).filter((name) => name.endsWith(".md") && !known.includes(name));
-  if (unknown.length > 0) throw new Error(`tests/dialogue/${unknown.join()} is in no chapter of the conformance table`);
+  const inNoChapter = [
+    ...missing(DIALOGUES, ".md", [...Object.values(CHAPTERS).flat(), ...WITHOUT_RULES]),
+    ...missing(END_TO_END, ".test.ts", Object.values(END_TO_END_CHAPTERS).flat()).filter((name) => endToEndRows(name).length > 0),
+  ];
+  if (inNoChapter.length > 0) throw new Error(`In no chapter of the conformance table: ${inNoChapter.join()}`);
   const chapters = Object.entries(CHAPTERS).map(([chapter, names]) => `## ${chapter}\n\n${names.map(dialogueTable).join("\n\n")}`);
-  return [...chapters, `## What needs time or real sockets\n\n${table(endToEndRows())}`].join("\n\n");
+  const rest = Object.entries(END_TO_END_CHAPTERS).map(([chapter, names]) =>
+    `### ${chapter}\n\n${table(names.flatMap(endToEndRows))}`
+  );
+  return [...chapters, "## What needs time or real sockets", ...rest].join("\n\n");
+}
+
+/** Files of a folder, without their extension, that are not among the names. */
+function missing(folder: URL, extension: string, names: readonly string[]): string[] {
+  const files = readdirSync(folder).filter((file) => file.endsWith(extension)).map((file) => file.slice(0, -extension.length));
+  return files.filter((file) => !names.includes(file));
 }
 
 function dialogueTable(name: string): string {
@@ -121,11 +143,9 @@ function answers(steps: readonly Step[], withStatus: boolean): string {
   return said.length === 0 ? "no answer" : said.join(", ");
 }
 
-/** The marked tests of tests/end-to-end, by file. */
-function endToEndRows(): Row[] {
-  return readdirSync(END_TO_END).filter((name) => name.endsWith(".test.ts")).sort().flatMap((name) => {
-    return rulesOf(name, readFileSync(new URL(name, END_TO_END), "utf8"));
-  });
+/** The marked tests of a file of tests/end-to-end. */
+function endToEndRows(name: string): Row[] {
+  return rulesOf(`${name}.test.ts`, readFileSync(new URL(`${name}.test.ts`, END_TO_END), "utf8"));
 }
 
 export function rulesOf(name: string, source: string): Row[] {
