@@ -19,6 +19,7 @@ class RecordedRequest extends http.IncomingMessage {
 
   push(chunk) {
     const { recorded } = this;
+    if (recorded === null) return true; // CONNECT: node:http has emitted no request
     if (chunk !== null) recorded.body += chunk.toString("latin1");
     else {
       recorded.complete = true;
