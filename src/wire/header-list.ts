@@ -170,7 +170,7 @@ function bytesOf(text: string): Uint8Array {
   return Uint8Array.from(text, (c) => c.charCodeAt(0));
 }
 
-/** At most one name has to be compared (data-plane.bench: 0.8 of the time of a request of 15 fields). */
+/** At most one name has to be compared (forwarding.bench: 0.8 of the time of a request of 15 fields). */
 function fieldKind(bytes: Buffer, start: number, end: number): FieldKind {
   const length = end - start;
   const place = length <= LONGEST ? PLACES[length * 32 + (bytes[start]! & 31)]! - 1 : -1;

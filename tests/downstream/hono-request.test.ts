@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hono } from "hono";
-import { type EdgeEnv, edgePath, honoDispatch } from "../../src/downstream/hono-request.ts";
+import { type EdgeEnv, edgePath, EdgeRouter, honoDispatch } from "../../src/downstream/hono-request.ts";
 import { createEdge, type EdgeParts } from "../../src/edge.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
 
@@ -26,7 +26,7 @@ async function served(app: Hono<EdgeEnv>, request: string): Promise<Served> {
   return { text, faults, state, outcomes: world.outcomes };
 }
 
-const newApp = (): Hono<EdgeEnv> => new Hono<EdgeEnv>({ getPath: edgePath });
+const newApp = (): Hono<EdgeEnv> => new Hono<EdgeEnv>({ getPath: edgePath, router: new EdgeRouter() });
 const get = (target: string, method = "GET"): string =>
   `${method} ${target} HTTP/1.1\r\nHost: A.test:80\r\nX-A: 1\r\nx-a: 2\r\n\r\n`;
 
@@ -104,4 +104,30 @@ test("a request body that the app does not read is dropped, and the connection g
   const { text, state } = await served(app, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc" + get("/"));
   assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 2);
   assert.equal(state, "open");
+});
+
+test("EdgeRouter runs handlers for everything in their order, and searches as soon as one is for something", async () => {
+  const app = newApp();
+  app.use(async (c, next) => {
+    c.header("X-First", "yes");
+    await next();
+  });
+  app.use("/*", async (c, next) => {
+    await next();
+    c.header("X-Last", c.req.path);
+  });
+  app.all("*", (c) => c.text("anything"));
+  const plain = (await served(app, get("/a?b", "PURGE"))).text;
+  assert.match(plain, /^HTTP\/1\.1 200 .*x-first: yes\r\n.*x-last: \/a\r\n.*\r\n\r\nanything$/s);
+
+  const special = newApp();
+  special.use(async (c, next) => {
+    c.header("X-First", "yes");
+    await next();
+  });
+  special.get("/special/:n", (c) => c.text(`special ${c.req.param("n")}`));
+  special.all("*", (c) => c.text("anything"));
+  assert.match((await served(special, get("/special/1"))).text, /x-first: yes\r\n.*\r\n\r\nspecial 1$/s);
+  assert.match((await served(special, get("/special/1", "POST"))).text, /x-first: yes\r\n.*\r\n\r\nanything$/s);
+  assert.match((await served(special, get("/other"))).text, /\r\n\r\nanything$/);
 });

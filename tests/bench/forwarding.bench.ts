@@ -1,6 +1,6 @@
 /*  What one forwarded request costs our own code: the data plane between two sockets that cost nothing, without kernel, loop and load.
  *
- *      bun tests/bench/data-plane.bench.ts [SECONDS]
+ *      bun tests/bench/forwarding.bench.ts [SECONDS]
  *
  *  Prints one JSON line: nanoseconds per request by kind of request, the fastest of several rounds. A difference of a tenth of a
  *  microsecond shows here that drowns in the noise of a benchmark over sockets; only that one says what it is worth.
@@ -49,19 +49,21 @@ class FreeSocket implements Socket {
 const KINDS: Readonly<Record<string, { readonly request: string; readonly answer: string }>> = {
   small: {
     request: "GET /small HTTP/1.1\r\nHost: app.test\r\n\r\n",
-    answer: `HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n${
-      "x".repeat(100)
-    }`,
+    answer:
+      `HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n${
+        "x".repeat(100)
+      }`,
   },
   headers: {
     request: "GET /path/of/some/page?with=query&and=more HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive\r\n" +
-      "sec-ch-ua: \"Chromium\";v=\"130\"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: \"Linux\"\r\nUpgrade-Insecure-Requests: 1\r\n" +
+      'sec-ch-ua: "Chromium";v="130"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: "Linux"\r\nUpgrade-Insecure-Requests: 1\r\n' +
       "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\n" +
       "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\nSec-Fetch-Site: none\r\n" +
       "Sec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n" +
       `Accept-Language: en-US,en;q=0.9\r\nCookie: session=${"c".repeat(200)}\r\n\r\n`,
-    answer: "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 100\r\n" +
-      "Connection: keep-alive\r\nCache-Control: private, max-age=0\r\nETag: \"abc\"\r\nVary: Accept-Encoding\r\nX-Frame-Options: DENY\r\n" +
+    answer:
+      "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 100\r\n" +
+      'Connection: keep-alive\r\nCache-Control: private, max-age=0\r\nETag: "abc"\r\nVary: Accept-Encoding\r\nX-Frame-Options: DENY\r\n' +
       `Strict-Transport-Security: max-age=31536000\r\nSet-Cookie: a=${"d".repeat(80)}; Path=/; HttpOnly\r\n\r\n${"x".repeat(100)}`,
   },
 };
@@ -104,5 +106,5 @@ for (const [kind, { request, answer }] of Object.entries(KINDS)) {
   result[kind] = Math.round(best);
   sweep.close();
 }
-process.stdout.write(`${JSON.stringify({ bench: "data-plane", unit: "ns per request", ...result })}\n`);
+process.stdout.write(`${JSON.stringify({ bench: "forwarding", unit: "ns per request", ...result })}\n`);
 process.exit(0);
