@@ -150,6 +150,28 @@ test("response timeout: an interim answer is not an answer", async () => {
   assert.deepEqual([response.status, response.interim.length], [504, 1]);
 });
 
+test("response timeout: a head that comes byte by byte must be complete in time", async () => {
+  const { vm, host } = await plane.vm();
+  vm.script = (_request, connection) => {
+    connection.write("HTTP/1.1 200 OK\r\nX-Slow: ");
+    const trickling = setInterval(() => connection.write("a"), STEP_MS);
+    connection.socket.on("close", () => clearInterval(trickling));
+  };
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  const response = await takes(RESPONSE_MS, client.readResponse());
+  assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [504, "response_timeout"]);
+  await vm.until(() => vm.open === 0);
+});
+
+test("response timeout: a VM that answers nothing to Expect: 100-continue is answered for, and the connection closes", async () => {
+  const { vm, host } = await plane.vm();
+  await using client = await plane.open();
+  client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`);
+  assert.equal(await takes(RESPONSE_MS, refusalAndEnd(client)), "504 response_timeout");
+  await vm.until(() => vm.open === 0);
+});
+
 // rule: RFC 9110, 15.6.5 | `504`, counted from the end of the request
 test("response timeout: it begins when the request is complete", async () => {
   const { host } = await plane.vm({ script: hang() });
@@ -218,6 +240,21 @@ test("stream timeout: a tunnel without a byte in either direction is closed", as
   await vm.until(() => vm.open === 0);
 });
 
+test("stream timeout: a tunnel whose client takes nothing any more is closed, though its VM goes on", async () => {
+  const { vm, host } = await plane.vm();
+  vm.onHead = (_head, connection) => {
+    connection.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    connection.takeOver(() => {});
+    connection.write(Buffer.alloc(50_000_000));
+  };
+  await using client = await plane.open();
+  const startedAtMs = performance.now();
+  client.send(getRequest(host, "/", "Connection: Upgrade", "Upgrade: echo"));
+  await client.readUntil("\r\n\r\n");
+  client.socket.pause();
+  await takes(STREAM_MS, vm.until(() => vm.open === 0), startedAtMs);
+});
+
 // rule: RFC 9112, 9.5 | bodies and tunnels go on
 test("stream timeout: what is slow but moves, in one direction, lives longer than that", async () => {
   const steps = Math.ceil(STREAM_MS * 1.5 / STEP_MS);
@@ -282,6 +319,19 @@ test("health timeout: a VM that does not answer its probe is answered for with 5
   client.send(getRequest(host));
   const response = await takes(300, client.readResponse());
   assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [503, "vm_unhealthy"]);
+});
+
+test("health timeout: an answer to a probe that comes byte by byte must be complete in time", async () => {
+  const { vm, host } = await plane.vm({ healthStatus: "hang" });
+  vm.onAccept = ({ socket }) => {
+    socket.write("HTTP/1.1 200 OK\r\nX-Slow: ");
+    const trickling = setInterval(() => socket.write("a"), STEP_MS);
+    socket.on("close", () => clearInterval(trickling));
+  };
+  await using client = await plane.open();
+  client.send(getRequest(host));
+  assert.equal((await takes(300, client.readResponse())).status, 503);
+  assert.equal(vm.requests.length, 0);
 });
 
 test("nothing is left in use when all clients have gone", () => settled(plane.proxy));
