@@ -143,11 +143,12 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onRequestProgress(): void {
+    this.#connection?.postpone(this.#responseDeadline());
     this.exchange.requestProgressed();
   }
 
   onRequestDrain(): void {
-    this.exchange.requestProgressed();
+    this.onRequestProgress();
     this.exchange.resumeRequest();
   }
 

@@ -94,6 +94,11 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     if (this.#phase === HEAD) this.deadlineAtMs = deadlineAtMs;
   }
 
+  /** The endpoint has only now taken what it was sent: an answer that is due is due later. */
+  postpone(deadlineAtMs: number): void {
+    if (this.deadlineAtMs < Infinity) this.deadlineAtMs = deadlineAtMs;
+  }
+
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;
@@ -147,16 +152,9 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
 
   onEnd(): void {
     this.#peerEnded = true;
-    switch (this.#phase) {
-      case TUNNEL:
-        this.#sink?.onEnd(null);
-        return;
-      case BODY:
-        if (this.#body.length === UNTIL_CLOSE) return this.#complete(null, false);
-        break;
-      default:
-    }
-    this.#lost("The endpoint closed the connection", null);
+    if (this.#phase === TUNNEL) this.#sink?.onEnd(null);
+    else if (this.#phase === BODY && this.#body.length === UNTIL_CLOSE) this.#complete(null, false);
+    else this.#lost("The endpoint closed the connection", null);
   }
 
   onClose(error: SocketError | null): void {

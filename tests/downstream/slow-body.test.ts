@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { H1Connection } from "../../src/downstream/h1-connection.ts";
+import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { comparable } from "../fixtures/dialogue.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
@@ -106,6 +107,26 @@ test("a body is not slow while the VM does not take it", () => {
   w.network.settle();
   say(w, w.client, "0\r\n\r\n");
   assert.equal(w.client.state, "open");
+});
+
+test("the response timeout of an upload begins when the VM has taken it, not when the client has sent it", () => {
+  using w = world();
+  const vm = w.vm[0]!;
+  vm.stall();
+  say(w, w.client, CHUNKED_POST + chunk(20_000) + "0\r\n\r\n");
+  const upstream = vm.handler as H1UpstreamConnection;
+  const RESPONSE_MS = 10_000; // of the world
+  for (let second = 1; second <= 30; second++) {
+    assert.equal(upstream.deadlineAtMs, w.sweep.nowMs + RESPONSE_MS);
+    w.sweep.nowMs += STEP_MS;
+    if (second < 30) vm.takeSome(100);
+    else vm.drain();
+  }
+  assert.equal(upstream.deadlineAtMs, w.sweep.nowMs + RESPONSE_MS);
+  w.sweep.nowMs += RESPONSE_MS + 100;
+  assert.ok(w.sweep.isDue(upstream));
+  upstream.onDeadline();
+  assert.equal(answer(w), "504 response_timeout");
 });
 
 test("an upload that its VM does not take at all ends by the stream timeout, as nobody's fault but the VM's", () => {
