@@ -1,14 +1,13 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
 import type { ErrorCode } from "../observation/proxy-error.ts";
-import type { HeaderList } from "../wire/header-list.ts";
-import { FieldKind } from "../wire/header-list.ts";
+import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
 import type { H1Connection } from "./h1-connection.ts";
-import { refusal } from "./refusal.ts";
+import { type OwnAnswer, ownRefusal, ownResponse } from "./own-answer.ts";
 import { acceptableRequestId, nextRequestId } from "./request-id.ts";
 
 /** Body chunks up to this size are copied behind the head or chunk size, to leave in one write. */
@@ -119,8 +118,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   sendInformational(head: ResponseHead): void {
     if (this.ended || this.answered || this.head.minor === 0) return;
     this.#writeHead(head, NO_BODY_DROPS);
-    const out = this.#connection.out.open();
-    out.text("\r\n");
+    this.#connection.out.open().text("\r\n");
     this.#connection.out.flush();
     if (head.status === 100) this.#connection.input.invite();
   }
@@ -176,21 +174,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   refuse(code: ErrorCode): void {
     if (this.ended) return;
     if (this.answered) return this.reset();
-    const connection = this.#connection;
-    if (!connection.input.discardable) connection.persistent = false;
     this.code = code;
-    const { status, reason, fields, body } = refusal(code, this.requestId, this.head.fields.joined(FieldKind.Accept));
-    this.answered = true;
-    this.status = status;
-    const bytes = Buffer.from(body);
-    const out = connection.out.open();
-    out.text(`HTTP/1.1 ${status} ${reason}\r\nDate: ${new Date().toUTCString()}\r\n${fields}Content-Length: ${bytes.length}\r\n`);
-    out.text(this.#connectionField());
-    if (this.head.method !== "HEAD") {
-      out.copy(bytes, 0, bytes.length);
-      this.bodyBytesOut += bytes.length;
-    }
-    this.#end("refused");
+    this.#answer(ownRefusal(code, this.requestId, this.head.fields.joined(FieldKind.Accept)));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */
@@ -201,24 +186,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   async respond(response: Response): Promise<void> {
-    const bodiless = this.head.method === "HEAD" || response.status === 204 || response.status === 304;
-    const body = Buffer.from(bodiless || response.body === null ? new ArrayBuffer(0) : await response.arrayBuffer());
-    if (this.ended || this.answered) return;
-    this.answered = true;
-    this.status = response.status;
-    const connection = this.#connection;
-    if (!connection.input.discardable) connection.persistent = false;
-    const out = connection.out.open();
-    out.text(`HTTP/1.1 ${response.status} ${response.statusText}\r\n`);
-    for (const [name, value] of response.headers) {
-      const ours = name === "connection" || name === "transfer-encoding" || (name === "content-length" && !bodiless);
-      if (!ours) out.text(`${name}: ${value}\r\n`);
-    }
-    if (!bodiless) out.text(`content-length: ${body.length}\r\n`);
-    out.text(this.#connectionField());
-    out.copy(body, 0, body.length);
-    this.bodyBytesOut += body.length;
-    this.#end("refused");
+    const answer = await ownResponse(response, this.head.method);
+    if (!this.ended && !this.answered) this.#answer(answer);
   }
 
   reset(): void {
@@ -273,6 +242,21 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   // ---- writing
+
+  #answer({ status, head, body }: OwnAnswer): void {
+    const connection = this.#connection;
+    if (!connection.input.discardable) connection.persistent = false;
+    this.answered = true;
+    this.status = status;
+    const out = connection.out.open();
+    out.text(head);
+    out.text(this.#connectionField());
+    if (this.head.method !== "HEAD") {
+      out.copy(body, 0, body.length);
+      this.bodyBytesOut += body.length;
+    }
+    this.#end("refused");
+  }
 
   #writeHead(head: ResponseHead, drops: Uint8Array): void {
     const out = this.#connection.out.open();

@@ -31,7 +31,6 @@ const IDLE = 0, HEAD = 1, BODY = 2, TUNNEL = 3, CLOSED = 4;
 const IDLE_MS = 4000;
 /** 1xx heads before a final one. */
 const MAX_INFORMATIONAL = 16;
-
 const NO_BYTES = Buffer.alloc(0);
 
 export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents {
