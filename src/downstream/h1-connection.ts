@@ -14,7 +14,7 @@ import type { BodyLength } from "../wire/h1/framing.ts";
 import { normaliseHost } from "../wire/host.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
-import { BODY, ClientInput, COMPLETE, HEAD, STOPPED, TUNNEL } from "./client-input.ts";
+import { BODY, ClientInput, COMPLETE, DISCARD, HEAD, STOPPED, TUNNEL } from "./client-input.ts";
 import { ClientOutput } from "./client-output.ts";
 import type { Peer } from "./exchange.ts";
 import type { H1Environment } from "./h1-environment.ts";
@@ -73,6 +73,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
       return;
     }
     if (input.phase === HEAD && !input.headStarted) this.#expire(this.environment.idleTimeoutMs);
+    if (input.phase === DISCARD) this.#expire(DISCARD_MS);
     if (input.exchange === null) input.resume();
     else input.exchange.sink?.onResponseDrain();
   }

@@ -204,6 +204,16 @@ test("the rest of a body that nobody wants is read for a bounded time, whatever 
   assert.equal(w.client.state, "closed");
 });
 
+test("the rest of a body is read no longer when the client was slow to take the answer before", () => {
+  using w = world();
+  w.client.stall();
+  say(w, w.client, "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 60000\r\n\r\n");
+  assert.equal(secondsUntilAnswered(w, 20, () => say(w, w.client, "x")), Infinity, "it may still take its answer");
+  w.client.drain();
+  w.network.settle();
+  assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, "x")), 6);
+});
+
 test("a connection that has had its last answer is read for a bounded time, whatever comes", () => {
   using w = world();
   say(w, w.client, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
