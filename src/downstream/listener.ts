@@ -2,7 +2,7 @@
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
-import { listen, type Listener, type Socket, type SocketSink } from "../runtime/sockets.ts";
+import { listen, type Listener, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
 import type { IsTrusted } from "./client-address.ts";
@@ -54,6 +54,7 @@ export class DownstreamListener implements H1Environment {
   #listener: Listener | null = null;
   #emptied: (() => void) | null = null;
   #shedLoggedAtMs = -Infinity;
+  #exhaustedLoggedAtMs = -Infinity;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -76,7 +77,12 @@ export class DownstreamListener implements H1Environment {
   /** Rejects when the address cannot be bound. Answers the port. */
   async listen(): Promise<number> {
     const { host, port } = this.#options;
-    this.#listener = await listen({ host, port, onConnection: (socket) => this.#accept(socket) });
+    this.#listener = await listen({
+      host,
+      port,
+      onConnection: (socket) => this.#accept(socket),
+      onExhausted: (error) => this.#exhausted(error),
+    });
     return this.#listener.port;
   }
 
@@ -121,6 +127,13 @@ export class DownstreamListener implements H1Environment {
     metrics.connectionsAccepted++;
     metrics.connectionsOpen = this.#connections.size;
     return connection;
+  }
+
+  /** Our cap lies below the file limit; but the limit may have sunk, or the machine's may be reached. */
+  #exhausted(error: SocketError): void {
+    if (this.sweep.nowMs - this.#exhaustedLoggedAtMs <= SHED_LOG_MS) return;
+    this.#exhaustedLoggedAtMs = this.sweep.nowMs;
+    this.#options.log.error("cannot accept connections", { error: error.code, open: this.#connections.size });
   }
 
   /** Closed at once: a full process must not be made fuller, and must not run out of files. */

@@ -72,7 +72,7 @@ class EpollListener implements Listener, Polled {
     const fd = libc.accept(this.#fd, this.#address, this.#addressBytes, SOCKET.NONBLOCK | SOCKET.CLOEXEC);
     if (fd < 0) {
       const errno = libc.errno();
-      if (errno === EMFILE || errno === ENFILE) this.#takeARest();
+      if (errno === EMFILE || errno === ENFILE) this.#takeARest(errno);
       return null;
     }
     libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4);
@@ -83,8 +83,9 @@ class EpollListener implements Listener, Polled {
   }
 
   /** Out of files: the connections wait in the kernel's queue, and we do not ask for them without pause. */
-  #takeARest(): void {
+  #takeARest(errno: number): void {
     if (this.#rest !== undefined) return;
+    this.#options.onExhausted?.(this.#system.error(errno));
     this.#system.loop.mute(this.#fd);
     this.#rest = setTimeout(() => {
       this.#rest = undefined;

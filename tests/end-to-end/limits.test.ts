@@ -1,5 +1,7 @@
 /** Limits of the contract (section 3): what is too large or too much is refused early, and all else goes on. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { cpuSeconds, DataPlane, metric, settled } from "../fixtures/served-vms.ts";
@@ -178,6 +180,32 @@ test("a process with 256 files is flooded with 400 connections: it sheds, serves
   await using late = await plane.open(proxy);
   assert.equal((await ask(late, host)).status, 200);
   assert.equal(proxy.log.filter((line) => line["level"] === "error").length, 0);
+});
+
+// rule: RFC 9112, 9.5 | new connections wait, the others are served; logged once
+test("a process whose file limit sinks under what it has open serves on, logs it once, and recovers", async () => {
+  await using proxy = await plane.another({});
+  const { host } = await plane.vm();
+  await using first = await plane.open(proxy);
+  assert.equal((await ask(first, host)).status, 200);
+  const limitFiles = (files: string): void => void execFileSync("prlimit", ["--pid", String(proxy.pid), `--nofile=${files}`]);
+  const unlimited = readFileSync(`/proc/${proxy.pid}/limits`, "utf8").match(/^Max open files\s+(\d+)\s+(\d+)/m);
+  limitFiles(`${readdirSync(`/proc/${proxy.pid}/fd`).length}:${unlimited?.[2]}`);
+
+  const waiting = await Promise.all(Array.from({ length: 20 }, () => openRaw(proxy.port, proxy.host)));
+  for (const connection of waiting) connection.send(getRequest(host));
+  const complaints = (): number => proxy.log.filter((line) => line["msg"] === "cannot accept connections").length;
+  await proxy.waitFor(() => Promise.resolve(complaints() > 0), "did not log it");
+  const cpuBefore = await cpuSeconds(proxy);
+  await wait(1000);
+  const cpu = await cpuSeconds(proxy) - cpuBefore;
+  assert.ok(cpu < 0.4, `${cpu} s of CPU time in one second without work`);
+  assert.equal((await ask(first, host)).status, 200);
+  assert.equal(complaints(), 1);
+
+  limitFiles(`${unlimited?.[1]}:${unlimited?.[2]}`);
+  for (const connection of waiting) assert.equal((await connection.readResponse()).status, 200);
+  await closeAll(waiting);
 });
 
 test("nothing is left in use when all clients have gone", async () => {
