@@ -1,4 +1,5 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
+import { nowMs } from "../runtime/clock.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
@@ -24,7 +25,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   onGone: (() => void) | null = null;
   ended = false;
   answered = false;
-  readonly startedAtMs: number = performance.now();
+  readonly startedAtMs: number = nowMs();
   outcome: ExchangeRecord["outcome"] = "forwarded";
   status = 0;
   code: ErrorCode | null = null;

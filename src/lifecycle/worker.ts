@@ -12,7 +12,7 @@ import type { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
-import { Sweep } from "../runtime/clock.ts";
+import { nowMs, Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import type { RouteRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
@@ -121,7 +121,7 @@ export class Worker {
 
   #exchangeEnded(exchange: Exchange): void {
     const { record } = exchange;
-    const durationMs = performance.now() - record.startedAtMs;
+    const durationMs = nowMs() - record.startedAtMs;
     this.#metrics.recordExchange(record.outcome, record.status, durationMs / 1000);
     if (record.code !== null) this.#metrics.recordError(record.code);
     if (!this.#accessLog.enabled) return;

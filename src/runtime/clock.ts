@@ -2,10 +2,26 @@
 
 import { uncaught } from "./uncaught.ts";
 
+let turnMs = 0;
+
+/** Monotonic milliseconds; within a turn of a loop that says when its turns begin, the moment at which it began. */
+export function nowMs(): number {
+  return turnMs > 0 ? turnMs : performance.now();
+}
+
+/** A loop has woken up: `nowMs` stands still until `endTurn`, and costs nothing. */
+export function beginTurn(): void {
+  turnMs = performance.now();
+}
+
+export function endTurn(): void {
+  turnMs = 0;
+}
+
 /** Something that must not wait for ever. Changing `deadlineAtMs` re-arms it; Infinity disarms. */
 export interface Watched {
   deadlineAtMs: number;
-  /** Called once the deadline has passed, never early, up to two ticks late. It is disarmed by then; re-arming is up to it. */
+  /** Called once the deadline has passed, never early, up to three ticks late. It is disarmed by then; re-arming is up to it. */
   onDeadline(): void;
 }
 

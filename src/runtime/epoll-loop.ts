@@ -9,6 +9,7 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
+import { beginTurn, endTurn } from "./clock.ts";
 import { EPOLL, type Libc, SOCKET } from "./libc.ts";
 import { uncaught } from "./uncaught.ts";
 
@@ -22,7 +23,7 @@ export interface Polled {
 }
 
 const MAX_EVENTS = 256;
-const SLEEP_MS = 20;
+const SLEEP_MS = 50;
 /** The kernel's `epoll_event` is packed on x86-64: 12 bytes; elsewhere 16, with the data at 8. */
 const WORDS = process.arch === "x64" ? 3 : 4;
 const DATA_AT = WORDS - 2;
@@ -104,7 +105,9 @@ export class EpollLoop {
   #step(): void {
     const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, this.#sleepMs);
     this.#sleepMs = count > 0 ? 1 : Math.min(this.#sleepMs * 2, SLEEP_MS);
+    beginTurn();
     for (let i = 0; i < count; i++) this.#dispatch(i * WORDS);
+    endTurn();
     if (this.#count > 0) setImmediate(this.#turn);
     else this.#running = false;
   }
