@@ -151,13 +151,14 @@ export class EpollSocket implements Socket, Polled {
   }
 
   #drain(): void {
+    const before = this.pendingBytes;
     while (this.#pending.length > 0) {
       const bytes = this.#pending[0]!;
       const taken = this.#give(bytes, bytes.length);
       this.pendingBytes -= taken;
       if (taken < bytes.length) {
         this.#pending[0] = bytes.subarray(taken);
-        if (taken > 0) this.handler.onProgress?.();
+        if (this.pendingBytes < before) this.handler.onProgress?.();
         return;
       }
       this.#pending.shift();
