@@ -2,11 +2,12 @@
 import type { CancelConnect, ConnectOptions, SocketError } from "./sockets.ts";
 import type { Polled } from "./epoll-loop.ts";
 import { EpollSocket } from "./epoll-socket.ts";
-import type { EpollSystem } from "./epoll-system.ts";
+import { type EpollSystem, UNSENT_BYTES } from "./epoll-system.ts";
 import { EINPROGRESS, EINTR, EPOLL, SOCKET } from "./libc.ts";
 import { encodeAddress } from "./socket-address.ts";
 
 const ONE = Int32Array.of(1);
+const UNSENT = Int32Array.of(UNSENT_BYTES);
 const STREAM = SOCKET.STREAM | SOCKET.NONBLOCK | SOCKET.CLOEXEC;
 
 /** See `connect` in sockets.ts. `host` is an IP literal; whatever else it is fails as EINVAL. */
@@ -19,6 +20,7 @@ export function epollConnect(system: EpollSystem, options: ConnectOptions): Canc
   const fd = libc.socket(address.family, STREAM, 0);
   if (fd < 0) return failLater(options, system.error(libc.errno()));
   libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4);
+  libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NOTSENT_LOWAT, UNSENT, 4);
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0) {
     const errno = libc.errno();
     if (errno !== EINPROGRESS && errno !== EINTR) {

@@ -2,7 +2,7 @@
 import type { Listener, ListenOptions } from "./sockets.ts";
 import type { Polled } from "./epoll-loop.ts";
 import { EpollSocket } from "./epoll-socket.ts";
-import type { EpollSystem } from "./epoll-system.ts";
+import { type EpollSystem, UNSENT_BYTES } from "./epoll-system.ts";
 import { EMFILE, ENFILE, EPOLL, SOCKET } from "./libc.ts";
 import { ADDRESS_BYTES, encodeAddress, hostOf, portOf } from "./socket-address.ts";
 
@@ -12,6 +12,7 @@ const MAX_ACCEPTS = 64;
 /** How long a listener rests when a connection could not be taken for want of something. */
 const REST_MS = 100;
 const ONE = Int32Array.of(1);
+const UNSENT = Int32Array.of(UNSENT_BYTES);
 const ZERO = Int32Array.of(0);
 const STREAM = SOCKET.STREAM | SOCKET.NONBLOCK | SOCKET.CLOEXEC;
 
@@ -105,6 +106,7 @@ function bindTo(system: EpollSystem, host: string, options: ListenOptions): numb
   if (fd < 0) throw failed(system.error(libc.errno()).code);
   libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEADDR, ONE, 4);
   if (options.reusePort === true) libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEPORT, ONE, 4);
+  libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NOTSENT_LOWAT, UNSENT, 4); // accepted sockets inherit it
   if (address.family === SOCKET.INET6) libc.setOption(fd, SOCKET.IPPROTO_IPV6, SOCKET.V6ONLY, host === "::" ? ZERO : ONE, 4);
   if (libc.bind(fd, address.bytes, address.bytes.length) === 0 && libc.listen(fd, BACKLOG) === 0) return fd;
   const { code } = system.error(libc.errno());

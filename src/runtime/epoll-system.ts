@@ -7,6 +7,11 @@ import type { SocketError } from "./sockets.ts";
 const RECEIVE_BYTES = 512 * 1024;
 /** Free memory before a chunk, so that a head can be written there (`GatheredOutput.prepend`). */
 const HEADROOM_BYTES = 64 * 1024;
+/**
+ * Of what we write, the kernel holds at most this much unsent. Otherwise it takes some MiB and tells of room when a third of that has
+ * gone, so that a peer who takes 300 KiB a minute looks stalled for many minutes.
+ */
+export const UNSENT_BYTES = 512 * 1024;
 /** Chunks up to this size have a view that is made once: small messages come by the million. */
 const VIEWED_BYTES = 4096;
 

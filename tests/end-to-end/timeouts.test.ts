@@ -301,6 +301,36 @@ test("stream timeout: what is slow but moves, in one direction, lives longer tha
 });
 
 // rule: RFC 9110, 15.6.3 | `502 connect_timeout`
+test("stream timeout: who takes an answer, or an upload, slowly but steadily is not cut off, though the kernel holds much of it", async () => {
+  await using proxy = await plane.another({ EDGEPROXY_STREAM_TIMEOUT: "3s" });
+  const total = 64 * 2 ** 20;
+  const { vm, host } = await plane.vm();
+  const uploading = Promise.withResolvers<VmConnection>();
+  vm.onHead = (head, connection) => {
+    if (head.startLine.startsWith("PUT")) return uploading.resolve(connection);
+    connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${total}\r\n\r\n`);
+    connection.write(Buffer.alloc(total));
+  };
+  await using down = await plane.open(proxy);
+  down.send(getRequest(host));
+  await using up = await plane.open(proxy);
+  up.send(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${total}\r\n\r\n`);
+  up.send(Buffer.alloc(total));
+  const slow = [down.socket, (await uploading.promise).socket];
+  for (const socket of slow) {
+    socket.removeAllListeners("data");
+    socket.on("data", () => socket.pause());
+    const stepping = setInterval(() => socket.resume(), 1500); // half a MiB at most each time
+    socket.on("close", () => clearInterval(stepping));
+  }
+  const closed = slow.map((socket) => new Promise<void>((resolve) => socket.on("close", () => resolve())));
+  await Promise.race([wait(4 * 3000), ...closed]);
+  assert.deepEqual(slow.map((socket) => socket.destroyed), [false, false]);
+  down.reset();
+  up.reset();
+  vm.resetConnections();
+});
+
 test("connect timeout: another region that does not accept is answered for with 502", async () => {
   const elsewhere = await insertRegion(plane.database, { publicIpv4: silent.host });
   await insertRoute(plane.database, { name: "far.example.com", regionId: elsewhere, privateIp: "10.255.255.1", port: 80 });
