@@ -52,10 +52,13 @@ after(() => plane[Symbol.asyncDispose]());
 
 const WHOLE_UNREAD = UNREAD_BODIES.filter(({ name }) => !name.startsWith("0.CL"));
 
-/** Sends a vector and reads to the end: whatever answers there are. */
-async function attack(vector: Vector, host: string): Promise<void> {
+/** Sends a vector, at once or cut behind its head, and reads to the end: whatever answers there are. */
+async function attack(vector: Vector, host: string, cut = false): Promise<void> {
   await using attacker = await openRaw(plane.proxy.port, plane.proxy.host);
-  attacker.send(vector.bytes.replaceAll(DOMAIN, host));
+  const bytes = vector.bytes.replaceAll(DOMAIN, host);
+  const headEnd = bytes.indexOf("\r\n\r\n") + 4;
+  if (cut && headEnd >= 4) await attacker.sendPieces([bytes.slice(0, headEnd), bytes.slice(headEnd)]);
+  else attacker.send(bytes);
   attacker.end(); // the proxy answers what is complete, and ends what is not
   await attacker.readToEnd();
 }
@@ -71,8 +74,8 @@ async function ask(host: string, target: string): Promise<string> {
 /** Vectors after which an innocent client did not get its own answer. */
 async function poisoned(vectors: readonly Vector[], host: string): Promise<string[]> {
   const wrong: string[] = [];
-  for (const [index, vector] of vectors.entries()) {
-    await attack(vector, host);
+  for (const [index, vector] of [...vectors, ...vectors].entries()) {
+    await attack(vector, host, index >= vectors.length);
     const target = `/innocent/${index}`;
     const got = await ask(host, target);
     if (got !== `GET ${target}`) wrong.push(`${vector.name}: ${JSON.stringify(got)}`);
@@ -109,6 +112,26 @@ for (const leniency of LENIENCIES) {
     assert.ok(vm.believed.length > VECTORS.length, "the VM was asked at all");
   });
 }
+
+test("attackers and innocent clients at the same time, on a VM that misreads all of it: everybody gets their own answer", async () => {
+  const everything = Object.assign({}, ...LENIENCIES, { answersEarly: false, prefersLength: false }) as Leniency;
+  await using vm = await FooledVm.start(everything);
+  const host = await plane.route(vm.host, vm.port);
+  const wrong: string[] = [];
+  const innocent = async (name: number): Promise<void> => {
+    for (let index = 0; index < 300; index++) {
+      const target = `/innocent/${name}/${index}`;
+      if (await ask(host, target) !== `GET ${target}`) wrong.push(target);
+    }
+  };
+  const vectors = [...VECTORS];
+  const attacker = async (): Promise<void> => {
+    for (let vector = vectors.pop(); vector !== undefined; vector = vectors.pop()) await attack(vector, host);
+  };
+  await Promise.all([...Array.from({ length: 4 }, attacker), ...[1, 2, 3, 4].map(innocent)]);
+  assert.deepEqual(wrong, []);
+  assert.deepEqual(await uncounted(vm, host), []);
+});
 
 /*  What no proxy can prevent: a VM that leaves a body unread takes it for a request. What it answers to that must go nowhere. Half a
  *  request in the body of a POST is left out: only a connection per POST would help against a server that does not read those.
