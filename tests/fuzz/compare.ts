@@ -8,6 +8,7 @@ import type { Failure, FuzzCase } from "./fuzz-case.ts";
 import { headOf, plainName, plainTarget, readableMethod, readableStream } from "./readable-stream.ts";
 import type { OracleAnswer, OracleJob, OracleReading, OracleRequest } from "./oracle.ts";
 import type { Reading, ReadMessage } from "./our-reading.ts";
+import { ambiguous } from "./unambiguous.ts";
 
 /** What was compared, for the summary. */
 export class Tally {
@@ -28,6 +29,8 @@ export function parserJob(fuzzCase: FuzzCase, ours: Reading): OracleJob {
 
 /** The first difference between the two readings of a `requests` or `answers` case; null when there is none. */
 export function compareReadings(fuzzCase: FuzzCase, ours: Reading, theirs: OracleReading, tally: Tally): Failure | null {
+  const unclear = ambiguous(fuzzCase.kind === "requests" ? "requests" : "answers", fuzzCase.bytes, ours.messages);
+  if (unclear !== null) return unclear;
   return fuzzCase.kind === "requests"
     ? compareRequests(fuzzCase, ours, theirs, tally)
     : compareAnswers(fuzzCase, ours, theirs, tally);

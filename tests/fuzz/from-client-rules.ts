@@ -8,6 +8,7 @@ import type { OracleJob, OracleReading, OracleRequest } from "./oracle.ts";
 import { readableMethod, readableStream } from "./readable-stream.ts";
 import { type Reading, type ReadMessage, readRequests } from "./our-reading.ts";
 import { fieldsAtVm, passingRequestFields, passingTrailers, values } from "./passing-fields.ts";
+import { ambiguous } from "./unambiguous.ts";
 import type { Transcript } from "./through-proxy.ts";
 
 /** More than a client's head may be: ours adds fields. */
@@ -34,7 +35,8 @@ export function askedMethods(bytes: Buffer): string[] {
 export function fromClientFailure(fuzzCase: FuzzCase, transcript: Transcript, readings: readonly OracleReading[]): Failure | null {
   const accepted = readRequests([fuzzCase.bytes], LIMITS);
   const atClient = readings.at(-1)!;
-  return exchangesFailure(accepted, transcript) ?? vmFailure(accepted, transcript, readings.slice(0, -1)) ??
+  return ambiguous("requests", fuzzCase.bytes, accepted.messages) ?? exchangesFailure(accepted, transcript) ??
+    vmFailure(accepted, transcript, readings.slice(0, -1)) ??
     answersFailure(transcript, atClient);
 }
 

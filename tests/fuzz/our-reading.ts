@@ -26,6 +26,8 @@ export interface ReadMessage {
   readonly upgrade: boolean;
   /** Where the head begins in the stream. */
   readonly at: number;
+  /** Behind its last byte, once complete. */
+  end: number;
   body: string;
   trailers: readonly string[];
   complete: boolean;
@@ -75,7 +77,7 @@ abstract class MessageStream {
 
   /** The sender has ended its connection. */
   finish(): void {
-    if (this.#current !== null && this.#body.length === UNTIL_CLOSE && !this.over) this.#complete(this.#current);
+    if (this.#current !== null && this.#body.length === UNTIL_CLOSE && !this.over) this.#complete(this.#current, this.reading.end);
   }
 
   /** The offset behind a head, NEED_MORE or REFUSED. */
@@ -92,19 +94,20 @@ abstract class MessageStream {
     this.reading.messages.push(message);
     this.#current = message;
     this.#body.begin(length);
-    if (this.#body.done) this.#complete(message);
+    if (this.#body.done) this.#complete(message, this.reading.end + end - at);
     return end;
   }
 
   #readBody(bytes: Buffer, at: number, message: ReadMessage): number {
     const end = this.#body.read(bytes, at, { onBody: (chunk) => void (message.body += chunk.toString("latin1")) });
     if (end === REFUSED) return this.#refuse(this.#body.problem, this.#body.refusal);
-    if (this.#body.done) this.#complete(message);
+    if (this.#body.done) this.#complete(message, this.reading.end + end - at);
     return end;
   }
 
-  #complete(message: ReadMessage): void {
+  #complete(message: ReadMessage, end: number): void {
     message.complete = true;
+    message.end = end;
     message.trailers = pairs(this.#body.trailers);
     this.#current = null;
     if (!message.keepAlive && !this.informational(message)) this.last = true;
@@ -198,7 +201,7 @@ export function readAnswers(parts: readonly Buffer[], limits: HeadLimits, method
 function messageOf(head: MessageHead, at: number): ReadMessage {
   const keepAlive = head.minor === 1 ? !head.close : head.keepAlive && !head.close;
   const rest = { start: "", text: "", body: "", trailers: [], complete: false, upgrade: false };
-  return { ...rest, minor: head.minor, fields: pairs(head.fields), keepAlive, at };
+  return { ...rest, minor: head.minor, fields: pairs(head.fields), keepAlive, at, end: at };
 }
 
 function pairs(fields: HeaderList | null): string[] {
