@@ -16,8 +16,9 @@ export function essence({ client, vms, outcomes, idle }: Transcript, methods: re
 function messages(received: Received, answers: { readonly methods: readonly string[]; readonly closed: boolean } | null): string[] {
   const read: string[] = [];
   let answered = 0;
-  for (let at = 0; at < received.bytes.length;) {
-    const rest = received.bytes.subarray(at);
+  const tunnelAt = received.tunnelAt ?? received.bytes.length;
+  for (let at = 0; at < tunnelAt;) {
+    const rest = received.bytes.subarray(at, tunnelAt);
     const status = answers === null ? "" : rest.toString("latin1", 9, 12);
     const early = status.startsWith("1");
     const bodiless = early || status === "204" || status === "304" || (answers !== null && answers.methods[answered] === "HEAD");
@@ -36,5 +37,6 @@ function messages(received: Received, answers: { readonly methods: readonly stri
     }
     at += message.raw.length;
   }
+  if (received.tunnelAt !== null) read.push(received.bytes.toString("latin1", tunnelAt));
   return read;
 }

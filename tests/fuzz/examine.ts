@@ -133,9 +133,10 @@ function comparableReading(reading: Reading): string {
 }
 
 function passAlike(fuzzCase: FuzzCase, all: readonly Cutting[], subject: Subject, style: ClosingStyle): Transcript {
-  const { kind, ending, request } = fuzzCase;
+  const { kind, ending, manner, request } = fuzzCase;
   const pass = (parts: readonly Buffer[]): Transcript =>
-    kind === "from-client" ? subject.fromClient(parts, ending, style) : subject.fromVm(request, parts, ending, style);
+    kind === "from-client" ? subject.fromClient(parts, ending, style, manner) : subject.fromVm(request, parts, ending, style);
+  if (manner === "early") return pass(all[style === "later" ? 1 : 2]!.parts); // how much it answers before depends on the cuts
   const whole = pass(all[0]!.parts);
   const methods = kind === "from-vm" ? fuzzCase.methods : askedMethods(fuzzCase.bytes);
   const expected = essence(whole, methods);

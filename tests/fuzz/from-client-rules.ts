@@ -16,8 +16,9 @@ const VM_LIMITS = { maxHeadBytes: 64 * 1024, maxFields: 200, maxTargetBytes: 819
 
 /** One job per connection to the VM, then one for the client. */
 export function fromClientJobs(fuzzCase: FuzzCase, transcript: Transcript): OracleJob[] {
-  const atVm = transcript.vms.map(({ bytes }): OracleJob => {
-    return { kind: "requests", bytes: readableStream(bytes, readRequests([bytes], VM_LIMITS)) };
+  const atVm = transcript.vms.map(({ bytes, tunnelAt }): OracleJob => {
+    const http = bytes.subarray(0, tunnelAt ?? bytes.length);
+    return { kind: "requests", bytes: readableStream(http, readRequests([http], VM_LIMITS)) };
   });
   const asked = askedMethods(fuzzCase.bytes);
   const methods = transcript.outcomes.map((_, i) => asked[i] === "HEAD" ? "HEAD" : "GET");
@@ -35,41 +36,53 @@ export function askedMethods(bytes: Buffer): string[] {
 export function fromClientFailure(fuzzCase: FuzzCase, transcript: Transcript, readings: readonly OracleReading[]): Failure | null {
   const accepted = readRequests([fuzzCase.bytes], LIMITS);
   const atClient = readings.at(-1)!;
-  return ambiguous("requests", fuzzCase.bytes, accepted.messages) ?? exchangesFailure(accepted, transcript) ??
-    vmFailure(accepted, transcript, readings.slice(0, -1)) ??
+  return ambiguous("requests", fuzzCase.bytes, accepted.messages) ?? exchangesFailure(fuzzCase, accepted, transcript) ??
+    vmFailure(fuzzCase, accepted, transcript, readings.slice(0, -1)) ?? tunnelFailure(fuzzCase, accepted, transcript) ??
     answersFailure(transcript, atClient);
 }
 
 /** Each accepted request is one exchange, in order; what was refused is the last. */
-function exchangesFailure({ messages, problem }: Reading, { outcomes }: Transcript): Failure | null {
+function exchangesFailure({ manner }: FuzzCase, { messages, problem }: Reading, { outcomes, client }: Transcript): Failure | null {
   for (const [i, outcome] of outcomes.entries()) {
     const message = messages[i];
-    const forwarded = outcome.startsWith("forwarded");
-    if (message === undefined && (i > messages.length || problem === "" || forwarded)) {
+    if (message === undefined && (i > messages.length || problem === "" || !outcome.startsWith("refused"))) {
       return { rule: "an exchange that nobody asked for", details: outcomes.join(", ") };
     }
-    if (forwarded && message?.complete !== true) {
+    if (/^(forwarded|tunnelled)/.test(outcome) && message?.complete !== true && manner !== "early") {
       return { rule: "an incomplete request was answered", details: JSON.stringify(message) };
     }
+    if (outcome.startsWith("aborted") && message?.complete === true) {
+      return { rule: "a request was not answered", details: JSON.stringify(message) };
+    }
+    if (outcome.startsWith("tunnelled")) return null;
   }
-  return null;
+  const unanswered = messages[outcomes.length];
+  if (unanswered?.complete !== true || client.state !== "open") return null;
+  return { rule: "a request was not answered", details: JSON.stringify(unanswered) };
 }
 
-function vmFailure({ messages }: Reading, { vms, outcomes }: Transcript, readings: readonly OracleReading[]): Failure | null {
-  const asked = messages.filter((_, i) => outcomes[i]?.startsWith("forwarded") === true);
+function vmFailure(
+  { manner }: FuzzCase,
+  { messages }: Reading,
+  { vms, outcomes }: Transcript,
+  readings: readonly OracleReading[],
+): Failure | null {
+  const asked = messages.filter((_, i) => /^(forwarded|tunnelled)/.test(outcomes[i] ?? ""));
+  const early = manner === "early";
   const got: OracleRequest[] = [];
   for (const [i, { messages: read, error }] of readings.entries()) {
     if (error !== null) {
       return { rule: "llhttp refuses what the VM got", details: `${error}\n${JSON.stringify(vms[i]!.bytes.toString("latin1"))}` };
     }
-    got.push(...read.filter((message) => message.complete));
+    got.push(...read.filter((message) => message.complete || early));
     if (read.slice(0, -1).some((message) => !message.complete)) {
       return { rule: "something behind an incomplete request", details: "" };
     }
   }
-  if (got.length !== asked.length) {
-    const details = `accepted and answered: ${asked.map(startLine).join(", ")}; at the VM: ${
-      got.map((each) => `${each.method} ${each.target}`).join(", ")
+  if (got.length !== asked.length && !(early && got.length === asked.length + 1 && !got.at(-1)!.complete)) {
+    const atVm = got.map(({ method, target }) => `${method} ${target}`);
+    const details = `accepted and answered: ${asked.map(({ start, text }) => `${start} ${text}`).join(", ")}; at the VM: ${
+      atVm.join(", ")
     }`;
     return { rule: "number of requests at the VM", details };
   }
@@ -80,12 +93,22 @@ function vmFailure({ messages }: Reading, { vms, outcomes }: Transcript, reading
   return null;
 }
 
+/** Behind a granted wish for another protocol everything passes as it is. */
+function tunnelFailure({ bytes }: FuzzCase, { messages }: Reading, { vms, outcomes }: Transcript): Failure | null {
+  const vm = vms.find(({ tunnelAt }) => tunnelAt !== null);
+  if (vm === undefined) return null;
+  const place = outcomes.findIndex((outcome) => outcome.startsWith("tunnelled"));
+  if (place < 0) return { rule: "a tunnel was granted and not made", details: outcomes.join(", ") };
+  return differs("bytes in the tunnel", bytes.toString("latin1", messages[place]!.end), vm.bytes.toString("latin1", vm.tunnelAt!));
+}
+
 function requestFailure(asked: ReadMessage, got: OracleRequest): Failure | null {
   const absolute = /^https?:\/\//i.test(asked.text);
   const chunked = values(asked.fields, "transfer-encoding").length > 0;
   return differs("method at the VM", readableMethod(asked.start), got.method) ??
     differs("target at the VM", originForm(asked).replaceAll(/[\x80-\xff]/g, "%"), got.target) ??
-    differs("version at the VM", 1, got.minor) ?? differs("body at the VM", asked.body, got.body) ??
+    differs("version at the VM", 1, got.minor) ??
+    differs("body at the VM", got.complete ? asked.body : asked.body.slice(0, got.body.length), got.body) ??
     differs("transfer codings at the VM", chunked ? ["chunked"] : [], values(got.fields, "transfer-encoding")) ??
     differs("lengths at the VM", values(asked.fields, "content-length"), values(got.fields, "content-length")) ??
     differs(
@@ -98,7 +121,7 @@ function requestFailure(asked: ReadMessage, got: OracleRequest): Failure | null 
       passingRequestFields(asked.fields, absolute, asked.minor === 0),
       fieldsAtVm(got.fields, absolute),
     ) ??
-    differs("trailers at the VM", passingTrailers(asked.trailers), got.trailers);
+    differs("trailers at the VM", got.complete ? passingTrailers(asked.trailers) : [], got.trailers);
 }
 
 /** RFC 9112, 3.2.1. */
@@ -110,7 +133,7 @@ function originForm({ text, start }: ReadMessage): string {
 }
 
 function answersFailure(transcript: Transcript, { answers = [] }: OracleReading): Failure | null {
-  const answered = transcript.outcomes.filter((outcome) => /^(forwarded|refused) /.test(outcome));
+  const answered = transcript.outcomes.filter((outcome) => /^(forwarded|refused|tunnelled) /.test(outcome));
   const complete = answers.filter(({ message }) => message?.complete === true);
   const statuses = complete.map(({ message }) => String(message!.status));
   const error = answers.find((answer) => answer.error !== null)?.error;
@@ -119,15 +142,11 @@ function answersFailure(transcript: Transcript, { answers = [] }: OracleReading)
   }
   return differs("answers at the client", answered.map((outcome) => outcome.split(" ")[1]), statuses) ??
     differs("bytes behind the last answer", transcript.client.bytes.length, complete.at(-1)?.end ?? 0) ??
-    (complete.at(-1)?.message?.keepAlive === false && !hasEnded(transcript)
+    (complete.at(-1)?.message?.keepAlive === false && complete.at(-1)?.tunnel === false && !hasEnded(transcript)
       ? { rule: "the last answer says close and the connection stays", details: transcript.client.state }
       : null);
 }
 
 function hasEnded({ client }: Transcript): boolean {
   return client.state === "ended" || client.state === "closed";
-}
-
-function startLine(message: ReadMessage): string {
-  return `${message.start} ${message.text}`;
 }

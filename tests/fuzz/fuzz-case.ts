@@ -1,4 +1,5 @@
 /** One case of the fuzzer: bytes, and what must be known to read them. */
+import type { Manner } from "./answering-vm.ts";
 
 /**
  *  requests      bytes of a client, read by our parser and by llhttp
@@ -18,6 +19,8 @@ export interface FuzzCase {
   readonly request: string;
   /** What the sender does behind the bytes. */
   readonly ending: Ending;
+  /** `from-client`: how the VM answers. */
+  readonly manner: Manner;
 }
 
 export const ENDINGS = ["stays", "ends", "resets"] as const;
@@ -61,6 +64,7 @@ export function replayCommand(fuzzCase: FuzzCase): string {
   const flags = [`--kind ${fuzzCase.kind}`];
   if (fuzzCase.kind === "answers") flags.push(`--methods ${fuzzCase.methods.join(",")}`);
   if (fuzzCase.kind === "from-vm") flags.push(`--request ${quoted(Buffer.from(fuzzCase.request, "latin1"))}`);
+  if (fuzzCase.manner !== "prompt") flags.push(`--manner ${fuzzCase.manner}`);
   if (fuzzCase.ending !== "stays") flags.push(`--ending ${fuzzCase.ending}`);
   return `deno task fuzz ${flags.join(" ")} --replay ${quoted(fuzzCase.bytes)}`;
 }

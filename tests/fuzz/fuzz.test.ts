@@ -74,8 +74,8 @@ test("the fuzzer finds a parser that throws", { skip }, async () => {
 });
 
 test("the fuzzer finds a proxy that passes on what lies behind a request", { skip }, async () => {
-  const smuggling: typeof fromClient = (parts, ending, style) => {
-    const transcript = fromClient(parts, ending, style);
+  const smuggling: typeof fromClient = (parts, ending, style, manner) => {
+    const transcript = fromClient(parts, ending, style, manner);
     const [first, ...others] = transcript.vms;
     const body = /GET \/smuggled[^]*$/.exec(Buffer.concat([...parts]).toString("latin1"))?.[0];
     if (first === undefined || body === undefined || first.bytes.includes(body)) return transcript;
@@ -88,8 +88,8 @@ test("the fuzzer finds a proxy that passes on what lies behind a request", { ski
 test("the fuzzer finds a proxy that ends a broken answer in order", { skip }, async () => {
   const polite: typeof fromVm = (request, parts, ending, style) => {
     const transcript = fromVm(request, parts, ending, style);
-    const { bytes, state } = transcript.client;
-    return { ...transcript, client: { bytes, state: state === "reset" ? "closed" : state } };
+    const { client } = transcript, { state } = client;
+    return { ...transcript, client: { ...client, state: state === "reset" ? "closed" : state } };
   };
   const { failure } = await foundIn({ ...EDGEPROXY, fromVm: polite }, "from-vm");
   assert.match(failure.rule, /^(the client's connection|looks complete to the client and was not)$/);

@@ -6,6 +6,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { MANNERS } from "./answering-vm.ts";
 import { campaign, drawCase, type Found, type Report, USUAL_KINDS } from "./campaign.ts";
 import { Tally } from "./compare.ts";
 import { EDGEPROXY } from "./examine.ts";
@@ -29,6 +30,7 @@ const { values: flags } = parseArgs({
     methods: { type: "string", default: "GET" },
     request: { type: "string", default: "" },
     ending: { type: "string", default: "stays" },
+    manner: { type: "string", default: "prompt" },
   },
 });
 const kind = CASE_KINDS.find((each) => each === flags.kind);
@@ -109,7 +111,8 @@ function givenCase(text: string): FuzzCase {
   const ending = ENDINGS.find((each) => each === flags.ending) ?? "stays";
   const request = unescaped(flags.request).toString("latin1");
   const methods = request === "" ? flags.methods.split(",") : [request.split(" ", 1)[0]!];
-  return { kind: kind ?? "requests", bytes: unescaped(text), methods, request, ending };
+  const manner = MANNERS.find((each) => each === flags.manner) ?? "prompt";
+  return { kind: kind ?? "requests", bytes: unescaped(text), methods, request, ending, manner };
 }
 
 function say(text: string): void {

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { parseDialogues, type Party } from "../fixtures/dialogue.ts";
 import { type CaseKind, type FuzzCase, unescaped } from "./fuzz-case.ts";
+import { MANNERS } from "./answering-vm.ts";
 import { answerStream, requestStream } from "./grammar.ts";
 import { mutated } from "./mutate.ts";
 import type { Random } from "./random.ts";
@@ -49,13 +50,14 @@ export function generate(kind: CaseKind, random: Random, corpus: Corpus): FuzzCa
   const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
   if (kind === "requests" || kind === "from-client") {
     const original = random.chance(0.75) ? requestStream(random) : random.pick(corpus.client);
+    const manner = kind === "from-client" && random.chance(0.5) ? random.pick(MANNERS) : "prompt";
     const ending = kind === "from-client" && random.chance(0.3) ? "ends" : "stays";
-    return { kind, bytes: bytes(mutated(original, random, corpus.client)), methods: [], request: "", ending };
+    return { kind, bytes: bytes(mutated(original, random, corpus.client)), methods: [], request: "", ending, manner };
   }
   const request = kind === "from-vm" ? random.pick(ASKED) : "";
   const methods = kind === "from-vm" ? [request.split(" ", 1)[0]!] : random.several(2, () => random.pick(["GET", "HEAD", "POST"]));
   if (methods.length === 0) methods.push("GET");
   const original = random.chance(0.75) ? answerStream(random, methods) : random.pick(corpus.server);
   const ending = random.chance(0.5) ? "stays" : kind === "answers" || random.chance(0.7) ? "ends" : "resets";
-  return { kind, bytes: bytes(mutated(original, random, corpus.server)), methods, request, ending };
+  return { kind, bytes: bytes(mutated(original, random, corpus.server)), methods, request, ending, manner: "prompt" };
 }

@@ -1,11 +1,25 @@
 /** Changes to messages: those that request smuggling is made of, and blind ones. Text is Latin-1. */
 import type { Random } from "./random.ts";
-import { BLIND_BYTES, CHUNK_SIZES, FRAMING_FIELDS, LINE_ENDS, OTHER_FIELDS, SPACES, VERSIONS } from "./spellings.ts";
+import {
+  BLIND_BYTES,
+  CHUNK_SIZES,
+  FRAMING_FIELDS,
+  LINE_ENDS,
+  OTHER_FIELDS,
+  SPACES,
+  TARGET_PIECES,
+  TARGETS,
+  VERSIONS,
+} from "./spellings.ts";
 
 type Mutation = (text: string, random: Random, corpus: readonly string[]) => string;
 
 /** The knowing ones come more than once, so that they come more often. */
 const MUTATIONS: readonly Mutation[] = [
+  respellFraming,
+  respellFraming,
+  respellFraming,
+  changeTarget,
   insertField,
   insertField,
   insertField,
@@ -41,6 +55,25 @@ export function mutated(text: string, random: Random, corpus: readonly string[])
 
 function insertField(text: string, random: Random): string {
   return atLineEnd(text, random, `\r\n${random.pick(FRAMING_FIELDS)}\r\n`);
+}
+
+/** Another spelling of a framing field that is there, so that the body still fits. */
+function respellFraming(text: string, random: Random): string {
+  const at = placeOf(text, /(content-length|transfer-encoding):[^\r]*/gi, random);
+  if (at === null) return text;
+  const [length] = /[0-9]+/.exec(text.slice(at.start, at.end)) ?? [];
+  const fitting = FRAMING_FIELDS.filter((field) => /content.length/i.test(field) === (length !== undefined));
+  return text.slice(0, at.start) + random.pick(fitting).replaceAll("5", length ?? "5") + text.slice(at.end);
+}
+
+function changeTarget(text: string, random: Random): string {
+  const at = placeOf(text, /(?<=[A-Z] )[^ \r\n]+(?= HTTP\/)/g, random);
+  if (at === null) return text;
+  const target = text.slice(at.start, at.end), middle = random.int(target.length + 1);
+  const other = random.chance(0.5)
+    ? random.pick(TARGETS)
+    : target.slice(0, middle) + random.pick(TARGET_PIECES) + target.slice(middle);
+  return text.slice(0, at.start) + other + text.slice(at.end);
 }
 
 function insertOther(text: string, random: Random): string {

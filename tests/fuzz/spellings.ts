@@ -54,3 +54,9 @@ export const CHUNK_SIZES: readonly string[] = [
 export const VERSIONS: readonly string[] = ["HTTP/1.1", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.10", "HTTP/01.1", "HTTP/1,1", "HTTP/1.1 ", "", "HTTP /1.1",
   "HTTP/1.", "HTTP/1", "HTTP/11", "HTTP/+1.1", "RTSP/1.0", "ICE/1.0", "HTTP/1.1\t", "HTTPS/1.1", "HTTP/1.\xb9"];
 export const BLIND_BYTES: readonly string[] = ["\0", "\t", "\n", "\r", " ", "\"", "#", ",", "-", "/", "0", ":", ";", "=", "A", "_", "a", "\x7f", "\x80", "\xa0", "\xff"];
+export const TARGETS: readonly string[] = [
+  "http://user@app.test/", "http://user:password@app.test/", "http://app.test#x", "//app.test/", "app.test:443", "http:///x", "http://", "http:/x", "*", "**",
+  "http://app.test:99999/", "http://app.test:80:80/", "ftp://app.test/", "http://[::1]/", "http://[::1/", "http://app.test@evil.test/", "http://app.test\\@x/",
+  "http://a,b/", "http://app.test?@", "/ HTTP/1.1", "http://app.test:/", "http://APP.test./", "hTTp://app.test/", "https://app.test", "http:app.test/", "?",
+];
+export const TARGET_PIECES: readonly string[] = ["#", "#a", "\t", "\x7f", "\\", "@", "://", "\0", "\r", "\n", "\xa0", "\xff", "%", "%0d%0a", "\x0b", "a".repeat(8200)];

@@ -1,13 +1,15 @@
 /** Bytes of one side through the whole data plane, on sockets in memory; the other side behaves plainly. */
 import { World } from "../fixtures/dialogue-replay.ts";
-import { cutMessage, type Message } from "../fixtures/http1.ts";
 import type { ClosingStyle, MemorySocket } from "../fixtures/memory-socket.ts";
+import { AnsweringVm, type Manner } from "./answering-vm.ts";
 import type { Ending } from "./fuzz-case.ts";
 
 /** What one party of a run got, and how its connection ended. */
 export interface Received {
   readonly bytes: Buffer;
   readonly state: MemorySocket["state"];
+  /** Where what it got is a tunnel's, not HTTP; null when nothing is. */
+  readonly tunnelAt: number | null;
 }
 
 export interface Transcript {
@@ -23,13 +25,15 @@ export interface Transcript {
 /** Connections to the VM that a run may use. */
 const VM_CONNECTIONS = 2;
 const MORE_CONNECTIONS = 50;
+const NO_BYTES = Buffer.alloc(0);
 
-/** The VM reads requests as plainly as can be and answers each with its number. */
-export function fromClient(parts: readonly Buffer[], ending: Ending, style: ClosingStyle): Transcript {
-  const stage = new Stage(style);
+/** The client sends, the VM answers in its manner. */
+export function fromClient(parts: readonly Buffer[], ending: Ending, style: ClosingStyle, manner: Manner): Transcript {
+  const stage = new Stage(style, manner);
   for (const part of parts) {
     stage.world.client.send(part);
-    stage.answerAll();
+    if (manner === "late") stage.settle();
+    else stage.answerAll();
   }
   end(stage.world.client, ending);
   stage.answerAll();
@@ -58,12 +62,11 @@ function end(socket: MemorySocket, ending: Ending): void {
 
 class Stage {
   readonly world: World;
+  readonly #vm: AnsweringVm;
   readonly #received: Map<MemorySocket, Buffer> = new Map();
-  /** Where the next request of a VM's connection begins. */
-  readonly #read: Map<MemorySocket, number> = new Map();
-  #answers = 0;
 
-  constructor(style: ClosingStyle) {
+  constructor(style: ClosingStyle, manner: Manner = "prompt") {
+    this.#vm = new AnsweringVm(manner);
     this.world = new World(style, VM_CONNECTIONS);
     this.world.dials.push(...Array.from({ length: MORE_CONNECTIONS }, () => "open" as const));
   }
@@ -78,12 +81,16 @@ class Stage {
     return this.world.vm.find((socket) => this.#received.has(socket)) ?? this.world.vm[0]!;
   }
 
-  /** Every complete request gets its answer, until nothing happens any more. */
+  /** Until nothing happens any more. */
   answerAll(): void {
     this.settle();
     for (let again = true; again;) {
       again = false;
-      for (const socket of this.world.vm) again = this.#answer(socket) || again;
+      for (const socket of this.world.vm) {
+        const reacted = this.#vm.react(socket, this.#received.get(socket) ?? NO_BYTES);
+        if (reacted) this.settle();
+        again ||= reacted;
+      }
     }
   }
 
@@ -91,8 +98,9 @@ class Stage {
   leave(): Transcript {
     const { world } = this;
     const received = (socket: MemorySocket): Received => ({
-      bytes: this.#received.get(socket) ?? Buffer.alloc(0),
+      bytes: this.#received.get(socket) ?? NO_BYTES,
       state: socket.state,
+      tunnelAt: this.#vm.tunnelAt(socket),
     });
     const vms = world.vm.filter((socket) => this.#received.has(socket)).map(received);
     const client = received(world.client), idle = world.endpoint.idle.length;
@@ -104,24 +112,8 @@ class Stage {
     return { client, vms, idle, outcomes: [...world.outcomes] };
   }
 
-  #answer(socket: MemorySocket): boolean {
-    const at = this.#read.get(socket) ?? 0;
-    const request = socket.state === "open" ? cutMessage((this.#received.get(socket) ?? Buffer.alloc(0)).subarray(at)) : null;
-    if (request === null) return false;
-    this.#read.set(socket, at + request.raw.length);
-    socket.send(plainAnswer(request, ++this.#answers));
-    this.settle();
-    return true;
-  }
-
   #take(socket: MemorySocket): void {
     const taken = socket.take();
-    if (taken.length > 0) this.#received.set(socket, Buffer.concat([this.#received.get(socket) ?? Buffer.alloc(0), taken]));
+    if (taken.length > 0) this.#received.set(socket, Buffer.concat([this.#received.get(socket) ?? NO_BYTES, taken]));
   }
-}
-
-function plainAnswer(request: Message, number: number): Buffer {
-  const body = `answer ${number}`;
-  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`;
-  return Buffer.from(request.startLine.startsWith("HEAD ") ? head : head + body);
 }
