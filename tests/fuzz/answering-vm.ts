@@ -8,8 +8,9 @@ import type { MemorySocket } from "../fixtures/memory-socket.ts";
  *  early       answers as soon as the head is complete
  *  closing     answers a complete request, and ends its connection
  *  upgrading   like prompt, but grants every wish for another protocol
+ *  stalling    like prompt, but neither it nor the client reads while the client sends
  */
-export const MANNERS = ["prompt", "late", "early", "closing", "upgrading"] as const;
+export const MANNERS = ["prompt", "late", "early", "closing", "upgrading", "stalling"] as const;
 export type Manner = (typeof MANNERS)[number];
 
 interface Conversation {

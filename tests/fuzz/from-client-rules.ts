@@ -5,7 +5,7 @@ import { LIMITS } from "../fixtures/dialogue-replay.ts";
 import { differs } from "./compare.ts";
 import type { Failure, FuzzCase } from "./fuzz-case.ts";
 import type { OracleJob, OracleReading, OracleRequest } from "./oracle.ts";
-import { readableMethod, readableStream } from "./readable-stream.ts";
+import { ANY_NAME, readableMethod, readableStream } from "./readable-stream.ts";
 import { type Reading, type ReadMessage, readRequests } from "./our-reading.ts";
 import { fieldsAtVm, passingRequestFields, passingTrailers, values } from "./passing-fields.ts";
 import { ambiguous } from "./unambiguous.ts";
@@ -116,6 +116,7 @@ function requestFailure(asked: ReadMessage, got: OracleRequest): Failure | null 
       asked.minor === 1 || absolute ? 1 : values(asked.fields, "host").length,
       values(got.fields, "host").length,
     ) ??
+    differs("h2c at the VM", [], values(got.fields, ANY_NAME.toLowerCase()).filter((value) => /h2c/i.test(value))) ??
     differs(
       "fields at the VM",
       passingRequestFields(asked.fields, absolute, asked.minor === 0),

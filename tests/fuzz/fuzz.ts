@@ -14,7 +14,7 @@ import { asBlock, CASE_KINDS, ENDINGS, escaped, type Failure, type FuzzCase, rep
 import { loadCorpus } from "./generate.ts";
 import { Oracle, oracleMissing } from "./oracle.ts";
 import { examineAlone, shrink } from "./shrink.ts";
-import { startWatchdog } from "./watchdog.ts";
+import { AT_REST, startWatchdog } from "./watchdog.ts";
 
 const PROGRESS_MS = 10_000;
 const DEFAULT_SECONDS = 60;
@@ -57,7 +57,9 @@ async function run(): Promise<void> {
     }
     return cases < wanted && elapsedMs < seconds * 1000;
   };
-  const report = await campaign({ seed, first: 0, goesOn, kinds, onCase: startWatchdog(seed) });
+  const onCase = startWatchdog(seed);
+  const report = await campaign({ seed, first: 0, goesOn, kinds, onCase });
+  onCase(AT_REST);
   summarise(report, (performance.now() - startedMs) / 1000);
   for (const found of onePerRule(report.found)) await explain(found);
   process.exit(report.found.length === 0 ? 0 : 1);

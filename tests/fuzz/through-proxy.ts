@@ -31,9 +31,11 @@ const NO_BYTES = Buffer.alloc(0);
 export function fromClient(parts: readonly Buffer[], ending: Ending, style: ClosingStyle, manner: Manner): Transcript {
   const stage = new Stage(style, manner);
   for (const part of parts) {
+    if (manner === "stalling") stage.stall();
     stage.world.client.send(part);
-    if (manner === "late") stage.settle();
-    else stage.answerAll();
+    stage.settle();
+    if (manner === "stalling") stage.drain();
+    if (manner !== "late") stage.answerAll();
   }
   end(stage.world.client, ending);
   stage.answerAll();
@@ -69,6 +71,19 @@ class Stage {
     this.#vm = new AnsweringVm(manner);
     this.world = new World(style, VM_CONNECTIONS);
     this.world.dials.push(...Array.from({ length: MORE_CONNECTIONS }, () => "open" as const));
+  }
+
+  /** Nobody reads any more. */
+  stall(): void {
+    for (const socket of [this.world.client, ...this.world.vm]) socket.stall();
+  }
+
+  /** Everybody reads what has come meanwhile. */
+  drain(): void {
+    for (const socket of [this.world.client, ...this.world.vm]) {
+      socket.drain();
+      this.settle();
+    }
   }
 
   settle(): void {

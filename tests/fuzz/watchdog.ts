@@ -7,6 +7,8 @@ import { Worker, workerData } from "node:worker_threads";
 const HANG_MS = 30_000;
 const LOOK_MS = 1000;
 const STDERR = 2;
+/** The number when no case is being examined. */
+export const AT_REST = -1;
 
 interface Watched {
   /** The number of the case that is being examined. */
@@ -25,10 +27,10 @@ export function startWatchdog(seed: number): (number: number) => void {
 
 function watch({ current, seed }: Watched): void {
   const view = new Int32Array(current);
-  let last = -1, sinceMs = performance.now();
+  let last = AT_REST, sinceMs = performance.now();
   setInterval(() => {
     const number = Atomics.load(view, 0);
-    if (number !== last) {
+    if (number !== last || number === AT_REST) {
       last = number;
       sinceMs = performance.now();
     } else if (performance.now() - sinceMs > HANG_MS) {
