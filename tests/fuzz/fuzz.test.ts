@@ -11,7 +11,7 @@ import { EDGEPROXY, type Subject } from "./examine.ts";
 import { asBlock, type CaseKind, escaped, replayCommand, unescaped } from "./fuzz-case.ts";
 import { Oracle, oracleMissing } from "./oracle.ts";
 import type { ParseRequestHead } from "./our-reading.ts";
-import { shrink } from "./shrink.ts";
+import { examineAlone, shrink } from "./shrink.ts";
 import { fromClient, fromVm } from "./through-proxy.ts";
 
 const skip = oracleMissing() ?? false;
@@ -36,8 +36,7 @@ test("the fuzzer finds a parser that takes xchunked for chunked", { skip }, asyn
     head.chunked = true;
     return bytes.indexOf("\r\n\r\n", start) + 4;
   };
-  const found = await foundIn({ ...EDGEPROXY, parse }, "requests");
-  assert.match(found.failure.rule, /^(llhttp refuses a request|end of message)$/); // whichever the corpus leads to first
+  await foundIn({ ...EDGEPROXY, parse }, "requests");
 });
 
 test("the fuzzer finds a parser that takes a bare line feed for a line end, and shrinks the case", { skip }, async () => {
@@ -81,8 +80,7 @@ test("the fuzzer finds a proxy that passes on what lies behind a request", { ski
     if (first === undefined || body === undefined || first.bytes.includes(body)) return transcript;
     return { ...transcript, vms: [{ ...first, bytes: Buffer.concat([first.bytes, Buffer.from(body, "latin1")]) }, ...others] };
   };
-  const { failure } = await foundIn({ ...EDGEPROXY, fromClient: smuggling }, "from-client");
-  assert.match(failure.rule, /^(number of requests at the VM$|llhttp refuses what the VM got$|crash: Cannot parse chunk size)/);
+  await foundIn({ ...EDGEPROXY, fromClient: smuggling }, "from-client");
 });
 
 test("the fuzzer finds a proxy that ends a broken answer in order", { skip }, async () => {
@@ -91,8 +89,7 @@ test("the fuzzer finds a proxy that ends a broken answer in order", { skip }, as
     const { client } = transcript, { state } = client;
     return { ...transcript, client: { ...client, state: state === "reset" ? "closed" : state } };
   };
-  const { failure } = await foundIn({ ...EDGEPROXY, fromVm: polite }, "from-vm");
-  assert.match(failure.rule, /^(the client's connection|looks complete to the client and was not)$/);
+  await foundIn({ ...EDGEPROXY, fromVm: polite }, "from-vm");
 });
 
 test("a case can be written down and read again", () => {
@@ -104,8 +101,11 @@ test("a case can be written down and read again", () => {
   assert.deepEqual(step?.kind === "sends" ? step.bytes : null, text);
 });
 
+/** The first case that fails because of what was planted: without it nothing is wrong. Which rule it breaks depends on the corpus too. */
 async function foundIn(subject: Subject, kind: CaseKind): Promise<Found> {
-  const { found } = await campaign({ seed: 1, first: 0, kinds: [kind], goesOn: (cases) => cases < ENOUGH_CASES }, subject);
-  assert.notEqual(found.length, 0, "nothing was found");
-  return found[0]!;
+  const { found: [first] } = await campaign({ seed: 1, first: 0, kinds: [kind], goesOn: (cases) => cases < ENOUGH_CASES }, subject);
+  assert.ok(first !== undefined, "nothing was found");
+  await using oracle = new Oracle();
+  assert.equal(await examineAlone(first.fuzzCase, { subject: EDGEPROXY, oracle, tally: new Tally() }), null);
+  return first;
 }
