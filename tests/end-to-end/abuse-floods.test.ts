@@ -1,12 +1,13 @@
 /** Floods: connections in numbers that mean harm. What they cost is bounded, the others are served, nothing is left behind. */
 import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawConnection, rawRequest } from "../fixtures/raw-client.ts";
 import { cpuSeconds, DataPlane, metric, residentBytes, settled } from "../fixtures/served-vms.ts";
-import { hang } from "../fixtures/vm.ts";
+import { hang, respond } from "../fixtures/vm.ts";
 
 const MIB = 2 ** 20;
 
@@ -95,4 +96,31 @@ test("a connection flood up to the file limit: idle connections to VMs make room
   await assertServed(resting.host, proxy);
   assert.equal(proxy.log.filter((line) => line["msg"] === "connections shed").length, 1, "logged once");
   assert.ok(proxy.log.every((line) => line["msg"] !== "VM unhealthy" && line["level"] !== "error"), "no VM is blamed");
+});
+
+test("no file left at all: what needs one gets 503 or waits, nothing spins, no VM is blamed, and all is well afterwards", async () => {
+  // 16 connections are granted to either side however low the limit is; here there are files for 24 beside the proxy's own.
+  const own = (await readdir(`/proc/${plane.proxy.pid}/fd`)).length;
+  await using proxy = await plane.another({}, { fileLimit: own + 24 });
+  const { vm, host } = await plane.vm();
+  await assertServed(host, proxy);
+  vm.script = hang();
+  const answers: string[] = [];
+  const clients = await openMany(16, getRequest(host), proxy);
+  for (const client of clients) {
+    void client.readResponse().then((response) => answers.push(`${fieldValue(response, "x-edgeproxy-error")}`), () => {});
+  }
+  await proxy.waitFor(async () => vm.requests.length + answers.length === 1 + clients.length);
+  assert.deepEqual(new Set(answers), new Set(["overloaded"]));
+  const late = await Promise.all(Array.from({ length: 50 }, () => openRaw(proxy.port, proxy.host).catch(() => null)));
+  const cpuBefore = await cpuSeconds(proxy);
+  await wait(1000);
+  const cpu = await cpuSeconds(proxy) - cpuBefore;
+  assert.ok(cpu < 0.4, `${cpu} s of CPU time in a second without work`);
+  for (const client of [...clients, ...late]) client?.reset();
+  vm.script = respond(200, "");
+  await settled(proxy);
+  await assertServed(host, proxy);
+  await settled(proxy);
+  assert.ok(proxy.log.every((line) => line["msg"] !== "VM unhealthy"));
 });
