@@ -300,7 +300,7 @@ test("stream timeout: what is slow but moves, in one direction, lives longer tha
   await Promise.all([upload(), download(), tunnel()]);
 });
 
-// rule: RFC 9110, 15.6.3 | `502 connect_timeout`
+// rule: RFC 9112, 9.5 | bodies go on
 test("stream timeout: who takes an answer, or an upload, slowly but steadily is not cut off, though the kernel holds much of it", async () => {
   await using proxy = await plane.another({ EDGEPROXY_STREAM_TIMEOUT: "3s" });
   const total = 64 * 2 ** 20;
@@ -331,6 +331,7 @@ test("stream timeout: who takes an answer, or an upload, slowly but steadily is 
   vm.resetConnections();
 });
 
+// rule: RFC 9110, 15.6.3 | `502 connect_timeout`
 test("connect timeout: another region that does not accept is answered for with 502", async () => {
   const elsewhere = await insertRegion(plane.database, { publicIpv4: silent.host });
   await insertRoute(plane.database, { name: "far.example.com", regionId: elsewhere, privateIp: "10.255.255.1", port: 80 });
