@@ -35,8 +35,8 @@ export interface ExchangeSink {
 export interface Peer {
   readonly address: string;
   readonly trusted: boolean;
-  /** What forwarding says of this client with every request of this connection; made at the first, anew when the host changes. */
-  forwarded: { readonly authority: string; readonly fields: string } | null;
+  /** What forwarding says of this client with every request of this connection; made at the first. Between the two comes the host. */
+  forwarded: { readonly before: string; readonly after: string } | null;
 }
 
 export interface Exchange {

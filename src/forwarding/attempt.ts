@@ -54,7 +54,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     endpoint.inFlight++;
     endpoint.used = true;
     const { record } = exchange;
-    record.upstream = endpoint.record.key.slice(endpoint.record.key.indexOf("/") + 1);
+    record.upstream = endpoint.where;
     record.region = endpoint.record.region;
     const idle = fresh ? null : this.#environment.pool.take(endpoint);
     if (idle !== null) return this.onConnected(idle);

@@ -104,15 +104,14 @@ function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean)
 /** Client, scheme and host as the client knows them, the request's id, the way so far; and the head's empty line. */
 function writeForwardingFields(out: ByteWriter, exchange: Exchange, identity: ForwardingIdentity): void {
   const { head, peer } = exchange;
+  // Piece by piece: a joined string would be put together first, and then copied
   if (peer.trusted) out.text(trustedFields(exchange, identity));
   else {
-    if (peer.forwarded?.authority !== head.authority) {
-      peer.forwarded = { authority: head.authority, fields: untrustedFields(exchange) };
-    }
-    out.text(peer.forwarded.fields);
+    const { before, after } = peer.forwarded ??= untrustedFields(exchange);
+    out.text(before);
+    out.text(head.authority);
+    out.text(after);
   }
-  // Piece by piece: a joined string would be put together first, and then copied
-  out.text("X-Request-Id: ");
   out.text(exchange.requestId);
   const via = viaOf(exchange);
   out.text(via === null || via === "" ? "\r\nVia: " : `\r\nVia: ${via}, `);
@@ -127,12 +126,15 @@ function trustedFields({ head, peer, scheme }: Exchange, identity: ForwardingIde
   const client = clientAddress(peer.address, before, identity.isTrusted);
   return `X-Forwarded-For: ${before === null || before === "" ? "" : `${before}, `}${peer.address}\r\n` +
     `X-Forwarded-Proto: ${given(fields, FieldKind.XForwardedProto) ?? scheme}\r\n` +
-    `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\n`;
+    `X-Forwarded-Host: ${given(fields, FieldKind.XForwardedHost) ?? head.authority}\r\nX-Real-IP: ${client}\r\nX-Request-Id: `;
 }
 
-function untrustedFields({ head, peer, scheme }: Exchange): string {
-  return `X-Forwarded-For: ${peer.address}\r\nX-Forwarded-Proto: ${scheme}\r\nX-Forwarded-Host: ${head.authority}\r\n` +
-    `X-Real-IP: ${peer.address}\r\n`;
+/** The same for every request of a connection, but for the host between them. */
+function untrustedFields({ peer, scheme }: Exchange): { readonly before: string; readonly after: string } {
+  return {
+    before: `X-Forwarded-For: ${peer.address}\r\nX-Forwarded-Proto: ${scheme}\r\nX-Forwarded-Host: `,
+    after: `\r\nX-Real-IP: ${peer.address}\r\nX-Request-Id: `,
+  };
 }
 
 function given(fields: HeaderList, kind: FieldKind): string | null {

@@ -28,6 +28,8 @@ const REGION_FAILING_MS = 5000;
 
 export class EndpointState {
   readonly record: EndpointRecord;
+  /** `10.0.0.5:8080`, for logs. */
+  readonly where: string;
   verdict: HealthVerdict = "unprobed";
   /** Attempts under way. */
   inFlight = 0;
@@ -43,6 +45,7 @@ export class EndpointState {
 
   constructor(record: EndpointRecord, requests: ProbeRequests) {
     this.record = record;
+    this.where = record.key.slice(record.key.indexOf("/") + 1);
     this.#requests = requests;
   }
 
