@@ -114,8 +114,8 @@ export class EpollSocket implements Socket, Polled {
     }
     if ((events & EPOLL.ERR) !== 0) this.#broken ??= BROKEN;
     if ((events & ~EPOLL.OUT) === 0) return;
-    if (this.#paused) this.#troubled();
-    else this.#receive();
+    if (!this.#paused) this.#receive();
+    else if ((events & (EPOLL.ERR | EPOLL.HUP)) !== 0) this.#troubled(); // not by input that came in the turn in which we were paused
   }
 
   #receive(): void {

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { connect as netConnect, createServer } from "node:net";
 import { test } from "node:test";
-import { type Socket, type SocketDoor, socketDoors } from "../../src/runtime/sockets.ts";
+import { type Socket, type SocketDoor, socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
 
 /** One test for each door. */
@@ -441,4 +441,61 @@ test("epoll: a connect that is given up holds no file", { skip: EPOLL === undefi
   assert.equal(openFiles(), before + cancels.length);
   for (const cancel of cancels) cancel();
   assert.equal(openFiles(), before);
+});
+
+/** Two connections, and what the server's ends are told. Both have bytes that wait before the loop looks. */
+async function pairs(door: SocketDoor, serve: (sockets: readonly Socket[], at: number) => SocketSink, client: SocketSink) {
+  const accepted: Socket[] = [];
+  const both = Promise.withResolvers<void>();
+  const listener = await door.listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      const at = accepted.push(socket) - 1;
+      if (at === 1) both.resolve();
+      return serve(accepted, at);
+    },
+  });
+  const clients = await Promise.all([0, 1].map(() => {
+    const opened = Promise.withResolvers<Socket>();
+    door.connect({
+      host: "127.0.0.1",
+      port: listener.port,
+      onOpen(socket) {
+        opened.resolve(socket);
+        return client;
+      },
+      onFailure: (error) => opened.reject(new Error(error.message)),
+    });
+    return opened.promise;
+  }));
+  await both.promise;
+  listener.close();
+  return { clients, close: () => [...clients, ...accepted].forEach((socket) => socket.destroy()) };
+}
+
+testDoors("a socket that is paused while its bytes wait still sends what is pending", async (door) => {
+  const size = 8_000_000;
+  let received = 0;
+  const all = Promise.withResolvers<void>();
+  const serve = (sockets: readonly Socket[], at: number): SocketSink => ({
+    onData() {
+      const other = sockets[1 - at]!;
+      other.pause();
+      other.write(Buffer.alloc(size));
+    },
+    onDrain() {},
+    onEnd() {},
+    onClose() {},
+  });
+  const client: SocketSink = {
+    onData: (chunk) => void ((received += chunk.length) >= size && all.resolve()),
+    onDrain() {},
+    onEnd() {},
+    onClose() {},
+  };
+  const { clients, close } = await pairs(door, serve, client);
+  for (const each of clients) each.write(Buffer.from("x")); // in one turn: the loop learns of both at once
+  await all.promise;
+  close();
 });
