@@ -72,7 +72,7 @@ class EpollOpening implements Polled {
     this.#system.loop.forget(this.#fd);
     const socket = new EpollSocket(this.#system, this.#fd, this.#options.host, "connected");
     socket.begin(true);
-    socket.handler = this.#options.onOpen(socket);
+    socket.handOver(this.#options.onOpen);
   }
 
   onFault(): void {}

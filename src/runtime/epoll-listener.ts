@@ -79,7 +79,7 @@ class EpollListener implements Listener, Polled {
     libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4);
     const socket = new EpollSocket(this.#system, fd, hostOf(libc, this.#address), "accepted");
     socket.begin(false);
-    socket.handler = this.#options.onConnection(socket);
+    socket.handOver(this.#options.onConnection);
     return socket;
   }
 

@@ -120,7 +120,16 @@ export class EpollLoop {
     try {
       polled.onEvents(events[at]!);
     } catch (error) {
+      uncaught(error);
+      this.#giveUp(polled);
+    }
+  }
+
+  /** Whatever has a fault may have a second one; the loop goes on for all the others. */
+  #giveUp(polled: Polled): void {
+    try {
       polled.onFault();
+    } catch (error) {
       uncaught(error);
     }
   }

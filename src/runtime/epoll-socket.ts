@@ -14,6 +14,7 @@ import type { Socket, SocketError, SocketSink } from "./sockets.ts";
 import type { Polled } from "./epoll-loop.ts";
 import type { EpollSystem } from "./epoll-system.ts";
 import { EAGAIN, EINTR, EPOLL, SOCKET } from "./libc.ts";
+import { uncaught } from "./uncaught.ts";
 
 const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
@@ -52,6 +53,16 @@ export class EpollSocket implements Socket, Polled {
   /** Joins the epoll set. `known`: the descriptor is in it already. */
   begin(known: boolean): void {
     this.#system.loop.add(this.#fd, EPOLL.IN, this, known);
+  }
+
+  /** Who handles it says `handlerOf`; a fault of theirs leaves no connection behind that nobody handles. */
+  handOver(handlerOf: (socket: Socket) => SocketSink): void {
+    try {
+      this.handler = handlerOf(this);
+    } catch (error) {
+      uncaught(error);
+      this.reset();
+    }
   }
 
   get settled(): boolean {

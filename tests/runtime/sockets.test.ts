@@ -5,6 +5,7 @@ import { readdirSync } from "node:fs";
 import { connect as netConnect, createServer } from "node:net";
 import { test } from "node:test";
 import { type Socket, type SocketDoor, socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
+import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
 
 /** One test for each door. */
@@ -498,4 +499,46 @@ testDoors("a socket that is paused while its bytes wait still sends what is pend
   for (const each of clients) each.write(Buffer.from("x")); // in one turn: the loop learns of both at once
   await all.promise;
   close();
+});
+
+test("epoll: handlers that throw, also when told of the end, keep no other from going on", { skip: EPOLL === undefined }, async () => {
+  using uncaught = interceptUncaught();
+  const serve = (_sockets: readonly Socket[], at: number): SocketSink => ({
+    onData() {
+      throw new Error(`data ${at}`);
+    },
+    onDrain() {},
+    onEnd() {},
+    onClose() {
+      throw new Error(`close ${at}`);
+    },
+  });
+  let closed = 0;
+  const bothClosed = Promise.withResolvers<void>();
+  const client = recording([], () => {}, () => void (++closed === 2 && bothClosed.resolve()));
+  const { clients } = await pairs(EPOLL!, serve, client);
+  for (const each of clients) each.write(Buffer.from("x"));
+  await bothClosed.promise;
+  assert.deepEqual(uncaught.messages.toSorted(), ["close 0", "close 1", "data 0", "data 1"]);
+});
+
+test("epoll: a fault of whoever is handed a connection breaks that connection", { skip: EPOLL === undefined }, async () => {
+  using uncaught = interceptUncaught();
+  const closed = Promise.withResolvers<void>();
+  const events: string[] = [];
+  const host = "127.0.0.1";
+  const good = await EPOLL!.listen({ host, port: 0, onConnection: () => recording(events, () => {}, () => closed.resolve()) });
+  const faulty = (name: string) => (): never => {
+    throw new Error(name);
+  };
+  EPOLL!.connect({ host, port: good.port, onOpen: faulty("connected"), onFailure: (error) => closed.reject(new Error(error.code)) });
+  await closed.promise;
+  good.close();
+  const bad = await EPOLL!.listen({ host, port: 0, onConnection: faulty("accepted") });
+  const client = netConnect({ host, port: bad.port });
+  const failure = Promise.withResolvers<unknown>();
+  client.on("error", failure.resolve);
+  assert.equal((await failure.promise as { code: string }).code, "ECONNRESET");
+  bad.close();
+  assert.deepEqual([events, uncaught.messages], [["broken"], ["connected", "accepted"]]);
 });
