@@ -501,26 +501,30 @@ testDoors("a socket that is paused while its bytes wait still sends what is pend
   close();
 });
 
-test("epoll: handlers that throw, also when told of the end, keep no other from going on", { skip: EPOLL === undefined }, async () => {
-  using uncaught = interceptUncaught();
-  const serve = (_sockets: readonly Socket[], at: number): SocketSink => ({
-    onData() {
-      throw new Error(`data ${at}`);
-    },
-    onDrain() {},
-    onEnd() {},
-    onClose() {
-      throw new Error(`close ${at}`);
-    },
-  });
-  let closed = 0;
-  const bothClosed = Promise.withResolvers<void>();
-  const client = recording([], () => {}, () => void (++closed === 2 && bothClosed.resolve()));
-  const { clients } = await pairs(EPOLL!, serve, client);
-  for (const each of clients) each.write(Buffer.from("x"));
-  await bothClosed.promise;
-  assert.deepEqual(uncaught.messages.toSorted(), ["close 0", "close 1", "data 0", "data 1"]);
-});
+test(
+  "epoll: handlers that throw, also when told of the end, keep no other from going on",
+  { skip: EPOLL === undefined },
+  async () => {
+    using uncaught = interceptUncaught();
+    const serve = (_sockets: readonly Socket[], at: number): SocketSink => ({
+      onData() {
+        throw new Error(`data ${at}`);
+      },
+      onDrain() {},
+      onEnd() {},
+      onClose() {
+        throw new Error(`close ${at}`);
+      },
+    });
+    let closed = 0;
+    const bothClosed = Promise.withResolvers<void>();
+    const client = recording([], () => {}, () => void (++closed === 2 && bothClosed.resolve()));
+    const { clients } = await pairs(EPOLL!, serve, client);
+    for (const each of clients) each.write(Buffer.from("x"));
+    await bothClosed.promise;
+    assert.deepEqual(uncaught.messages.toSorted(), ["close 0", "close 1", "data 0", "data 1"]);
+  },
+);
 
 test("epoll: a fault of whoever is handed a connection breaks that connection", { skip: EPOLL === undefined }, async () => {
   using uncaught = interceptUncaught();
@@ -531,7 +535,12 @@ test("epoll: a fault of whoever is handed a connection breaks that connection", 
   const faulty = (name: string) => (): never => {
     throw new Error(name);
   };
-  EPOLL!.connect({ host, port: good.port, onOpen: faulty("connected"), onFailure: (error) => closed.reject(new Error(error.code)) });
+  EPOLL!.connect({
+    host,
+    port: good.port,
+    onOpen: faulty("connected"),
+    onFailure: (error) => closed.reject(new Error(error.code)),
+  });
   await closed.promise;
   good.close();
   const bad = await EPOLL!.listen({ host, port: 0, onConnection: faulty("accepted") });
