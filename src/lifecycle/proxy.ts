@@ -8,6 +8,7 @@ import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
+import { socketDoors } from "../runtime/sockets.ts";
 import { adminDependencies } from "./admin-dependencies.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
@@ -40,7 +41,7 @@ export class Proxy {
   async start(): Promise<void> {
     const { adminAddr, httpAddr } = this.#settings;
     const port = await this.#worker.listen();
-    this.#log.info("listening", { address: httpAddr.host, "http_port": port });
+    this.#log.info("listening", { address: httpAddr.host, "http_port": port, sockets: socketDoors()[0]?.name });
     if (adminAddr !== null) {
       const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, () => this.#draining));
       this.#admin = await serveFetch({ host: adminAddr.host, port: adminAddr.port, fetch: (request) => app.fetch(request) });

@@ -1,5 +1,6 @@
 /** Contract section 11: what the compiled binary writes, and what it never writes. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { after, before, test } from "node:test";
 import { type Edgeproxy, type LogLine, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
@@ -72,6 +73,7 @@ test("log begins with the effective configuration", async () => {
   assert.equal(settings["EDGEPROXY_HEALTH_TIMEOUT"], "1s500ms");
   assert.equal(settings["EDGEPROXY_TRUSTED_PROXIES"], "10.0.0.0/8");
   assert.equal(settings["EDGEPROXY_IDLE_TIMEOUT"], "1m15s", "defaults too");
+  assert.equal(lines(edge, "listening")[0]?.["sockets"], process.platform === "linux" ? "epoll" : "bun");
 });
 
 test("log tells of changed routes with their counts and the duration", async () => {
