@@ -76,7 +76,6 @@ class EpollListener implements Listener, Polled {
       if (errno === EMFILE || errno === ENFILE) this.#takeARest(errno);
       return null;
     }
-    libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4);
     const socket = new EpollSocket(this.#system, fd, hostOf(libc, this.#address), "accepted");
     socket.begin(false);
     socket.handOver(this.#options.onConnection);
@@ -105,6 +104,7 @@ function bindTo(system: EpollSystem, host: string, options: ListenOptions): numb
   const fd = libc.socket(address.family, STREAM, 0);
   if (fd < 0) throw failed(system.error(libc.errno()).code);
   libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEADDR, ONE, 4);
+  libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4); // the sockets that it accepts inherit this
   if (options.reusePort === true) libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEPORT, ONE, 4);
   libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NOTSENT_LOWAT, UNSENT, 4); // accepted sockets inherit it
   if (address.family === SOCKET.INET6) libc.setOption(fd, SOCKET.IPPROTO_IPV6, SOCKET.V6ONLY, host === "::" ? ZERO : ONE, 4);
