@@ -142,6 +142,21 @@ const PHASES: readonly Phase[] = [
     garbage: "\r\n",
     becomes: COMPLETE,
   },
+  // The surplus comes with the answer, and the VM keeps the connection open
+  {
+    when: "with more than its answer by length",
+    at: "request",
+    sends: `${LENGTH}complete${LENGTH}`,
+    arrives: "complete",
+    becomes: { silence: "200" },
+  },
+  {
+    when: "with more than its answer in chunks",
+    at: "request",
+    sends: `${CHUNKED}8\r\ncomplete\r\n0\r\n\r\n${LENGTH}`,
+    arrives: "complete",
+    becomes: { silence: "200" },
+  },
   {
     when: "while its connection rests",
     at: "rest",
