@@ -104,7 +104,7 @@ export class EpollLoop {
 
   #step(): void {
     const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, this.#sleepMs);
-    this.#sleepMs = count > 0 ? 1 : Math.min(this.#sleepMs * 2, SLEEP_MS);
+    this.#sleepMs = count === 0 ? Math.min(this.#sleepMs * 2, SLEEP_MS) : 1; // -1: a signal, which the runtime now handles
     beginTurn();
     for (let i = 0; i < count; i++) this.#dispatch(i * WORDS);
     endTurn();
