@@ -116,7 +116,7 @@ function requestFailure(asked: ReadMessage, got: OracleRequest): Failure | null 
       asked.minor === 1 || absolute ? 1 : values(asked.fields, "host").length,
       values(got.fields, "host").length,
     ) ??
-    differs("h2c at the VM", [], values(got.fields, ANY_NAME.toLowerCase()).filter((value) => /h2c/i.test(value))) ??
+    differs("h2c at the VM", [], values(got.fields, ANY_NAME.toLowerCase()).filter((value) => /(^|,)\s*h2c/i.test(value))) ??
     differs(
       "fields at the VM",
       passingRequestFields(asked.fields, absolute, asked.minor === 0),
