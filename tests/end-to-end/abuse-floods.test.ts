@@ -110,7 +110,7 @@ test("no file left at all: what needs one gets 503 or waits, nothing spins, no V
   for (const client of clients) {
     void client.readResponse().then((response) => answers.push(`${fieldValue(response, "x-edgeproxy-error")}`), () => {});
   }
-  await proxy.waitFor(async () => vm.requests.length + answers.length === 1 + clients.length);
+  await proxy.waitFor(() => Promise.resolve(vm.requests.length + answers.length === 1 + clients.length));
   assert.deepEqual(new Set(answers), new Set(["overloaded"]));
   const late = await Promise.all(Array.from({ length: 50 }, () => openRaw(proxy.port, proxy.host).catch(() => null)));
   const cpuBefore = await cpuSeconds(proxy);
