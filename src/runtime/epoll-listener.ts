@@ -3,7 +3,7 @@ import type { Listener, ListenOptions } from "./sockets.ts";
 import type { Polled } from "./epoll-loop.ts";
 import { EpollSocket } from "./epoll-socket.ts";
 import { type EpollSystem, UNSENT_BYTES } from "./epoll-system.ts";
-import { EMFILE, ENFILE, EPOLL, SOCKET } from "./libc.ts";
+import { EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL, SOCKET } from "./libc.ts";
 import { ADDRESS_BYTES, encodeAddress, hostOf, portOf } from "./socket-address.ts";
 
 const BACKLOG = 4096;
@@ -11,6 +11,8 @@ const BACKLOG = 4096;
 const MAX_ACCEPTS = 64;
 /** How long a listener rests when a connection could not be taken for want of something. */
 const REST_MS = 100;
+/** What may be wanting: files or memory. The connection stays in the queue, so without a rest the loop would turn without pause. */
+const WANTS: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 const ONE = Int32Array.of(1);
 const UNSENT = Int32Array.of(UNSENT_BYTES);
 const ZERO = Int32Array.of(0);
@@ -73,7 +75,7 @@ class EpollListener implements Listener, Polled {
     const fd = libc.accept(this.#fd, this.#address, this.#addressBytes, SOCKET.NONBLOCK | SOCKET.CLOEXEC);
     if (fd < 0) {
       const errno = libc.errno();
-      if (errno === EMFILE || errno === ENFILE) this.#takeARest(errno);
+      if (WANTS.has(errno)) this.#takeARest(errno);
       return null;
     }
     const socket = new EpollSocket(this.#system, fd, hostOf(libc, this.#address), "accepted");
@@ -82,7 +84,7 @@ class EpollListener implements Listener, Polled {
     return socket;
   }
 
-  /** Out of files: the connections wait in the kernel's queue, and we do not ask for them without pause. */
+  /** The connections wait in the kernel's queue, and we do not ask for them without pause. */
   #takeARest(errno: number): void {
     if (this.#rest !== undefined) return;
     this.#options.onExhausted?.(this.#system.error(errno));

@@ -121,7 +121,7 @@ export const SOCKET = {
   SHUT_WR: 1,
 } as const;
 
-export const { EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE } = constants.errno;
+export const { EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 
 const NAMES_BY_NUMBER: ReadonlyMap<number, string> = new Map(
   Object.entries(constants.errno).map(([name, number]) => [number, name]),

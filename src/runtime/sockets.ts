@@ -56,7 +56,7 @@ export interface ListenOptions {
   /** Several processes may listen on one address. Default false. */
   readonly reusePort?: boolean;
   readonly onConnection: (socket: Socket) => SocketSink;
-  /** A connection could not be taken for want of files (`EMFILE`, `ENFILE`); it waits in the kernel's queue. Where the door can tell. */
+  /** A connection could not be taken for want of files or memory; it waits in the kernel's queue. Where the door can tell. */
   readonly onExhausted?: (error: SocketError) => void;
 }
 
