@@ -175,7 +175,8 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   /** Ends whatever is running. True when an exchange was cut, or an answer that had not left whole. */
   cut(): boolean {
     const cut = this.input.exchange !== null || !this.out.drained;
-    this.#socket.reset();
+    if (cut) this.#socket.reset();
+    else this.#socket.destroy(); // the kernel may still be sending the last answer
     return cut;
   }
 

@@ -284,6 +284,16 @@ test("H1Connection breaks off when it ends before its answer has left", () => {
   }
 });
 
+test("H1Connection does not take back an answer that has left whole when a drain's grace is over", () => {
+  for (const request of [`GET / HTTP/1.1\r\n${HOST}\r\n`, "GET / HTTP/1.1\r\n\r\n"]) {
+    using w = world();
+    send(w, w.client, request);
+    send(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert.equal((w.client.handler as H1Connection).cut(), false);
+    assert.equal(w.client.state, "closed", "a reset would take what the client's kernel has not acknowledged");
+  }
+});
+
 test("H1Connection gives a new connection its whole header timeout after a quiet spell", async () => {
   using w = world();
   w.sweep.close();
