@@ -1,6 +1,6 @@
 /*  The Hono adapter: drives a Hono app from exchanges, as other adapters drive one from Bun.serve or Deno.serve.
  *
- *  What the app sees is an EdgeRequest: method and url at no cost, headers built when somebody asks. A handler either
+ *  What the app sees is an EdgeRequest: method and url at no cost, headers built when somebody asks or middleware may. A handler either
  *  returns a Response, which is then written on the wire, or answers through `c.env.exchange` and returns `onWire(c.env)`.
  */
 import type { Hono } from "hono";
@@ -34,18 +34,22 @@ export class EdgeRequest {
   readonly method: string;
   readonly path: string;
   readonly #exchange: Exchange;
+  readonly #target: string;
   #headers: Headers | undefined;
 
-  constructor(exchange: Exchange) {
+  /** `lasting`: it may be asked for headers when the exchange is over, and its head is that of the connection's next request. */
+  constructor(exchange: Exchange, lasting: boolean) {
+    const { head } = exchange;
     this.#exchange = exchange;
-    this.method = exchange.head.method;
-    this.path = pathOf(exchange.head);
+    this.method = head.method;
+    this.path = pathOf(head);
+    this.#target = head.target.startsWith("/") ? head.target : this.path;
+    if (lasting) void this.headers;
   }
 
   get url(): string {
-    const { scheme, host, head } = this.#exchange;
-    const target = head.target.startsWith("/") ? head.target : this.path;
-    return `${scheme}://${host}${target}`;
+    const { scheme, host } = this.#exchange;
+    return `${scheme}://${host}${this.#target}`;
   }
 
   get headers(): Headers {
@@ -95,10 +99,11 @@ export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => vo
     onFault(error);
     exchange.refuse("internal");
   };
+  const lasting = app.routes.length > 1; // with middleware, which goes on when the answer has ended
   return (exchange) => {
     const bindings: EdgeBindings = { exchange, onWire: false };
     try {
-      const response = app.fetch(new EdgeRequest(exchange) as unknown as Request, bindings);
+      const response = app.fetch(new EdgeRequest(exchange, lasting) as unknown as Request, bindings);
       if (!(response instanceof Promise)) finish(bindings, response);
       else response.then((value) => finish(bindings, value), (error) => fail(exchange, error));
     } catch (error) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hono } from "hono";
-import { type EdgeEnv, edgePath, EdgeRouter, honoDispatch } from "../../src/downstream/hono-request.ts";
+import { type EdgeEnv, edgePath, EdgeRouter, honoDispatch, onWire } from "../../src/downstream/hono-request.ts";
 import { createEdge, type EdgeParts } from "../../src/edge.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
 
@@ -130,4 +130,19 @@ test("EdgeRouter runs handlers for everything in their order, and searches as so
   assert.match((await served(special, get("/special/1"))).text, /x-first: yes\r\n.*\r\n\r\nspecial 1$/s);
   assert.match((await served(special, get("/special/1", "POST"))).text, /x-first: yes\r\n.*\r\n\r\nanything$/s);
   assert.match((await served(special, get("/other"))).text, /\r\n\r\nanything$/);
+});
+
+test("middleware sees its own request, also when its answer has ended and the next request has come", async () => {
+  const seen: string[] = [];
+  const app = newApp();
+  app.use(async (c, next) => {
+    await next();
+    seen.push(`${c.req.url} ${c.req.header("x-a")}`);
+  });
+  app.all("*", (c) => {
+    c.env.exchange.refuse("no_route");
+    return onWire(c.env);
+  });
+  await served(app, get("/first") + get("/second").replace("X-A: 1", "X-A: 3"));
+  assert.deepEqual(seen, ["http://a.test/first 1, 2", "http://a.test/second 3, 2"]);
 });
