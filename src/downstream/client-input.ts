@@ -26,6 +26,9 @@ export const HEAD = 0, BODY = 1, COMPLETE = 2, DISCARD = 3, TUNNEL = 4, STOPPED 
 /** Pipelined bytes kept while an answer is under way. */
 const MAX_KEPT_BYTES = 64 * 1024;
 
+/** Requests read in one go while each is answered at once: tens of thousands of refusals fit into one chunk. */
+const MAX_HEADS = 8;
+
 const NO_BYTES = Buffer.alloc(0);
 
 export class ClientInput implements ChunkedEvents {
@@ -44,6 +47,7 @@ export class ClientInput implements ChunkedEvents {
   readonly #body: RequestBody;
   readonly #kept: KeptInput;
   #requestPaused = false;
+  #headsRead = 0;
   /** The client has no reason to wait with its body. */
   #invited = true;
 
@@ -64,7 +68,7 @@ export class ClientInput implements ChunkedEvents {
     const bytes = Buffer.concat([kept.bytes, chunk]);
     const partOfLine = this.phase === HEAD && chunk.indexOf(LF) < 0 && bytes.length < this.#environment.limits.maxHeadBytes;
     kept.bytes = bytes;
-    if (partOfLine || this.#requestPaused) return; // nothing new to parse
+    if (partOfLine || this.#requestPaused || kept.waitsTurn) return; // nothing new to parse, or not now
     kept.bytes = null;
     this.#process(bytes, true);
   }
@@ -189,6 +193,7 @@ export class ClientInput implements ChunkedEvents {
   /** `ours`: they stay as they are when this has returned. */
   #process(bytes: Buffer, ours: boolean): void {
     this.reading = true;
+    this.#headsRead = 0;
     let at = 0;
     while (at < bytes.length && this.phase !== STOPPED) {
       const next = this.#step(bytes, at);
@@ -209,7 +214,10 @@ export class ClientInput implements ChunkedEvents {
     switch (this.phase) {
       case HEAD:
         // A client that does not read its answers gets no more of them: they would pile up in memory.
-        return this.#socket.pendingBytes > 0 ? -1 : this.#readHead(bytes, at);
+        if (this.#socket.pendingBytes > 0) return -1;
+        if (this.#headsRead++ < MAX_HEADS) return this.#readHead(bytes, at);
+        this.#kept.waitTurn(() => this.phase !== STOPPED && this.resume());
+        return -1;
       case BODY:
         return this.#requestPaused || !this.exchange!.claimed ? -1 : this.#readBody(bytes, at);
       case DISCARD:
@@ -279,7 +287,7 @@ export class ClientInput implements ChunkedEvents {
 
   /** Bytes are kept because their turn has not come; a head that is not complete yet does not count. */
   get #waiting(): boolean {
-    return this.#kept.bytes !== null && (this.phase !== HEAD || this.#socket.pendingBytes > 0);
+    return this.#kept.bytes !== null && (this.phase !== HEAD || this.#kept.waitsTurn || this.#socket.pendingBytes > 0);
   }
 
   /** While a complete request is being answered too: a client that goes away must be noticed (and its exchange cancelled). */
@@ -289,7 +297,8 @@ export class ClientInput implements ChunkedEvents {
   }
 
   #goOn(): void {
-    const { bytes } = this.#kept;
+    const { bytes, waitsTurn } = this.#kept;
+    if (waitsTurn) return;
     if (bytes !== null) {
       this.#kept.bytes = null;
       this.#process(bytes, true);

@@ -11,6 +11,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
 import { beginTurn, endTurn } from "./clock.ts";
 import { EPOLL, type Libc, SOCKET } from "./libc.ts";
+import { workWaits } from "./later.ts";
 import { uncaught } from "./uncaught.ts";
 
 /** Whoever owns a descriptor in the set. */
@@ -103,7 +104,7 @@ export class EpollLoop {
   }
 
   #step(): void {
-    const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, this.#sleepMs);
+    const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, workWaits() ? 0 : this.#sleepMs);
     this.#sleepMs = count === 0 ? Math.min(this.#sleepMs * 2, SLEEP_MS) : 1; // -1: a signal, which the runtime now handles
     beginTurn();
     for (let i = 0; i < count; i++) this.#dispatch(i * WORDS);

@@ -1,5 +1,6 @@
 /** What the machine says about this process. */
 import { readdir } from "node:fs/promises";
+import { later } from "./later.ts";
 import { BUN } from "./which.ts";
 
 export interface ProcessFigures {
@@ -27,7 +28,7 @@ export async function readProcessFigures(): Promise<ProcessFigures> {
 
 function loopDelay(): Promise<number> {
   const startedAtMs = performance.now();
-  return new Promise((resolve) => setImmediate(() => resolve((performance.now() - startedAtMs) / 1000)));
+  return new Promise((resolve) => later(() => resolve((performance.now() - startedAtMs) / 1000))); // no sleep counts
 }
 
 async function countDescriptors(): Promise<number> {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { H1Connection } from "../../src/downstream/h1-connection.ts";
+import { later } from "../../src/runtime/later.ts";
 import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { comparable } from "../fixtures/dialogue.ts";
 import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
@@ -11,6 +12,9 @@ import type { MemorySocket } from "../fixtures/memory-socket.ts";
 
 const HOST = "Host: app.test\r\n";
 const STYLES = ["at once", "later"] as const;
+
+/** Resolves when the connections that waited for their turn have had it. */
+const nextTurn = (): Promise<void> => new Promise((resolve) => later(resolve));
 
 /** A world that is taken down at the end of its test. */
 function world(
@@ -129,7 +133,7 @@ test("H1Connection makes the VM wait for a client that does not read, and a clie
   assert.deepEqual([vm.paused, w.outcomes], [false, ["forwarded 200"]]);
 });
 
-test("H1Connection starts no request while the client has not read the answers before", () => {
+test("H1Connection starts no request while the client has not read the answers before", async () => {
   using w = world();
   w.client.stall();
   const request = `GET / HTTP/1.1\r\nHost: unknown.test\r\nX: ${"x".repeat(1000)}\r\n\r\n`;
@@ -139,7 +143,9 @@ test("H1Connection starts no request while the client has not read the answers b
   for (let rounds = 0; rounds < 500; rounds++) {
     w.client.drain();
     w.network.settle();
+    await nextTurn();
   }
+  w.network.settle();
   assert.equal(w.outcomes.length, 500);
   assert.equal(w.client.paused, false);
 });
@@ -291,6 +297,25 @@ test("H1Connection does not take back an answer that has left whole when a drain
     send(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert.equal((w.client.handler as H1Connection).cut(), false);
     assert.equal(w.client.state, "closed", "a reset would take what the client's kernel has not acknowledged");
+  }
+});
+
+test("H1Connection leaves others their turn while it refuses many requests, and refuses every one", async () => {
+  const count = 1000;
+  for (const end of [false, true]) {
+    using w = world();
+    const answers = (): number => (w.client.take().toString().match(/HTTP\/1\.1 404 /g) ?? []).length;
+    send(w, w.client, "GET / HTTP/1.1\r\nHost: unknown.test\r\n\r\n".repeat(count));
+    if (end) w.client.finish();
+    let answered = answers();
+    assert.ok(answered > 0 && answered < 20, String(answered));
+    for (let before = 0; answered > before; answered += answers()) {
+      before = answered;
+      await nextTurn();
+      w.network.settle();
+    }
+    assert.equal(answered, count);
+    assert.equal(w.client.state, end ? "closed" : "open");
   }
 });
 
