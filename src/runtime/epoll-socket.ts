@@ -20,8 +20,14 @@ const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose(
 const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
 const RST_ON_CLOSE = Int32Array.of(1, 0);
 
-/** Who opened the connection decides what a reset means while we do not read. */
+/** Who opened the connection decides what a reset means while we do not read, and how much is read at once. */
 export type Origin = "accepted" | "connected";
+
+/**
+ * Received at once from a client at most. Its bytes may be the costliest there are (chunks of one byte: 12 ms for 512 KiB), and
+ * every other client waits for them; endpoints are ours.
+ */
+const CLIENT_BYTES = 64 * 1024;
 
 export class EpollSocket implements Socket, Polled {
   handler: SocketSink = NO_HANDLER;
@@ -131,7 +137,7 @@ export class EpollSocket implements Socket, Polled {
 
   #receive(): void {
     const system = this.#system;
-    const length = system.receive(this.#fd);
+    const length = system.receive(this.#fd, this.#origin === "accepted" ? CLIENT_BYTES : Infinity);
     if (length > 0) return this.handler.onData(system.chunk(length));
     if (length === 0) return this.#broken === null ? this.#receivedEnd() : this.#close(this.#broken);
     const errno = system.libc.errno();

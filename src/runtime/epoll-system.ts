@@ -29,9 +29,9 @@ export class EpollSystem {
     this.#receiveAt = libc.addressOf(this.#received) + HEADROOM_BYTES;
   }
 
-  /** As recv(2). */
-  receive(fd: number): number {
-    return this.libc.recv(fd, this.#receiveAt, RECEIVE_BYTES, 0);
+  /** As recv(2), of `most` bytes or what there is room for. */
+  receive(fd: number, most: number): number {
+    return this.libc.recv(fd, this.#receiveAt, Math.min(most, RECEIVE_BYTES), 0);
   }
 
   /** The `length` bytes received last. */

@@ -551,3 +551,28 @@ test("epoll: a fault of whoever is handed a connection breaks that connection", 
   bad.close();
   assert.deepEqual([events, uncaught.messages], [["broken"], ["connected", "accepted"]]);
 });
+
+test(
+  "epoll: of one client's bytes not more than 64 KiB are read before others have their turn",
+  { skip: EPOLL === undefined },
+  async () => {
+    const size = 4_000_000;
+    let received = 0, largest = 0;
+    const all = Promise.withResolvers<void>();
+    const sink: SocketSink = {
+      onData(chunk) {
+        largest = Math.max(largest, chunk.length);
+        received += chunk.length;
+        if (received === size) all.resolve();
+      },
+      onDrain() {},
+      onEnd() {},
+      onClose() {},
+    };
+    const { clients, close } = await pairs(EPOLL!, () => sink, recording([], () => {}, () => {}));
+    clients[0]!.write(Buffer.alloc(size));
+    await all.promise;
+    close();
+    assert(largest <= 64 * 1024, String(largest));
+  },
+);
