@@ -25,7 +25,8 @@ export type Origin = "accepted" | "connected";
 
 /**
  * Received at once from a client at most. Its bytes may be the costliest there are (chunks of one byte: 12 ms for 512 KiB), and
- * every other client waits for them; endpoints are ours.
+ * every other client waits for them; endpoints are ours. Price: a client that keeps us busy by itself with one large upload costs 1.0 s
+ * of CPU for 1.5 GB, not 0.6 s.
  */
 const CLIENT_BYTES = 64 * 1024;
 
