@@ -12,7 +12,7 @@
 import type { Socket } from "../runtime/sockets.ts";
 import { LF } from "../wire/bytes.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
-import { requestBodyLength } from "../wire/h1/framing.ts";
+import { CHUNKED, requestBodyLength } from "../wire/h1/framing.ts";
 import { isOnlyLineEnds, parseRequestHead } from "../wire/h1/head-parser.ts";
 import { NEED_MORE, REFUSED, RequestHead } from "../wire/h1/message-head.ts";
 import type { H1Environment } from "./h1-environment.ts";
@@ -143,6 +143,7 @@ export class ClientInput implements ChunkedEvents {
   /** From now on bytes pass raw; first those that the client has sent behind its request. */
   beginTunnel(): void {
     this.phase = TUNNEL;
+    this.#socket.bulk = true;
     this.resume();
   }
 
@@ -264,6 +265,7 @@ export class ClientInput implements ChunkedEvents {
       else this.exchange.requestMalformed(body.refusal, body.problem);
       return bytes.length;
     }
+    if (!body.done) this.#socket.bulk = body.length !== CHUNKED;
     if (body.done && this.phase === DISCARD) this.#awaitHead();
     else if (body.done && this.phase === BODY) {
       this.phase = COMPLETE;
@@ -277,6 +279,7 @@ export class ClientInput implements ChunkedEvents {
 
   #awaitHead(): void {
     this.phase = HEAD;
+    this.#socket.bulk = false;
     this.headStarted = false;
     this.head.rest();
     if (this.#body.length !== 0) this.#body.begin(0); // its trailers

@@ -45,6 +45,7 @@ const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
 
 class BunSocket implements Socket {
   handler: SocketSink = NO_HANDLER;
+  bulk = false;
   readonly remoteAddress: string;
   pendingBytes = 0;
   readonly #raw: RawSocket;

@@ -3,8 +3,8 @@ import { EpollLoop } from "./epoll-loop.ts";
 import { errorName, type Libc, SOCKET } from "./libc.ts";
 import type { SocketError } from "./sockets.ts";
 
-/** Received at once at most. */
-const RECEIVE_BYTES = 512 * 1024;
+/** Received at once at most, of bytes that are passed on as they are. */
+export const BULK_BYTES = 256 * 1024;
 /** Free memory before a chunk, so that a head can be written there (`GatheredOutput.prepend`). */
 const HEADROOM_BYTES = 64 * 1024;
 /**
@@ -18,7 +18,7 @@ const VIEWED_BYTES = 4096;
 export class EpollSystem {
   readonly libc: Libc;
   readonly loop: EpollLoop;
-  readonly #received: Buffer = Buffer.allocUnsafeSlow(HEADROOM_BYTES + RECEIVE_BYTES);
+  readonly #received: Buffer = Buffer.allocUnsafeSlow(HEADROOM_BYTES + BULK_BYTES);
   readonly #receiveAt: number;
   readonly #views: (Buffer | undefined)[] = new Array(VIEWED_BYTES + 1).fill(undefined);
 
@@ -29,9 +29,9 @@ export class EpollSystem {
     this.#receiveAt = libc.addressOf(this.#received) + HEADROOM_BYTES;
   }
 
-  /** As recv(2), of `most` bytes or what there is room for. */
+  /** As recv(2), of `most` bytes: BULK_BYTES or less. */
   receive(fd: number, most: number): number {
-    return this.libc.recv(fd, this.#receiveAt, Math.min(most, RECEIVE_BYTES), 0);
+    return this.libc.recv(fd, this.#receiveAt, most, 0);
   }
 
   /** The `length` bytes received last. */

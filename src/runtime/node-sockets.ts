@@ -20,6 +20,7 @@ const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose(
 
 class NodeSocket implements Socket {
   handler: SocketSink = NO_HANDLER;
+  bulk = false;
   readonly remoteAddress: string;
   readonly #raw: net.Socket;
   #error: SocketError | null = null;

@@ -30,6 +30,8 @@ export interface Socket {
   handler: SocketSink;
   /** IP literal; an IPv4 client of a dual-stack listener shows as IPv4. */
   readonly remoteAddress: string;
+  /** What comes is passed on as it is: more of it may be received at once. False at first; where the door receives by itself. */
+  bulk: boolean;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly pendingBytes: number;
   /** No buffer given to `write` is referred to any more. */

@@ -226,6 +226,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     if (end === REFUSED) return this.#malformed(body.problem, bytes);
     if (!body.done) {
       this.#head.fields.clear(NO_BYTES); // has been passed on, and lies in bytes that are gone when this event is over
+      this.#socket.bulk = body.length !== CHUNKED;
       return end;
     }
     this.#complete(body.trailers, end === bytes.length);
@@ -236,6 +237,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     if (!isOffered(this.#head, this.#offered)) return this.#malformed("101 Switching Protocols to what was not asked for", bytes);
     this.deadlineAtMs = Infinity;
     this.#phase = TUNNEL;
+    this.#socket.bulk = true;
     this.out.chunked = false;
     this.#sink?.onHead(this.#head, UNTIL_CLOSE);
     this.#head.fields.clear(NO_BYTES);
@@ -260,6 +262,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
 
   #rest(): void {
     this.#phase = IDLE;
+    this.#socket.bulk = false;
     this.#head.clear(NO_BYTES);
     this.#body.begin(0);
     this.resume();

@@ -19,6 +19,7 @@ const ROUNDS = 8;
 /** Takes everything at once. */
 class FreeSocket implements Socket {
   handler!: SocketSink;
+  bulk = false;
   readonly remoteAddress = "127.0.0.1";
   readonly pendingBytes = 0;
   readonly settled = true;
