@@ -7,8 +7,8 @@
  *  Every socket is level-triggered in one epoll set: what is not read now is told of again. All sockets receive into one buffer,
  *  so a chunk is gone once `onData` has returned, and nothing is allocated or copied for it.
  *
- *  An errno may have been overwritten between the call and our look at it (libc.ts), so none decides alone whether an end was
- *  orderly: a broken connection is known by EPOLLERR or a failed write, and then no end of its input counts as a FIN.
+ *  An errno may have been overwritten between the call and our look at it (libc.ts). EAGAIN and EINTR mean "later", every other that the
+ *  connection is broken; but none makes an end look orderly: that takes a read of 0 bytes without EPOLLERR and without a failed write before.
  */
 import type { Socket, SocketError, SocketSink } from "./sockets.ts";
 import type { Polled } from "./epoll-loop.ts";

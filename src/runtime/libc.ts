@@ -1,8 +1,8 @@
 /*  The C library's socket calls, for the socket door on Linux.
  *
  *  Bun calls C functions by generated machine code (8 ns a call). Failures are -1 with `errno`, which is read right
- *  after the call: nothing of ours comes in between, but a pause of the garbage collector might, so no caller lets a connection look healthy
- *  because of an errno alone (see epoll-sockets.ts).
+ *  after the call: nothing of ours comes in between, but a pause of the garbage collector might, so no caller takes the end of a
+ *  connection for an orderly one because of an errno alone (see epoll-socket.ts).
  *  Numbers below are those of x86-64 and arm64.
  */
 import { constants } from "node:os";

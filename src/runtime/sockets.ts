@@ -36,7 +36,10 @@ export interface Socket {
   readonly pendingBytes: number;
   /** No buffer given to `write` is referred to any more. */
   readonly settled: boolean;
-  /** Gives the bytes to the kernel; what it does not take is kept (the caller leaves the buffer alone). False: wait for onDrain. */
+  /**
+   * Gives the bytes to the kernel. What it does not take is kept: copied (epoll), or as the buffer itself (the other doors; a chunk that
+   * came from one of them is not used again). So the caller leaves a buffer of its own alone until `settled`. False: wait for onDrain.
+   */
   write(bytes: Uint8Array): boolean;
   /** As `write`, for bytes [0, length) of a buffer that the caller will use again at once. */
   writeCopied(scratch: Buffer, length: number): boolean;

@@ -1,7 +1,8 @@
 /*  The fields of a head or trailer section, in order, with their spelling and duplicates.
  *
- *  A list holds no strings: four offsets and a kind per field, into the buffer that the section was received in. Most
- *  fields are forwarded as the bytes they came as, so their names and values are never looked at.
+ *  A list holds no strings: four offsets and a kind per field, into the buffer that the section was received in, or where
+ *  it has been copied to since (`RequestHead.keep`). Most fields are forwarded as the bytes they came as, so their
+ *  names and values are never looked at.
  *
  *      Name: value   CRLF
  *      ^   ^ ^    ^       ^
