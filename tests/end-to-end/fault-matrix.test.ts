@@ -43,6 +43,8 @@ const UNTIL_CLOSE = "HTTP/1.1 200 OK\r\n\r\n";
 const HINTS = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
 const EARLY = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nearly";
 const HEAD_END = "\r\n\r\n";
+/** Who owes the rest of its body is to blame, whatever the VM has not said yet. */
+const OWES_BODY = { silence: "408 body_timeout" };
 const NO_ANSWER = { FIN: "502 upstream_reset", RST: "502 upstream_reset", garbage: "502 upstream_protocol" };
 const BROKEN = { silence: "aborted", FIN: "aborted", RST: "aborted" };
 const COMPLETE = { FIN: "200", RST: "200", garbage: "200" };
@@ -164,15 +166,21 @@ const PHASES: readonly Phase[] = [
     becomes: COMPLETE,
     connections: ["pooled"],
   },
-  // In the middle of an upload
-  { when: "before its answer, mid-upload", at: "head", garbage: "hello\r\n\r\n", becomes: NO_ANSWER, requests: UPLOADS },
+  // In the middle of an upload; silence behind the whole of one: before its answer, above
+  {
+    when: "before its answer, mid-upload",
+    at: "head",
+    garbage: "hello\r\n\r\n",
+    becomes: { ...OWES_BODY, ...NO_ANSWER },
+    requests: UPLOADS,
+  },
   {
     when: "behind an interim answer, mid-upload",
     at: "head",
     sends: HINTS,
     arrives: "103",
     garbage: "\0",
-    becomes: NO_ANSWER,
+    becomes: { ...OWES_BODY, ...NO_ANSWER },
     requests: UPLOADS,
   },
   {
@@ -181,7 +189,7 @@ const PHASES: readonly Phase[] = [
     sends: `${HINTS}HTTP/1.1 200 OK\r\nContent-Le`,
     arrives: "103",
     garbage: "\r\n\r\n",
-    becomes: NO_ANSWER,
+    becomes: { ...OWES_BODY, ...NO_ANSWER },
     requests: UPLOADS,
   },
   {
@@ -189,7 +197,7 @@ const PHASES: readonly Phase[] = [
     at: "head",
     sends: `${LENGTH}half`,
     arrives: "half",
-    becomes: { FIN: "aborted", RST: "aborted" },
+    becomes: BROKEN,
     requests: UPLOADS,
   },
   {
@@ -239,7 +247,7 @@ function outcome({ request, connection, strike }: FaultCell, becomes: string): F
   return {
     answer,
     seen: again ? 2 : 1,
-    client: answer === "aborted" || unread ? "closed" : "usable",
+    client: answer === "aborted" || answer.startsWith("408") || unread ? "closed" : "usable",
     // A stale connection says nothing about the VM's health, a broken exchange does (contract, section 6)
     probed: broke && !stale && (answer === "aborted" || answer === "502 upstream_reset"),
   };
