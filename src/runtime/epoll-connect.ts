@@ -29,7 +29,10 @@ export function epollConnect(system: EpollSystem, options: ConnectOptions): Canc
     }
   }
   const opening = new EpollOpening(system, fd, options);
-  return () => opening.cancel();
+  if (system.loop.add(fd, EPOLL.OUT, opening)) return () => opening.cancel();
+  const error = system.error(libc.errno());
+  libc.close(fd);
+  return failLater(options, error);
 }
 
 function failLater(options: ConnectOptions, error: SocketError): CancelConnect {
@@ -52,7 +55,6 @@ class EpollOpening implements Polled {
     this.#system = system;
     this.#fd = fd;
     this.#options = options;
-    system.loop.add(fd, EPOLL.OUT, this);
   }
 
   cancel(): void {
@@ -69,9 +71,8 @@ class EpollOpening implements Polled {
       return this.#options.onFailure(error);
     }
     this.#done = true;
-    this.#system.loop.forget(this.#fd);
     const socket = new EpollSocket(this.#system, this.#fd, this.#options.host, "connected");
-    socket.begin(true);
+    this.#system.loop.pass(this.#fd, EPOLL.IN, socket);
     socket.handOver(this.#options.onOpen);
   }
 

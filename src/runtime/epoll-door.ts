@@ -2,12 +2,11 @@
 import { epollConnect } from "./epoll-connect.ts";
 import { epollListen } from "./epoll-listener.ts";
 import { EpollSystem } from "./epoll-system.ts";
-import { bindLibc } from "./libc.ts";
+import { bindLibc, type Libc } from "./libc.ts";
 import type { SocketDoor } from "./sockets.ts";
 
 /** Null on other systems and runtimes, and where a sandbox keeps us from what it takes. */
-export function openEpollDoor(): SocketDoor | null {
-  const libc = bindLibc();
+export function openEpollDoor(libc: Libc | null = bindLibc()): SocketDoor | null {
   if (libc === null) return null;
   try {
     const system = new EpollSystem(libc);

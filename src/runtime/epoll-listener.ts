@@ -49,7 +49,10 @@ class EpollListener implements Listener, Polled {
     this.#addressBytes[0] = ADDRESS_BYTES;
     system.libc.socketName(this.#fd, this.#address, this.#addressBytes);
     this.port = portOf(this.#address);
-    system.loop.add(this.#fd, EPOLL.IN, this);
+    if (system.loop.add(this.#fd, EPOLL.IN, this)) return;
+    const { code } = system.error(system.libc.errno());
+    system.libc.close(this.#fd);
+    throw cannotListen(host, options.port, code);
   }
 
   /** What the kernel has accepted already is ours: closing the socket under it would reset it. */
@@ -79,19 +82,28 @@ class EpollListener implements Listener, Polled {
       return null;
     }
     const socket = new EpollSocket(this.#system, fd, hostOf(libc, this.#address), "accepted");
-    socket.begin(false);
+    if (!this.#system.loop.add(fd, EPOLL.IN, socket)) return this.#refuse(fd);
     socket.handOver(this.#options.onConnection);
     return socket;
+  }
+
+  /** A connection that we could not wait for. Further ones wait in the queue. */
+  #refuse(fd: number): null {
+    const errno = this.#system.libc.errno();
+    this.#system.resetOnClose(fd);
+    this.#system.libc.close(fd);
+    this.#takeARest(errno);
+    return null;
   }
 
   /** The connections wait in the kernel's queue, and we do not ask for them without pause. */
   #takeARest(errno: number): void {
     if (this.#rest !== undefined) return;
     this.#options.onExhausted?.(this.#system.error(errno));
-    this.#system.loop.mute(this.#fd);
+    this.#system.loop.change(this.#fd, 0, this); // not out of the set: it might not get in again
     this.#rest = setTimeout(() => {
       this.#rest = undefined;
-      this.#system.loop.hear(this.#fd, EPOLL.IN, this);
+      this.#system.loop.change(this.#fd, EPOLL.IN, this);
     }, REST_MS);
   }
 }
@@ -100,8 +112,7 @@ class EpollListener implements Listener, Polled {
 function bindTo(system: EpollSystem, host: string, options: ListenOptions): number {
   const { libc } = system;
   const address = encodeAddress(libc, host, options.port);
-  const where = host.includes(":") ? `[${host}]:${options.port}` : `${host}:${options.port}`;
-  const failed = (code: string): Error => Object.assign(new Error(`Cannot listen at ${where}: ${code}`), { code });
+  const failed = (code: string): Error => cannotListen(host, options.port, code);
   if (address === null) throw failed("EINVAL");
   const fd = libc.socket(address.family, STREAM, 0);
   if (fd < 0) throw failed(system.error(libc.errno()).code);
@@ -114,4 +125,9 @@ function bindTo(system: EpollSystem, host: string, options: ListenOptions): numb
   const { code } = system.error(libc.errno());
   libc.close(fd);
   throw failed(code);
+}
+
+function cannotListen(host: string, port: number, code: string): Error {
+  const where = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  return Object.assign(new Error(`Cannot listen at ${where}: ${code}`), { code });
 }

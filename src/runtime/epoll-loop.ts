@@ -28,6 +28,8 @@ const SLEEP_MS = 50;
 /** The kernel's `epoll_event` is packed on x86-64: 12 bytes; elsewhere 16, with the data at 8. */
 const WORDS = process.arch === "x64" ? 3 : 4;
 const DATA_AT = WORDS - 2;
+/** Our own sets: one in the process, more in tests. None waits for another: the kernel nests five at most. */
+const OURS = new Set<number>();
 
 export class EpollLoop {
   readonly #libc: Libc;
@@ -48,32 +50,46 @@ export class EpollLoop {
     if (others.length === 0) throw new Error("Cannot find the runtime's epoll set in /proc/self/fd");
     this.#epoll = libc.epollCreate(EPOLL.CLOEXEC);
     // Edge-triggered: one wake-up for what is new, however long the runtime takes to look at it.
-    for (const fd of others) this.#control(EPOLL.ADD, fd, EPOLL.IN | EPOLL.ET, 0);
-    this.#tryOut();
+    const member = others.every((fd) => this.#control(EPOLL.ADD, fd, EPOLL.IN | EPOLL.ET, 0));
+    if (member && this.#triesOut()) {
+      OURS.add(this.#epoll);
+      return;
+    }
+    libc.close(this.#epoll);
+    throw new Error("The kernel does not let us wait for the runtime's events, or tells of events in another way than expected");
   }
 
-  /** `fd` stays in the set until it is closed; `forget` it then. `known`: it is in the set already, with another owner. */
-  add(fd: number, events: number, polled: Polled, known: boolean = false): void {
-    polled.serial = this.#serial = (this.#serial + 1) & 0x3fffffff || 1;
+  /**
+   * False if the kernel lacks what it takes (`errno`: ENOSPC, ENOMEM); the set is then as it was. Else `fd` stays in it until it
+   * is closed; `forget` it then.
+   */
+  add(fd: number, events: number, polled: Polled): boolean {
+    const serial = this.#serial = (this.#serial + 1) & 0x3fffffff || 1;
+    if (!this.#control(EPOLL.ADD, fd, events, serial)) return false;
+    polled.serial = serial;
     this.#polled[fd] = polled;
-    this.#control(known ? EPOLL.MOD : EPOLL.ADD, fd, events, polled.serial);
     this.#count++;
-    if (this.#running) return;
+    if (this.#running) return true;
     this.#running = true;
     setImmediate(this.#turn);
+    return true;
   }
 
+  /** `fd`, which is in the set, belongs to `polled` from now on. */
+  pass(fd: number, events: number, polled: Polled): void {
+    polled.serial = this.#polled[fd]!.serial;
+    this.#polled[fd] = polled;
+    this.change(fd, events, polled);
+  }
+
+  /** Changing a member takes no memory: this cannot fail. Errors are told of whatever `events` are. */
   change(fd: number, events: number, polled: Polled): void {
     this.#control(EPOLL.MOD, fd, events, polled.serial);
   }
 
-  /** Not even errors are told of until `hear`. */
-  mute(fd: number): void {
-    this.#control(EPOLL.DEL, fd, 0, 0);
-  }
-
-  hear(fd: number, events: number, polled: Polled): void {
-    this.#control(EPOLL.ADD, fd, events, polled.serial);
+  /** One error more may be told of, then nothing until `change`. It stays a member: adding it again could fail. */
+  mute(fd: number, polled: Polled): void {
+    this.change(fd, EPOLL.ONESHOT, polled);
   }
 
   forget(fd: number): void {
@@ -81,26 +97,26 @@ export class EpollLoop {
     this.#count--;
   }
 
-  #control(operation: number, fd: number, events: number, serial: number): void {
+  /** Whether the kernel has done it. */
+  #control(operation: number, fd: number, events: number, serial: number): boolean {
     const event = this.#event;
     event[0] = events;
     event[DATA_AT] = fd;
     event[DATA_AT + 1] = serial;
-    this.#libc.epollControl(this.#epoll, operation, fd, event);
+    return this.#libc.epollControl(this.#epoll, operation, fd, event) === 0;
   }
 
   /** A socket without a connection is told of at once, with the data that it was entered with: else the layout is not ours. */
-  #tryOut(): void {
+  #triesOut(): boolean {
     const fd = this.#libc.socket(SOCKET.INET, SOCKET.STREAM | SOCKET.CLOEXEC, 0);
     const serial = 0x12345678;
     this.#control(EPOLL.ADD, fd, EPOLL.IN, serial);
     const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, 0);
     this.#libc.close(fd);
     for (let at = 0; at < count * WORDS; at += WORDS) {
-      if (this.#events[at + DATA_AT] === fd && this.#events[at + DATA_AT + 1] === serial) return;
+      if (this.#events[at + DATA_AT] === fd && this.#events[at + DATA_AT + 1] === serial) return true;
     }
-    this.#libc.close(this.#epoll);
-    throw new Error("The kernel tells of events in another way than expected");
+    return false;
   }
 
   #step(): void {
@@ -138,7 +154,7 @@ export class EpollLoop {
 
 /** The epoll sets that this process has: those of the runtime. */
 function epollSets(): number[] {
-  return readdirSync("/proc/self/fd").map(Number).filter((fd) => {
+  return readdirSync("/proc/self/fd").map(Number).filter((fd) => !OURS.has(fd)).filter((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[eventpoll]";
     } catch {

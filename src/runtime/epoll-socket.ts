@@ -18,7 +18,6 @@ import { uncaught } from "./uncaught.ts";
 
 const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 const BROKEN: SocketError = { code: "EPIPE", message: "broken pipe" };
-const RST_ON_CLOSE = Int32Array.of(1, 0);
 
 /** Who opened the connection decides what a reset means while we do not read, and how much is read at once. */
 export type Origin = "accepted" | "connected";
@@ -42,7 +41,7 @@ export class EpollSocket implements Socket, Polled {
   #interest: number = EPOLL.IN;
   #pending: Uint8Array[] = [];
   #paused = false;
-  /** Out of the epoll set: what it would tell can wait until the input is read again. */
+  /** The epoll set tells of nothing: it can wait until the input is read again. */
   #muted = false;
   #endWhenDrained = false;
   #outputEnded = false;
@@ -59,12 +58,7 @@ export class EpollSocket implements Socket, Polled {
     this.#parsedBytes = PARSED_BYTES[origin];
   }
 
-  /** Joins the epoll set. `known`: the descriptor is in it already. */
-  begin(known: boolean): void {
-    this.#system.loop.add(this.#fd, EPOLL.IN, this, known);
-  }
-
-  /** Who handles it says `handlerOf`; a fault of theirs leaves no connection behind that nobody handles. */
+  /** In the epoll set by now. Who handles it says `handlerOf`; a fault of theirs leaves no connection behind that nobody handles. */
   handOver(handlerOf: (socket: Socket) => SocketSink): void {
     try {
       this.handler = handlerOf(this);
@@ -109,7 +103,7 @@ export class EpollSocket implements Socket, Polled {
 
   reset(): void {
     if (this.#closed) return;
-    this.#system.libc.setOption(this.#fd, SOCKET.SOL_SOCKET, SOCKET.LINGER, RST_ON_CLOSE, 8);
+    this.#system.resetOnClose(this.#fd);
     this.#close(null);
   }
 
@@ -167,7 +161,7 @@ export class EpollSocket implements Socket, Polled {
     }
     if (this.#muted) return;
     this.#muted = true;
-    this.#system.loop.mute(this.#fd);
+    this.#system.loop.mute(this.#fd, this);
   }
 
   #drain(): void {
@@ -209,13 +203,8 @@ export class EpollSocket implements Socket, Polled {
     const input = this.#paused || this.#inputEnded ? 0 : EPOLL.IN;
     const output = this.pendingBytes > 0 ? EPOLL.OUT : 0;
     const interest = input | output;
-    if (this.#muted) {
-      if (this.#paused) return;
-      this.#muted = false;
-      this.#interest = interest;
-      return this.#system.loop.hear(this.#fd, interest, this);
-    }
-    if (interest === this.#interest) return;
+    if (this.#muted ? this.#paused : interest === this.#interest) return;
+    this.#muted = false;
     this.#interest = interest;
     this.#system.loop.change(this.#fd, interest, this);
   }

@@ -14,6 +14,7 @@ const HEADROOM_BYTES = 64 * 1024;
 export const UNSENT_BYTES = 512 * 1024;
 /** Chunks up to this size have a view that is made once: small messages come by the million. */
 const VIEWED_BYTES = 4096;
+const RST_ON_CLOSE = Int32Array.of(1, 0);
 
 export class EpollSystem {
   readonly libc: Libc;
@@ -42,6 +43,11 @@ export class EpollSystem {
 
   #view(length: number): Buffer {
     return this.#received.subarray(HEADROOM_BYTES, HEADROOM_BYTES + length);
+  }
+
+  /** Closing `fd` will send RST. */
+  resetOnClose(fd: number): void {
+    this.libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.LINGER, RST_ON_CLOSE, 8);
   }
 
   error(errno: number): SocketError {

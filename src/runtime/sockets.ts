@@ -99,7 +99,12 @@ let doors: readonly SocketDoor[] | undefined;
 
 /** Those that this runtime and this machine have, best first. Opened at the first use. */
 export function socketDoors(): readonly SocketDoor[] {
-  return doors ??= [openEpollDoor(), BUN_DOOR, NODE_DOOR].filter((door) => door !== null);
+  return doors ??= findDoors(openEpollDoor());
+}
+
+/** As `socketDoors`; `epoll` is null where that door cannot be opened. */
+export function findDoors(epoll: SocketDoor | null): readonly SocketDoor[] {
+  return [epoll, BUN_DOOR, NODE_DOOR].filter((door) => door !== null);
 }
 
 /** See `SocketDoor`. */

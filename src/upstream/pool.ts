@@ -48,7 +48,7 @@ function refuse(sink: ConnectSink): () => void {
 }
 
 /** Our own want of something; the endpoint was not even asked. */
-const WANTS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM"]);
+const WANTS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM", "ENOSPC"]);
 
 /** What a connection that was not made means; nothing has been sent, so it may be tried again unless we are the cause. */
 export function connectFailure(code: "connect_failed" | "connect_timeout", where: string, error: SocketError): ProxyError {

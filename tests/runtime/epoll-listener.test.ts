@@ -3,22 +3,32 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { constants } from "node:os";
 import { test } from "node:test";
+import { epollConnect } from "../../src/runtime/epoll-connect.ts";
 import { epollListen } from "../../src/runtime/epoll-listener.ts";
 import { EpollSystem } from "../../src/runtime/epoll-system.ts";
-import { bindLibc } from "../../src/runtime/libc.ts";
+import { bindLibc, EPOLL } from "../../src/runtime/libc.ts";
 import { socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
-import { recording } from "../fixtures/told-sockets.ts";
+import { openFiles, recording } from "../fixtures/told-sockets.ts";
 
 const LIBC = bindLibc();
-const EPOLL = socketDoors().find((door) => door.name === "epoll");
+const DOOR = socketDoors().find((door) => door.name === "epoll");
 const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 
 for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] as const) {
   test(`epoll: a listener that meets ${code} says so, rests, and takes the connection later`, { skip: LIBC === null }, async () => {
     const { errno } = constants;
+    const told: string[] = [];
+    const members = new Set<number>();
+    const accepted = Promise.withResolvers<void>();
     let refused = 0, looks = 0;
     const system = new EpollSystem({
       ...LIBC!,
+      epollControl(epoll, operation, fd, event) {
+        const again = operation === EPOLL.ADD && members.has(fd);
+        if (refused > 0 && again) accepted.reject(new Error("added again, for which memory may be wanting just now"));
+        if (operation === EPOLL.ADD) members.add(fd);
+        return LIBC!.epollControl(epoll, operation, fd, event);
+      },
       accept(fd, address, length, flags) {
         if (refused > 0) return LIBC!.accept(fd, address, length, flags);
         refused = errno[code];
@@ -26,8 +36,6 @@ for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] as const) {
       },
       errno: () => looks++ === 0 ? refused : LIBC!.errno(),
     });
-    const told: string[] = [];
-    const accepted = Promise.withResolvers<void>();
     const listener = epollListen(system, {
       host: "127.0.0.1",
       port: 0,
@@ -47,15 +55,87 @@ for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] as const) {
   });
 }
 
-test("epoll: a listener that closes keeps the connections that wait in its queue", { skip: EPOLL === undefined }, async () => {
+/** No descriptor but those of the runtime and the one that is tried out can be watched, until `allow`. */
+function unwatchable(code: "ENOSPC" | "ENOMEM") {
+  let allowed = false, refused = false, opening = true;
+  const system = new EpollSystem({
+    ...LIBC!,
+    epollControl(epoll, operation, fd, event) {
+      refused = operation === EPOLL.ADD && !opening && !allowed;
+      return refused ? -1 : LIBC!.epollControl(epoll, operation, fd, event);
+    },
+    errno: () => refused ? constants.errno[code] : LIBC!.errno(),
+  });
+  opening = false;
+  return { system, allow: (yes: boolean) => void (allowed = yes) };
+}
+
+test("epoll: an accepted connection that cannot be watched is reset, and the listener says why", {
+  skip: LIBC === null,
+}, async () => {
+  const { system, allow } = unwatchable("ENOSPC");
+  const told: string[] = [];
+  const accepted = Promise.withResolvers<void>();
+  allow(true);
+  const listener = epollListen(system, {
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      told.push("connection");
+      queueMicrotask(() => socket.destroy());
+      accepted.resolve();
+      return NO_HANDLER;
+    },
+    onExhausted(error) {
+      told.push(error.code);
+      allow(true);
+    },
+  });
+  allow(false);
+  const failure = Promise.withResolvers<unknown>();
+  const first = connect({ host: "127.0.0.1", port: listener.port }).on("error", failure.resolve);
+  first.once("close", () => failure.resolve(null));
+  assert.equal((await failure.promise as { code: string } | null)?.code, "ECONNRESET");
+  const second = connect({ host: "127.0.0.1", port: listener.port }).on("error", () => {});
+  await accepted.promise;
+  listener.close();
+  second.destroy();
+  assert.deepEqual(told, ["ENOSPC", "connection"]);
+});
+
+for (const code of ["ENOSPC", "ENOMEM"] as const) {
+  test(`epoll: what cannot be watched for ${code} is not listened at or connected, and holds no file`, {
+    skip: LIBC === null,
+  }, async () => {
+    const { system } = unwatchable(code);
+    const there = await DOOR!.listen({ host: "127.0.0.1", port: 0, onConnection: () => NO_HANDLER });
+    const before = openFiles();
+    const options = { host: "127.0.0.1", port: 0, onConnection: () => NO_HANDLER };
+    assert.throws(() => epollListen(system, options), { code });
+    const failure = Promise.withResolvers<string>();
+    let returned = false;
+    epollConnect(system, {
+      host: "127.0.0.1",
+      port: there.port,
+      onOpen: () => NO_HANDLER,
+      onFailure: (error) => failure.resolve(`${error.code} ${returned ? "later" : "at once"}`),
+    });
+    returned = true;
+    assert.equal(await failure.promise, `${code} later`);
+    assert.equal(openFiles(), before);
+    there.close();
+  });
+}
+
+test("epoll: a listener that closes keeps the connections that wait in its queue", { skip: DOOR === undefined }, async () => {
   const server: string[] = [], client: string[] = [];
   const gone = Promise.withResolvers<void>(), served = Promise.withResolvers<void>();
-  const listener = await EPOLL!.listen({
+  const listener = await DOOR!.listen({
     host: "127.0.0.1",
     port: 0,
     onConnection: (socket) => recording(server, () => socket.end(), () => served.resolve()),
   });
-  EPOLL!.connect({
+  DOOR!.connect({
     host: "127.0.0.1",
     port: listener.port,
     onOpen(socket) {

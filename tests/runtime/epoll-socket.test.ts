@@ -1,20 +1,14 @@
 /** What only the kernel's own calls can do: sockets on Linux under Bun. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
 import { connect as netConnect, createServer } from "node:net";
 import { test } from "node:test";
 import { type Socket, socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
-import { pairs, recording } from "../fixtures/told-sockets.ts";
+import { openFiles, pairs, recording } from "../fixtures/told-sockets.ts";
 import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
 
 const EPOLL = socketDoors().find((door) => door.name === "epoll");
-
-/** Descriptors of this process. */
-function openFiles(): number {
-  return readdirSync("/proc/self/fd").length;
-}
 
 test("epoll: what an endpoint sent before its reset is still read, however late", { skip: EPOLL === undefined }, async () => {
   const events: string[] = [];

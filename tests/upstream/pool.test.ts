@@ -116,6 +116,8 @@ test("connectFailure() blames the endpoint unless this machine lacks something",
     const error = connectFailure("connect_failed", "10.0.0.1:80", { code, message: "" });
     return `${error.code} ${error.retry}`;
   };
-  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL"]) assert.equal(failure(code), "overloaded never", code);
+  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM", "ENOSPC"]) {
+    assert.equal(failure(code), "overloaded never", code);
+  }
   for (const code of ["ECONNREFUSED", "EHOSTUNREACH", ""]) assert.equal(failure(code), "connect_failed safe", code);
 });
