@@ -127,9 +127,10 @@ export class EpollSocket implements Socket, Polled {
       if (this.#closed) return;
     }
     if ((events & EPOLL.ERR) !== 0) this.#broken ??= BROKEN;
-    if ((events & ~EPOLL.OUT) === 0) return;
+    const broken = this.#broken !== null; // perhaps by a write only: nothing but EPOLLOUT may come, and that without end
+    if ((events & ~EPOLL.OUT) === 0 && !broken) return;
     if (!this.#paused) this.#receive();
-    else if ((events & (EPOLL.ERR | EPOLL.HUP)) !== 0) this.#troubled(); // not by input that came in the turn in which we were paused
+    else if (broken || (events & EPOLL.HUP) !== 0) this.#troubled(); // not by input that came in the turn in which we were paused
   }
 
   #receive(): void {
@@ -189,6 +190,7 @@ export class EpollSocket implements Socket, Polled {
     const taken = libc.send(this.#fd, bytes, length, SOCKET.MSG_NOSIGNAL);
     if (taken >= 0) return taken;
     const errno = libc.errno();
+    // ENOBUFS and ENOMEM too: the kernel says that there is room, so waiting for it would be waiting without a pause.
     if (errno !== EAGAIN && errno !== EINTR) this.#broken = this.#system.error(errno);
     return 0;
   }

@@ -2,12 +2,18 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect as netConnect, createServer } from "node:net";
+import { constants } from "node:os";
 import { test } from "node:test";
+import { epollConnect } from "../../src/runtime/epoll-connect.ts";
+import { epollListen } from "../../src/runtime/epoll-listener.ts";
+import { EpollSystem } from "../../src/runtime/epoll-system.ts";
+import { bindLibc } from "../../src/runtime/libc.ts";
 import { type Socket, socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
 import { openFiles, pairs, recording } from "../fixtures/told-sockets.ts";
 import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
 
+const LIBC = bindLibc();
 const EPOLL = socketDoors().find((door) => door.name === "epoll");
 
 test("epoll: what an endpoint sent before its reset is still read, however late", { skip: EPOLL === undefined }, async () => {
@@ -155,3 +161,100 @@ test(
     assert(largest <= 64 * 1024, String(largest));
   },
 );
+
+/** A system whose sends fail from `fail` on, and that counts the turns in which its loop is told of something. */
+function failing(code: "ENOMEM" | "ENOBUFS") {
+  let broken = false, refused = false, told = 0;
+  const system = new EpollSystem({
+    ...LIBC!,
+    send(fd, bytes, length, flags) {
+      refused = broken;
+      return refused ? -1 : LIBC!.send(fd, bytes, length, flags);
+    },
+    errno: () => refused ? constants.errno[code] : LIBC!.errno(),
+    epollWait(epoll, events, max, timeoutMs) {
+      const count = LIBC!.epollWait(epoll, events, max, timeoutMs);
+      if (count > 0) told++;
+      return count;
+    },
+  });
+  return { system, fail: () => void (broken = true), told: () => told };
+}
+
+const LOCAL = { host: "127.0.0.1", port: 0 };
+
+for (const code of ["ENOMEM", "ENOBUFS"] as const) {
+  for (const paused of [false, true]) {
+    test(`epoll: ${code} of a write closes the connection of a client${paused ? " that nobody reads" : ""}`, {
+      skip: LIBC === null,
+    }, async () => {
+      const { system, fail } = failing(code);
+      const events: string[] = [];
+      const closed = Promise.withResolvers<void>();
+      const listener = epollListen(system, {
+        ...LOCAL,
+        onConnection(socket) {
+          if (paused) socket.pause();
+          fail();
+          assert.equal(socket.write(Buffer.from("answer")), false);
+          return recording(events, () => {}, () => closed.resolve());
+        },
+      });
+      const client = netConnect(listener.port, "127.0.0.1").on("error", () => {});
+      await closed.promise;
+      listener.close();
+      client.destroy();
+      assert.deepEqual(events, ["broken"]);
+    });
+  }
+}
+
+test("epoll: a write behind end() closes the connection", { skip: LIBC === null }, async () => {
+  const events: string[] = [];
+  const closed = Promise.withResolvers<void>();
+  const listener = epollListen(new EpollSystem(LIBC!), {
+    ...LOCAL,
+    onConnection(socket) {
+      socket.end();
+      socket.write(Buffer.from("too late"));
+      return recording(events, () => {}, () => closed.resolve());
+    },
+  });
+  const client = netConnect({ host: "127.0.0.1", port: listener.port, allowHalfOpen: true }).on("error", () => {});
+  await closed.promise;
+  listener.close();
+  client.destroy();
+  assert.deepEqual(events, ["broken"]);
+});
+
+test("epoll: a failed write to an endpoint that nobody reads costs no turns, and what it sent is still read", {
+  skip: LIBC === null,
+}, async () => {
+  const { system, fail, told } = failing("ENOMEM");
+  const events: string[] = [];
+  const server = createServer((raw) => void raw.on("error", () => {}).write("answer")).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const opened = Promise.withResolvers<Socket>(), closed = Promise.withResolvers<void>();
+  epollConnect(system, {
+    host: "127.0.0.1",
+    port: (server.address() as { port: number }).port,
+    onOpen(socket) {
+      socket.pause();
+      fail();
+      socket.write(Buffer.from("request"));
+      opened.resolve(socket);
+      return recording(events, () => {}, () => closed.resolve());
+    },
+    onFailure: (error) => opened.reject(new Error(error.code)),
+  });
+  const socket = await opened.promise;
+  const before = told();
+  const turns = 20;
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert(told() - before < turns / 2, `told of something in ${told() - before} of ${turns} turns`);
+  assert.deepEqual(events, [], "paused");
+  socket.resume();
+  await closed.promise;
+  server.close();
+  assert.deepEqual(events, ["data answer", "broken"]);
+});
