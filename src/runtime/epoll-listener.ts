@@ -40,7 +40,7 @@ class EpollListener implements Listener, Polled {
   readonly #address: Uint8Array = new Uint8Array(ADDRESS_BYTES);
   readonly #addressBytes: Int32Array = new Int32Array(1);
   #rest: ReturnType<typeof setTimeout> | undefined;
-  #closed = false;
+  #closing = false;
 
   constructor(system: EpollSystem, host: string, options: ListenOptions) {
     this.#system = system;
@@ -55,21 +55,32 @@ class EpollListener implements Listener, Polled {
     throw cannotListen(host, options.port, code);
   }
 
-  /** What the kernel has accepted already is ours: closing the socket under it would reset it. */
   close(): void {
-    if (this.#closed) return;
-    while (this.#accept() !== null);
-    this.#closed = true;
+    if (this.#closing) return;
+    this.#closing = true;
     clearTimeout(this.#rest);
-    this.#system.loop.forget(this.#fd);
-    this.#system.libc.close(this.#fd);
+    this.#takeQueue(BACKLOG);
   }
 
   onEvents(): void {
-    for (let i = 0; i < MAX_ACCEPTS && !this.#closed; i++) if (this.#accept() === null) return;
+    for (let i = 0; i < MAX_ACCEPTS && !this.#closing; i++) if (this.#accept() === null) return;
   }
 
   onFault(): void {}
+
+  /**
+   * What the kernel has accepted already is ours: closing the socket under it would reset it. A long queue takes several turns, so that
+   * those taken are served meanwhile; others may join it until then, hence `most`.
+   */
+  #takeQueue(most: number): void {
+    for (let taken = 0; taken < MAX_ACCEPTS; taken++) {
+      if (taken < most && this.#accept() !== null) continue;
+      this.#system.loop.forget(this.#fd);
+      this.#system.libc.close(this.#fd);
+      return;
+    }
+    setImmediate(() => this.#takeQueue(most - MAX_ACCEPTS));
+  }
 
   /** Takes one waiting connection; null when there is none, or none can be taken. */
   #accept(): EpollSocket | null {
@@ -98,7 +109,7 @@ class EpollListener implements Listener, Polled {
 
   /** The connections wait in the kernel's queue, and we do not ask for them without pause. */
   #takeARest(errno: number): void {
-    if (this.#rest !== undefined) return;
+    if (this.#rest !== undefined || this.#closing) return;
     this.#options.onExhausted?.(this.#system.error(errno));
     this.#system.loop.change(this.#fd, 0, this); // not out of the set: it might not get in again
     this.#rest = setTimeout(() => {

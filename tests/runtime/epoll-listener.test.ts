@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { epollConnect } from "../../src/runtime/epoll-connect.ts";
 import { epollListen } from "../../src/runtime/epoll-listener.ts";
 import { EpollSystem } from "../../src/runtime/epoll-system.ts";
-import { bindLibc, EPOLL } from "../../src/runtime/libc.ts";
+import { bindLibc, EPOLL, SOCKET } from "../../src/runtime/libc.ts";
+import { encodeAddress } from "../../src/runtime/socket-address.ts";
 import { socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
 import { openFiles, recording } from "../fixtures/told-sockets.ts";
 
@@ -149,4 +150,52 @@ test("epoll: a listener that closes keeps the connections that wait in its queue
   await Promise.all([gone.promise, served.promise]);
   assert.deepEqual(server, ["data hello", "end", "close"]);
   assert.deepEqual(client, ["close"]);
+});
+
+test("epoll: a listener that closes takes a long queue in several turns", { skip: LIBC === null }, async () => {
+  const inQueue = 200;
+  let taken = 0;
+  const all = Promise.withResolvers<void>();
+  const listener = epollListen(new EpollSystem(LIBC!), {
+    host: "127.0.0.1",
+    port: 0,
+    onConnection(socket) {
+      if (++taken === inQueue) all.resolve();
+      queueMicrotask(() => socket.destroy());
+      return NO_HANDLER;
+    },
+  });
+  const address = encodeAddress(LIBC!, "127.0.0.1", listener.port)!;
+  const clients = Array.from({ length: inQueue }, () => {
+    const fd = LIBC!.socket(SOCKET.INET, SOCKET.STREAM | SOCKET.CLOEXEC, 0);
+    assert.equal(LIBC!.connect(fd, address.bytes, address.bytes.length), 0); // the kernel answers, not our loop
+    return fd;
+  });
+  listener.close();
+  assert(taken > 0 && taken < inQueue, `${taken} of ${inQueue} at once`);
+  await all.promise;
+  for (const fd of clients) LIBC!.close(fd);
+});
+
+test("epoll: a listener that closes while files are wanting says nothing of it", { skip: LIBC === null }, () => {
+  const told: string[] = [];
+  let refused = false;
+  const system = new EpollSystem({
+    ...LIBC!,
+    accept() {
+      refused = true;
+      return -1;
+    },
+    errno: () => refused ? constants.errno.EMFILE : LIBC!.errno(),
+  });
+  const before = openFiles();
+  const listener = epollListen(system, {
+    host: "127.0.0.1",
+    port: 0,
+    onConnection: () => NO_HANDLER,
+    onExhausted: (error) => void told.push(error.code),
+  });
+  listener.close();
+  assert.deepEqual(told, []);
+  assert.equal(openFiles(), before);
 });
