@@ -14,7 +14,7 @@ import type { Asked, Surroundings } from "./decision/decide.ts";
 import { decide } from "./decision/decide.ts";
 import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
-import { Attempt, type AttemptEnvironment } from "./forwarding/attempt.ts";
+import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
 import type { Log, LogFields } from "./observation/log.ts";
@@ -51,7 +51,7 @@ function plainApp(): Hono<EdgeEnv> {
 }
 
 /** One request on its way: what has been tried, and what comes next. */
-class Passage {
+class Passage implements AttemptOwner {
   readonly #exchange: Exchange;
   readonly #parts: EdgeParts;
   #tried: Set<string> | null = null;
@@ -84,7 +84,7 @@ class Passage {
   }
 
   #forward(endpoint: EndpointState, fresh: boolean): void {
-    new Attempt(this.#exchange, endpoint, this.#parts, (attempt, error) => this.#failed(attempt, error)).start(fresh);
+    new Attempt(this.#exchange, endpoint, this.#parts, this).start(fresh);
   }
 
   /** Waits for the first verdict on any of them. */
@@ -108,7 +108,7 @@ class Passage {
     wait.at(endpoints);
   }
 
-  #failed(attempt: Attempt, error: ProxyError): void {
+  onAttemptFailure(attempt: Attempt, error: ProxyError): void {
     const { exchange, endpoint } = attempt;
     const { record } = endpoint;
     this.#lastError = error;

@@ -26,7 +26,9 @@ export interface AttemptEnvironment {
 }
 
 /** Told once when an attempt fails; the attempt has let go of both sides by then. */
-export type OnAttemptFailure = (attempt: Attempt, error: ProxyError) => void;
+export interface AttemptOwner {
+  onAttemptFailure(attempt: Attempt, error: ProxyError): void;
+}
 
 export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   readonly exchange: Exchange;
@@ -34,18 +36,18 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   /** Some of the request body, or its end, has left. */
   bodySent = false;
   readonly #environment: AttemptEnvironment;
-  readonly #onFailure: OnAttemptFailure;
+  readonly #owner: AttemptOwner;
   #connection: H1UpstreamConnection | null = null;
   #cancelConnect: (() => void) | null = null;
   #ended = false;
   #tunnel = false;
   #tunnelAnswerEnded = false;
 
-  constructor(exchange: Exchange, endpoint: EndpointState, environment: AttemptEnvironment, onFailure: OnAttemptFailure) {
+  constructor(exchange: Exchange, endpoint: EndpointState, environment: AttemptEnvironment, owner: AttemptOwner) {
     this.exchange = exchange;
     this.endpoint = endpoint;
     this.#environment = environment;
-    this.#onFailure = onFailure;
+    this.#owner = owner;
   }
 
   /** `fresh`: not on a pooled connection, since one has just proved dead. */
@@ -159,7 +161,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   onFailure(error: ProxyError): void {
     if (this.#ended) return;
     this.#end();
-    this.#onFailure(this, error);
+    this.#owner.onAttemptFailure(this, error);
   }
 
   #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {
