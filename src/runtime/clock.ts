@@ -3,15 +3,18 @@
 import { uncaught } from "./uncaught.ts";
 
 let turnMs = 0;
+/** Those whose ticks are running. */
+const SWEEPS = new Set<Sweep>();
 
 /** Monotonic milliseconds; within a turn of a loop that says when its turns begin, the moment at which it began. */
 export function nowMs(): number {
   return turnMs > 0 ? turnMs : performance.now();
 }
 
-/** A loop has woken up: `nowMs` stands still until `endTurn`, and costs nothing. */
+/** A loop has woken up: `nowMs` stands still until `endTurn`, and costs nothing. The clocks of sweeps show it, too: their ticks may be late. */
 export function beginTurn(): void {
   turnMs = performance.now();
+  for (const sweep of SWEEPS) sweep.nowMs = turnMs;
 }
 
 export function endTurn(): void {
@@ -30,7 +33,7 @@ const TICK_MS = 50;
 
 /** One per worker. Runs a timer only while something is watched. */
 export class Sweep {
-  /** Monotonic, as of the last tick. */
+  /** Monotonic, as of the last tick or the turn under way. */
   nowMs: number = performance.now();
   #watched: Watched[] = [];
   #places: Map<Watched, number> = new Map();
@@ -39,6 +42,7 @@ export class Sweep {
   watch(watched: Watched): void {
     if (this.#timer === undefined) {
       this.nowMs = performance.now();
+      SWEEPS.add(this);
       this.#timer = setInterval(() => this.#tick(), TICK_MS);
     }
     this.#places.set(watched, this.#watched.length);
@@ -63,6 +67,7 @@ export class Sweep {
   }
 
   close(): void {
+    SWEEPS.delete(this);
     clearInterval(this.#timer);
     this.#timer = undefined;
   }

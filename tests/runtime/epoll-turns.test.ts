@@ -5,6 +5,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
+import { nowMs, Sweep } from "../../src/runtime/clock.ts";
 import { type Socket, socketDoors } from "../../src/runtime/sockets.ts";
 
 const EPOLL = socketDoors().find((door) => door.name === "epoll");
@@ -51,6 +52,23 @@ test(
     stop();
     assert.equal(stdout, "done\n");
     assert(bytes() > 100, `${bytes()} bytes`);
+  },
+);
+
+test(
+  "EpollLoop: deadlines are reckoned from the turn's own moment, however late the last tick",
+  { skip: EPOLL === undefined },
+  async () => {
+    const sweep = new Sweep();
+    const watched = { deadlineAtMs: Infinity, onDeadline() {} };
+    sweep.watch(watched);
+    const clocks: [sweep: number, turn: number][] = [];
+    const { stop } = await traffic(() => void clocks.push([sweep.nowMs, nowMs()]));
+    await wait(20);
+    stop();
+    sweep.unwatch(watched);
+    assert(clocks.length > 10);
+    for (const [ofSweep, ofTurn] of clocks) assert.equal(ofSweep, ofTurn);
   },
 );
 
