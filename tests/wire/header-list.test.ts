@@ -22,6 +22,7 @@ test("HeaderList tells the fields that matter, whatever their spelling", () => {
     "X-Forwarded-Host": FieldKind.XForwardedHost,
     "X-Forwarded-Port": FieldKind.XForwardedOther,
     "X-Forwarded-Prefix": FieldKind.XForwardedOther,
+    "X-Forwarded-": FieldKind.XForwardedOther,
     "X-Real-Ip": FieldKind.XRealIp,
     "X-Request-ID": FieldKind.XRequestId,
     "Forwarded": FieldKind.Forwarded,
