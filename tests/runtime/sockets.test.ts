@@ -199,22 +199,11 @@ testDoors("a chunk is whole until onData returns, whatever is written into the m
   assert(length > sent.length);
 });
 
-testDoors("writeCopied() leaves the buffer to the caller at once", async (door) => {
-  const size = 4_000_000;
+/** All that a client gets from a server that handles its connection by `serve`. */
+async function receivedFrom(door: SocketDoor, serve: (socket: Socket) => SocketSink): Promise<Buffer> {
   const received: Buffer[] = [];
   const closed = Promise.withResolvers<void>();
-  const listener = await door.listen({
-    host: "127.0.0.1",
-    port: 0,
-    onConnection(socket) {
-      const bytes = Buffer.alloc(size, "x");
-      assert.equal(socket.writeCopied(bytes, size), false, "more than the kernel takes");
-      bytes.fill("y");
-      socket.writeCopied(Buffer.from("end"), 3);
-      socket.end();
-      return recording([], () => {}, () => {});
-    },
-  });
+  const listener = await door.listen({ host: "127.0.0.1", port: 0, onConnection: serve });
   door.connect({
     host: "127.0.0.1",
     port: listener.port,
@@ -228,45 +217,37 @@ testDoors("writeCopied() leaves the buffer to the caller at once", async (door) 
   });
   await closed.promise;
   listener.close();
-  const all = Buffer.concat(received);
+  return Buffer.concat(received);
+}
+
+testDoors("writeCopied() leaves the buffer to the caller at once", async (door) => {
+  const size = 4_000_000;
+  const all = await receivedFrom(door, (socket) => {
+    const bytes = Buffer.alloc(size, "x");
+    assert.equal(socket.writeCopied(bytes, size), false, "more than the kernel takes");
+    bytes.fill("y");
+    socket.writeCopied(Buffer.from("end"), 3);
+    socket.end();
+    return recording([], () => {}, () => {});
+  });
   assert.deepEqual([all.length, all.indexOf("y"), all.toString("latin1", size)], [size + 3, -1, "end"]);
 });
 
 testDoors("a buffer may be written over once the socket has settled", async (door) => {
   const size = 4_000_000;
-  const received: Buffer[] = [];
-  const closed = Promise.withResolvers<void>();
   let takenAtOnce = true;
-  const listener = await door.listen({
-    host: "127.0.0.1",
-    port: 0,
-    onConnection(socket) {
-      const bytes = Buffer.alloc(size, "x");
-      const reuse = (): void => {
-        if (!socket.settled) return;
-        bytes.fill("y");
-        socket.end();
-      };
-      takenAtOnce = socket.write(bytes);
-      reuse();
-      return { ...recording([], () => {}, () => {}), onDrain: reuse };
-    },
+  const all = await receivedFrom(door, (socket) => {
+    const bytes = Buffer.alloc(size, "x");
+    const reuse = (): void => {
+      if (!socket.settled) return;
+      bytes.fill("y");
+      socket.end();
+    };
+    takenAtOnce = socket.write(bytes);
+    reuse();
+    return { ...recording([], () => {}, () => {}), onDrain: reuse };
   });
-  door.connect({
-    host: "127.0.0.1",
-    port: listener.port,
-    onOpen: (socket) => ({
-      onData: (chunk) => void received.push(Buffer.from(chunk)),
-      onDrain() {},
-      onEnd: () => socket.end(),
-      onClose: () => closed.resolve(),
-    }),
-    onFailure: (error) => closed.reject(new Error(error.message)),
-  });
-  await closed.promise;
-  listener.close();
   assert.equal(takenAtOnce, false, "more than the kernel takes");
-  const all = Buffer.concat(received);
   assert.deepEqual([all.length, all.indexOf("y")], [size, -1]);
 });
 
