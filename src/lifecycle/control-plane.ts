@@ -81,7 +81,7 @@ export class ControlPlane {
 
   /** The workers' counters as of now. */
   collect(): MetricsSnapshot {
-    this.#channel.send({ type: "collect" });
+    this.#channel.send({ type: "collect", serial: 0 });
     return this.#metrics;
   }
 
@@ -99,6 +99,13 @@ export class ControlPlane {
       case "wanted":
       case "failed":
         return this.#judge(message);
+      case "listening":
+      case "failed-to-start":
+      case "taken":
+      case "resync":
+      case "leaving":
+      case "drained":
+        return; // for whoever watches over the processes
     }
   }
 
@@ -116,7 +123,14 @@ export class ControlPlane {
     for (let batch = 0; batch < batches; batch++) {
       const upserts = batches === 1 ? delta.upserts : delta.upserts.slice(batch * BATCH, (batch + 1) * BATCH);
       const removals = batch === 0 ? delta.removals : [];
-      this.#channel.send({ type: "routes", revision, whole: whole && batch === 0, upserts, removals, last: batch === batches - 1 });
+      this.#channel.send({
+        type: "routes",
+        revision,
+        base: whole ? 0 : revision - 1,
+        upserts,
+        removals,
+        last: batch === batches - 1,
+      });
     }
     if (gone.length > 0) this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
   }

@@ -1,20 +1,32 @@
-/*  The typed messages between the planes, plain JSON each. In one process they are method calls;
- *  over IPC they will be sent as they are, so there is one code path.
+/*  The typed messages between the planes, plain JSON each. In one process they are delivered in later turns of the event loop; over
+ *  IPC they are sent as they are, so there is one code path.
  *
- *  control  -- routes, health, collect, drain -->  worker
- *  control  <-- stats, failed, wanted -----------  worker
+ *  control  -- settings, listen, routes, health, collect, drain ----------------------------->  worker
+ *  control  <-- listening, failed-to-start, taken, resync, stats, failed, wanted, leaving, drained --  worker
+ *
+ *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
+ *  neither a slow worker nor a large table fills memory. A delta names the revision that it applies to; a worker that has another
+ *  says `resync` and is sent the whole table.
  */
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { RouteRecord } from "../table/record.ts";
 import type { HealthVerdict } from "../upstream/availability.ts";
+import type { Settings } from "./settings.ts";
+
+/** What a worker needs to know; the database and the admin address are none of its business. */
+export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "adminToken">;
 
 /** Control to worker. */
 export type DownMessage =
-  /** A delta, possibly in several batches: `last` commits them as `revision`. `whole` on the first batch: replaces everything. */
+  /** First of all, to a worker process. `worker`: its number, from 1. `descriptors`: how many listening sockets it has inherited. */
+  | { readonly type: "settings"; readonly worker: number; readonly settings: WorkerSettings; readonly descriptors: number }
+  /** Begin to accept; answered by `listening` or `failed-to-start`. */
+  | { readonly type: "listen" }
+  /** One batch of a delta. `base`: the revision that it applies to, 0 = replaces everything. `last` puts `revision` into force. */
   | {
     readonly type: "routes";
     readonly revision: number;
-    readonly whole: boolean;
+    readonly base: number;
     readonly upserts: readonly RouteRecord[];
     readonly removals: readonly string[];
     readonly last: boolean;
@@ -22,18 +34,44 @@ export type DownMessage =
   /** Verdicts of probes by endpoint key; `unprobed` makes the worker forget and ask again at the next use. */
   | { readonly type: "health"; readonly verdicts: readonly (readonly [key: string, verdict: HealthVerdict])[] }
   /** Send `stats` now. */
-  | { readonly type: "collect" }
-  /** Begin nothing new, let work finish within `graceMs`. */
-  | { readonly type: "drain"; readonly graceMs: number };
+  | { readonly type: "collect"; readonly serial: number }
+  /** Begin nothing new, let work finish within `graceMs`. `succeeded`: others accept from the same sockets, leave their queues alone. */
+  | { readonly type: "drain"; readonly graceMs: number; readonly succeeded: boolean };
 
 /** Worker to control. */
 export type UpMessage =
-  /** Once a second, and after `collect`. `used`: keys of VM endpoints that had traffic since the last message. */
-  | { readonly type: "stats"; readonly metrics: MetricsSnapshot; readonly used: readonly string[] }
+  | { readonly type: "listening"; readonly port: number; readonly sockets: string }
+  /** The process ends after this. */
+  | { readonly type: "failed-to-start"; readonly error: string }
+  /** One `routes` message has been worked in; `revision` is the one in force now. */
+  | { readonly type: "taken"; readonly revision: number }
+  /** A delta does not apply to the `revision` in force. */
+  | { readonly type: "resync"; readonly revision: number }
+  /** Answers `collect`. `used`: keys of VM endpoints that had traffic since the last one. */
+  | {
+    readonly type: "stats";
+    readonly serial: number;
+    readonly metrics: MetricsSnapshot;
+    readonly process: WorkerFigures;
+    readonly used: readonly string[];
+  }
   /** Live traffic saw this endpoint refuse or break a connection: probe it now. */
   | { readonly type: "failed"; readonly key: string; readonly error: string }
   /** A request waits for the first verdict on this endpoint. */
-  | { readonly type: "wanted"; readonly key: string };
+  | { readonly type: "wanted"; readonly key: string }
+  /** Somebody asked this worker to end (SIGTERM): replace it, then tell it to drain. */
+  | { readonly type: "leaving"; readonly reason: string }
+  /** The drain is over, the process ends after this. */
+  | { readonly type: "drained"; readonly cut: number };
+
+/** What a process says of itself. */
+export interface WorkerFigures {
+  readonly residentBytes: number;
+  /** User and system time since the start. */
+  readonly cpuSeconds: number;
+  /** The longest time since the last report in which this process did not look at its sockets. */
+  readonly stallSeconds: number;
+}
 
 /** One end of the channel. */
 export interface Channel<Out, In> {

@@ -56,7 +56,7 @@ export class Worker {
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
     channel.onMessage = (message) => this.#receive(message);
-    this.#stats = setInterval(() => this.#sendStats(), STATS_MS);
+    this.#stats = setInterval(() => this.#sendStats(0), STATS_MS);
     this.#stats.unref();
   }
 
@@ -71,7 +71,7 @@ export class Worker {
     this.#endpoints.close();
     this.#sweep.close();
     clearInterval(this.#stats);
-    this.#sendStats();
+    this.#sendStats(0);
     return cut;
   }
 
@@ -143,7 +143,7 @@ export class Worker {
   #receive(message: DownMessage): void {
     switch (message.type) {
       case "routes":
-        this.#whole ||= message.whole;
+        this.#whole ||= message.base === 0;
         // One by one: a long list as arguments of one push overflows the stack
         for (const route of message.upserts) this.#upserts.push(route);
         for (const host of message.removals) this.#removals.push(host);
@@ -153,9 +153,12 @@ export class Worker {
         for (const [key, verdict] of message.verdicts) this.#endpoints.judge(key, verdict);
         return;
       case "collect":
-        return this.#sendStats();
+        return this.#sendStats(message.serial);
       case "drain":
         return void this.drain(message.graceMs);
+      case "settings":
+      case "listen":
+        return; // told to the process, before there is a worker
     }
   }
 
@@ -170,11 +173,13 @@ export class Worker {
     this.#whole = false;
   }
 
-  #sendStats(): void {
+  #sendStats(serial: number): void {
     this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
     this.#metrics.revision = this.#table.revision;
     this.#metrics.routes = this.#table.size;
-    this.#channel.send({ type: "stats", metrics: this.#metrics.snapshot(), used: this.#endpoints.takeUsed() });
+    const metrics = this.#metrics.snapshot();
+    const used = this.#endpoints.takeUsed();
+    this.#channel.send({ type: "stats", serial, metrics, process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: 0 }, used });
   }
 }
 

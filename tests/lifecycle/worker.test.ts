@@ -26,12 +26,12 @@ test("Worker takes a delta of any size in one message", async () => {
   assert.ok("settings" in parsed);
   const worker = new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 }));
   const removals = Array.from({ length: 300_000 }, (_, i) => `d${i}.test`);
-  control.send({ type: "routes", revision: 1, whole: false, upserts: [], removals, last: true });
+  control.send({ type: "routes", revision: 1, base: 0, upserts: [], removals, last: true });
   let revision = 0;
   control.onMessage = (message) => {
     if (message.type === "stats") revision = message.metrics.revision;
   };
-  control.send({ type: "collect" });
+  control.send({ type: "collect", serial: 1 });
   assert.equal(revision, 1);
   await worker.drain(0);
 });
