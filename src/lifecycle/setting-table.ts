@@ -141,6 +141,18 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "grace for running exchanges at shutdown",
     kind: duration(0, 24 * HOUR),
   },
+  drainDelayMs: {
+    variable: "EDGEPROXY_DRAIN_DELAY",
+    default: "0s",
+    meaning: "at shutdown, how long new connections are still accepted after readiness has turned false",
+    kind: duration(0, HOUR),
+  },
+  orphanTimeoutMs: {
+    variable: "EDGEPROXY_ORPHAN_TIMEOUT",
+    default: "5m",
+    meaning: "how long a data-plane process serves on when its supervisor is gone",
+    kind: duration(0, 24 * HOUR),
+  },
   maxHeaderBytes: {
     variable: "EDGEPROXY_MAX_HEADER_SIZE",
     default: "32KiB",

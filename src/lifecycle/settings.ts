@@ -34,6 +34,8 @@ export interface Settings {
   readonly streamTimeoutMs: number;
   readonly minBodyRate: number;
   readonly shutdownTimeoutMs: number;
+  readonly drainDelayMs: number;
+  readonly orphanTimeoutMs: number;
   readonly maxHeaderBytes: number;
   /** 0 = no limit. */
   readonly maxBodyBytes: number;
@@ -121,15 +123,10 @@ function unknownVariables(env: Environment): string[] {
     .map((variable) => `${variable}: unknown variable, ignored; did you mean ${nearest(variable, known)}?`);
 }
 
-/** Understood already, but without effect until there are workers and a last good table. */
+/** Understood already, but without effect until there is a last good table. */
 function unusedSettings(env: Environment): string[] {
-  const { workers, stateDir } = SETTINGS;
-  const warnings: string[] = [];
-  if (!["", "0", "1"].includes(given(env, workers.variable))) {
-    warnings.push(`${workers.variable}: this version serves from one process`);
-  }
-  if (given(env, stateDir.variable) !== "") warnings.push(`${stateDir.variable}: this version keeps no table over a restart`);
-  return warnings;
+  const { variable } = SETTINGS.stateDir;
+  return given(env, variable) === "" ? [] : [`${variable}: this version keeps no table over a restart`];
 }
 
 function urlWarnings(env: Environment): string[] {

@@ -45,6 +45,8 @@ describe("parseSettings()", () => {
       streamTimeoutMs: 300_000,
       minBodyRate: 240,
       shutdownTimeoutMs: 30_000,
+      drainDelayMs: 0,
+      orphanTimeoutMs: 300_000,
       maxHeaderBytes: 32_768,
       maxBodyBytes: 0,
       maxConnections: 0,
@@ -61,6 +63,8 @@ describe("parseSettings()", () => {
       EDGEPROXY_HEALTH_TIMEOUT: "250ms",
       EDGEPROXY_STREAM_TIMEOUT: "1h",
       EDGEPROXY_CONNECT_TIMEOUT: "1.5s",
+      EDGEPROXY_DRAIN_DELAY: "15s",
+      EDGEPROXY_ORPHAN_TIMEOUT: "0s",
       EDGEPROXY_LOG_LEVEL: "WARN",
       EDGEPROXY_ADMIN_ADDR: "off",
       EDGEPROXY_WORKERS: "0",
@@ -77,6 +81,8 @@ describe("parseSettings()", () => {
     assert.equal(parsed.healthTimeoutMs, 250);
     assert.equal(parsed.streamTimeoutMs, 3_600_000);
     assert.equal(parsed.connectTimeoutMs, 1500);
+    assert.equal(parsed.drainDelayMs, 15_000);
+    assert.equal(parsed.orphanTimeoutMs, 0);
     assert.equal(parsed.logLevel, "warn");
     assert.equal(parsed.adminAddr, null);
     assert.equal(parsed.workers, 0);
@@ -130,6 +136,8 @@ describe("parseSettings()", () => {
       EDGEPROXY_WORKERS: ["257", "1.5", "many"],
       EDGEPROXY_HEALTH_PATH: ["health", "/a b", "/#x", "http://x/"],
       EDGEPROXY_HEALTH_INTERVAL: ["0s"],
+      EDGEPROXY_DRAIN_DELAY: ["61m", "15"],
+      EDGEPROXY_ORPHAN_TIMEOUT: ["25h", "never"],
       EDGEPROXY_MAX_HEADER_SIZE: ["512", "2MiB", "32 kilobytes", "-1"],
       EDGEPROXY_MAX_BODY_SIZE: ["1.5", "unlimited"],
       EDGEPROXY_MAX_CONNECTIONS: ["1k"],
@@ -176,10 +184,7 @@ describe("parseSettings()", () => {
 
   it("warns about settings that have no effect yet", () => {
     const parsed = parseSettings({ ...MINIMAL, EDGEPROXY_WORKERS: "4", EDGEPROXY_STATE_DIR: "/var/lib/edgeproxy" });
-    assert.deepEqual(parsed.warnings, [
-      "EDGEPROXY_WORKERS: this version serves from one process",
-      "EDGEPROXY_STATE_DIR: this version keeps no table over a restart",
-    ]);
+    assert.deepEqual(parsed.warnings, ["EDGEPROXY_STATE_DIR: this version keeps no table over a restart"]);
   });
 
   it("shows no secret in problems", () => {
