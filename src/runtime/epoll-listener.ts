@@ -1,39 +1,48 @@
 /** Listening at the socket door on Linux under Bun. */
-import type { Listener, ListenOptions } from "./sockets.ts";
+import { adoptSocket, bindSocket, type BoundSocket, cannotListen } from "./bound-socket.ts";
 import type { Polled } from "./epoll-loop.ts";
 import { EpollSocket } from "./epoll-socket.ts";
-import { type EpollSystem, UNSENT_BYTES } from "./epoll-system.ts";
+import type { EpollSystem } from "./epoll-system.ts";
 import { EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL, SOCKET } from "./libc.ts";
-import { ADDRESS_BYTES, encodeAddress, hostOf, portOf } from "./socket-address.ts";
+import { ADDRESS_BYTES, hostOf } from "./socket-address.ts";
+import type { CloseListener, Listener, ListenOptions } from "./sockets.ts";
 
-const BACKLOG = 4096;
+/** A queue is not taken beyond this when it closes: others may join it meanwhile. */
+const MAX_QUEUE = 4096;
 /** Connections taken in one turn. */
 const MAX_ACCEPTS = 64;
 /** How long a listener rests when a connection could not be taken for want of something. */
 const REST_MS = 100;
 /** What may be wanting: files or memory. The connection stays in the queue, so without a rest the loop would turn without pause. */
 const WANTS: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
-const ONE = Int32Array.of(1);
-const UNSENT = Int32Array.of(UNSENT_BYTES);
-const ZERO = Int32Array.of(0);
-const STREAM = SOCKET.STREAM | SOCKET.NONBLOCK | SOCKET.CLOEXEC;
 
 /** See `listen` in sockets.ts. */
 export function epollListen(system: EpollSystem, options: ListenOptions): Listener {
-  if (options.host !== "") return new EpollListener(system, options.host, options);
-  // All addresses: dual stack, or IPv4 alone where the machine has no IPv6.
-  try {
-    return new EpollListener(system, "::", options);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
-    return new EpollListener(system, "0.0.0.0", options);
+  const { libc } = system;
+  const sockets = options.descriptors?.map((fd) => adoptSocket(libc, fd)) ?? [bindSocket(libc, options)];
+  const acceptors: Acceptor[] = [];
+  for (const socket of sockets) {
+    const acceptor = new Acceptor(system, socket.fd, options);
+    if (acceptor.start()) {
+      acceptors.push(acceptor);
+      continue;
+    }
+    const { code } = system.error(libc.errno());
+    acceptors.forEach((each) => each.abandon());
+    if (options.descriptors === undefined) libc.close(socket.fd);
+    throw cannotListen(socket.host, socket.port, code);
   }
+  return { port: portOf(sockets), close: (how) => acceptors.forEach((each) => each.close(how)) };
 }
 
-class EpollListener implements Listener, Polled {
+function portOf(sockets: readonly BoundSocket[]): number {
+  if (sockets[0] === undefined) throw new Error("Cannot listen on no descriptor");
+  return sockets[0].port;
+}
+
+/** Accepts from one socket. Other processes may do so, too: then it is nothing special to be woken and find nobody there. */
+class Acceptor implements Polled {
   serial = 0;
-  readonly port: number;
   readonly #system: EpollSystem;
   readonly #options: ListenOptions;
   readonly #fd: number;
@@ -42,24 +51,28 @@ class EpollListener implements Listener, Polled {
   #rest: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
 
-  constructor(system: EpollSystem, host: string, options: ListenOptions) {
+  constructor(system: EpollSystem, fd: number, options: ListenOptions) {
     this.#system = system;
     this.#options = options;
-    this.#fd = bindTo(system, host, options);
-    this.#addressBytes[0] = ADDRESS_BYTES;
-    system.libc.socketName(this.#fd, this.#address, this.#addressBytes);
-    this.port = portOf(this.#address);
-    if (system.loop.add(this.#fd, EPOLL.IN, this)) return;
-    const { code } = system.error(system.libc.errno());
-    system.libc.close(this.#fd);
-    throw cannotListen(host, options.port, code);
+    this.#fd = fd;
   }
 
-  close(): void {
+  /** False if the kernel lacks what it takes. */
+  start(): boolean {
+    return this.#system.loop.add(this.#fd, EPOLL.IN, this);
+  }
+
+  close(how: CloseListener = { queue: "take" }): void {
     if (this.#closing) return;
     this.#closing = true;
     clearTimeout(this.#rest);
-    this.#takeQueue(BACKLOG);
+    if (how.queue === "take") this.#takeQueue(MAX_QUEUE);
+    else this.#closeCopy();
+  }
+
+  /** As if it had never started; the socket stays open. */
+  abandon(): void {
+    this.#system.loop.remove(this.#fd);
   }
 
   onEvents(): void {
@@ -75,11 +88,14 @@ class EpollListener implements Listener, Polled {
   #takeQueue(most: number): void {
     for (let taken = 0; taken < MAX_ACCEPTS; taken++) {
       if (taken < most && this.#accept() !== null) continue;
-      this.#system.loop.forget(this.#fd);
-      this.#system.libc.close(this.#fd);
-      return;
+      return this.#closeCopy();
     }
     setImmediate(() => this.#takeQueue(most - MAX_ACCEPTS));
+  }
+
+  #closeCopy(): void {
+    this.#system.loop.remove(this.#fd);
+    this.#system.libc.close(this.#fd);
   }
 
   /** Takes one waiting connection; null when there is none, or none can be taken. */
@@ -117,28 +133,4 @@ class EpollListener implements Listener, Polled {
       this.#system.loop.change(this.#fd, EPOLL.IN, this);
     }, REST_MS);
   }
-}
-
-/** A listening descriptor, or the system's error. */
-function bindTo(system: EpollSystem, host: string, options: ListenOptions): number {
-  const { libc } = system;
-  const address = encodeAddress(libc, host, options.port);
-  const failed = (code: string): Error => cannotListen(host, options.port, code);
-  if (address === null) throw failed("EINVAL");
-  const fd = libc.socket(address.family, STREAM, 0);
-  if (fd < 0) throw failed(system.error(libc.errno()).code);
-  libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEADDR, ONE, 4);
-  libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NODELAY, ONE, 4); // the sockets that it accepts inherit this
-  if (options.reusePort === true) libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.REUSEPORT, ONE, 4);
-  libc.setOption(fd, SOCKET.IPPROTO_TCP, SOCKET.NOTSENT_LOWAT, UNSENT, 4); // accepted sockets inherit it
-  if (address.family === SOCKET.INET6) libc.setOption(fd, SOCKET.IPPROTO_IPV6, SOCKET.V6ONLY, host === "::" ? ZERO : ONE, 4);
-  if (libc.bind(fd, address.bytes, address.bytes.length) === 0 && libc.listen(fd, BACKLOG) === 0) return fd;
-  const { code } = system.error(libc.errno());
-  libc.close(fd);
-  throw failed(code);
-}
-
-function cannotListen(host: string, port: number, code: string): Error {
-  const where = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-  return Object.assign(new Error(`Cannot listen at ${where}: ${code}`), { code });
 }

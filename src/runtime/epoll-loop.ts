@@ -69,7 +69,7 @@ export class EpollLoop {
 
   /**
    * False if the kernel lacks what it takes (`errno`: ENOSPC, ENOMEM); the set is then as it was. Else `fd` stays in it until it
-   * is closed; `forget` it then.
+   * is closed; `forget` it then, or `remove` it before if others have the same socket.
    */
   add(fd: number, events: number, polled: Polled): boolean {
     const serial = this.#serial = (this.#serial + 1) & 0x3fffffff || 1;
@@ -98,6 +98,12 @@ export class EpollLoop {
   /** One error more may be told of, then nothing until `change`. It stays a member: adding it again could fail. */
   mute(fd: number, polled: Polled): void {
     this.change(fd, EPOLL.ONESHOT, polled);
+  }
+
+  /** Out of the set, whoever else holds the socket: closing our descriptor would leave it in, and the kernel would go on telling. */
+  remove(fd: number): void {
+    this.#control(EPOLL.DEL, fd, 0, RUNTIME);
+    this.forget(fd);
   }
 
   forget(fd: number): void {

@@ -28,6 +28,8 @@ export interface Libc {
   send(fd: number, bytes: Memory, length: number, flags: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
+  /** As fcntl(2), of the commands that take a number. */
+  control(fd: number, command: number, value: number): number;
   parseAddress(family: number, text: Memory, address: Memory): number;
   formatAddress(family: number, address: Memory, text: Memory, length: number): number;
   /** Of the call before. */
@@ -58,6 +60,7 @@ const FUNCTIONS: readonly (readonly [ours: string, theirs: string, args: string,
   ["send", "send", "i32 ptr usize i32"],
   ["shutdown", "shutdown", "i32 i32"],
   ["close", "close", "i32"],
+  ["control", "fcntl", "i32 i32 i32"], // variadic in C: on these two machines a number is passed as any other parameter
   ["parseAddress", "inet_pton", "i32 ptr ptr"],
   ["formatAddress", "inet_ntop", "i32 ptr ptr u32", "ptr"],
   ["errnoPlace", "__errno_location", "", "ptr"],
@@ -66,8 +69,14 @@ const FUNCTIONS: readonly (readonly [ours: string, theirs: string, args: string,
 /** glibc and musl. */
 const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
+let bound: Libc | null | undefined;
+
 /** Null on other systems and runtimes, and where the calls cannot be bound. */
 export function bindLibc(): Libc | null {
+  return bound ??= bind();
+}
+
+function bind(): Libc | null {
   if (BUN === undefined || process.platform !== "linux") return null;
   const { getBuiltinModule } = process as unknown as { getBuiltinModule?: (name: string) => unknown };
   const ffi = getBuiltinModule?.("bun:ffi") as Ffi | undefined;
@@ -77,8 +86,8 @@ export function bindLibc(): Libc | null {
   }));
   for (const name of NAMES) {
     try {
-      const bound = ffi.dlopen(name, symbols).symbols as Record<string, (...values: unknown[]) => number>;
-      const functions = Object.fromEntries(FUNCTIONS.map(([ours, theirs]) => [ours, bound[theirs]!]));
+      const found = ffi.dlopen(name, symbols).symbols as Record<string, (...values: unknown[]) => number>;
+      const functions = Object.fromEntries(FUNCTIONS.map(([ours, theirs]) => [ours, found[theirs]!]));
       const place = functions["errnoPlace"]!(); // of this thread, and we have no other
       return { ...functions as unknown as Libc, errno: () => ffi.read.i32(place, 0), addressOf: ffi.ptr };
     } catch {
@@ -110,9 +119,12 @@ export const SOCKET = {
   /** setsockopt levels and names */
   SOL_SOCKET: 1,
   REUSEADDR: 2,
+  TYPE: 3,
   ERROR: 4,
   LINGER: 13,
   REUSEPORT: 15,
+  ACCEPTCONN: 30,
+  DOMAIN: 39,
   IPPROTO_TCP: 6,
   NODELAY: 1,
   NOTSENT_LOWAT: 25,
@@ -121,6 +133,9 @@ export const SOCKET = {
   MSG_NOSIGNAL: 0x4000,
   SHUT_WR: 1,
 } as const;
+
+/** fcntl commands and flags */
+export const CONTROL = { SETFD: 2, CLOEXEC: 1, GETFL: 3, SETFL: 4 } as const;
 
 export const { EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 

@@ -60,6 +60,11 @@ export interface ListenOptions {
   readonly port: number;
   /** Several processes may listen on one address. Default false. */
   readonly reusePort?: boolean;
+  /**
+   * Accept from these sockets, which listen already (`listening-sockets.ts`), instead of binding one. They belong to the listener once it
+   * is there, and it closes them; other processes may have them too. Only the epoll door has this.
+   */
+  readonly descriptors?: readonly number[];
   readonly onConnection: (socket: Socket) => SocketSink;
   /** A connection could not be taken for want of files or memory; it waits in the kernel's queue. Where the door can tell. */
   readonly onExhausted?: (error: SocketError) => void;
@@ -68,7 +73,15 @@ export interface ListenOptions {
 export interface Listener {
   readonly port: number;
   /** Stops accepting; open connections live on. */
-  close(): void;
+  close(options?: CloseListener): void;
+}
+
+export interface CloseListener {
+  /**
+   * What happens to connections that the kernel has accepted and we have not: "take" serves them, where the door can (the default);
+   * "leave" is for sockets that others accept from, too, and closes only our copy.
+   */
+  readonly queue: "take" | "leave";
 }
 
 export interface ConnectOptions {
@@ -109,7 +122,9 @@ export function findDoors(epoll: SocketDoor | null): readonly SocketDoor[] {
 
 /** See `SocketDoor`. */
 export function listen(options: ListenOptions): Promise<Listener> {
-  return socketDoors()[0]!.listen(options);
+  const door = socketDoors()[0]!;
+  if (options.descriptors === undefined || door.name === "epoll") return door.listen(options);
+  return Promise.reject(new Error("Cannot listen on inherited sockets: this runtime or machine does not let us"));
 }
 
 /** See `SocketDoor`. */
