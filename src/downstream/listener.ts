@@ -13,6 +13,8 @@ import type { H1Environment } from "./h1-environment.ts";
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
+  /** Listening sockets to accept from, instead of binding the address; given away to the listener. */
+  readonly descriptors?: readonly number[];
   readonly maxConnections: number;
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
@@ -76,10 +78,11 @@ export class DownstreamListener implements H1Environment {
 
   /** Rejects when the address cannot be bound. Answers the port. */
   async listen(): Promise<number> {
-    const { host, port } = this.#options;
+    const { host, port, descriptors } = this.#options;
     this.#listener = await listen({
       host,
       port,
+      ...descriptors === undefined ? {} : { descriptors },
       onConnection: (socket) => this.#accept(socket),
       onExhausted: (error) => this.#exhausted(error),
     });
@@ -94,11 +97,11 @@ export class DownstreamListener implements H1Environment {
 
   /**
    * Stops accepting, lets running exchanges finish, closes idle connections; after `graceMs` cuts what is left. Answers how
-   * many exchanges were cut.
+   * many exchanges were cut. `succeeded`: others accept from the same sockets, and from their queues.
    */
-  async drain(graceMs: number): Promise<number> {
+  async drain(graceMs: number, { succeeded } = { succeeded: false }): Promise<number> {
     this.draining = true;
-    this.#listener?.close();
+    this.#listener?.close({ queue: succeeded ? "leave" : "take" });
     const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
     const idle = setTimeout(
       () => this.#connections.forEach((connection) => connection.closeIdle()),
