@@ -8,6 +8,7 @@
 import process from "node:process";
 import { adoptSocket, bindSocket, type BoundSocket } from "./bound-socket.ts";
 import { bindLibc, type Libc } from "./libc.ts";
+import { namingPortOwner } from "./port-owner.ts";
 import { socketDoors } from "./sockets.ts";
 
 export interface ListeningSocket extends BoundSocket {
@@ -45,7 +46,7 @@ export function openListeningSockets(options: ListeningSocketOptions): Listening
     return sockets;
   } catch (error) {
     sockets.forEach((socket) => socket.close());
-    throw error;
+    throw namingPortOwner(error, options.host, options.port);
   }
 }
 

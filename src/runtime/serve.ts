@@ -1,4 +1,5 @@
 /** HTTP served by the runtime itself, for the admin address only; the data plane has its own listener. */
+import { namingPortOwner } from "./port-owner.ts";
 import { BUN, DENO } from "./which.ts";
 
 export interface ServeOptions {
@@ -73,11 +74,12 @@ function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): Fetc
 }
 
 /** Bun says `EADDRINUSE` for every failure to bind, Deno has a class for each: both become one clear message with the cause. */
-function bindError({ host, port }: ServeOptions, cause: unknown): Error {
+function bindError({ host, port }: ServeOptions, cause: unknown): unknown {
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const reason = cause instanceof Error ? cause.message : String(cause);
   const code = (cause as { code?: unknown }).code;
-  return Object.assign(new Error(`Cannot listen on "${address}": ${reason}`, { cause }), {
+  const error = Object.assign(new Error(`Cannot listen on "${address}": ${reason}`, { cause }), {
     code: typeof code === "string" ? code : "",
   });
+  return namingPortOwner(error, host, port);
 }

@@ -8,6 +8,7 @@
 import { BUN_DOOR } from "./bun-sockets.ts";
 import { openEpollDoor } from "./epoll-door.ts";
 import { NODE_DOOR } from "./node-sockets.ts";
+import { namingPortOwner } from "./port-owner.ts";
 
 /** Why a connection ended or was never made; `code` is the system's (`ECONNREFUSED`, `ECONNRESET`, ...) or empty. */
 export interface SocketError {
@@ -120,11 +121,17 @@ export function findDoors(epoll: SocketDoor | null): readonly SocketDoor[] {
   return [epoll, BUN_DOOR, NODE_DOOR].filter((door) => door !== null);
 }
 
-/** See `SocketDoor`. */
-export function listen(options: ListenOptions): Promise<Listener> {
+/** See `SocketDoor`. The error says who has the address, if that can be known. */
+export async function listen(options: ListenOptions): Promise<Listener> {
   const door = socketDoors()[0]!;
-  if (options.descriptors === undefined || door.name === "epoll") return door.listen(options);
-  return Promise.reject(new Error("Cannot listen on inherited sockets: this runtime or machine does not let us"));
+  if (options.descriptors !== undefined && door.name !== "epoll") {
+    throw new Error("Cannot listen on inherited sockets: this runtime or machine does not let us");
+  }
+  try {
+    return await door.listen(options);
+  } catch (error) {
+    throw namingPortOwner(error, options.host, options.port);
+  }
 }
 
 /** See `SocketDoor`. */
