@@ -2,7 +2,10 @@
  *
  *  formatting -> lint -> types -> tests on Bun -> tests on Deno -> compile -> end-to-end tests of the compiled binary
  *
- *  The last line is `N passed, N failed` over all tests; a stage that fails without naming a failed test counts as one.
+ *  End-to-end tests mostly wait, so their files run two at a time, each in a process of its own; whose figures another one's work
+ *  would spoil runs alone afterwards.
+ *
+ *  The last line is `N passed, N failed` over all tests; a command that fails without naming a failed test counts as one.
  *  `--fast` leaves out what takes long. A path filter (`tests/wire`) runs only the tests below it, on Bun and on Deno.
  */
 import { spawn } from "node:child_process";
@@ -10,14 +13,23 @@ import { readdir } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+type Command = readonly string[];
+
 interface Stage {
   readonly name: string;
-  readonly command: readonly string[];
+  readonly commands: readonly Command[];
+  /** How many of the commands run at a time; default: one. */
+  readonly lanes?: number;
 }
 
 interface Result {
   readonly exitCode: number;
   readonly output: string;
+}
+
+interface Counted {
+  readonly passed: number;
+  readonly failed: number;
 }
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -27,6 +39,11 @@ const BUN = "./node_modules/.bin/bun";
 const END_TO_END = "tests/end-to-end/";
 const STAGE_LIMIT_MS = 15 * 60_000;
 
+/** The longest first, so that no lane ends long after the other. */
+const LONG = ["timeouts", "leaks", "backpressure", "abuse", "slow-bodies", "refresh", "health", "demo"].map(endToEndFile);
+/** They hold thousands of connections, and measure what a process takes for them. */
+const ALONE = ["memory-per-connection", "abuse-floods"].map(endToEndFile);
+
 const flags = process.argv.slice(2);
 const fast = flags.includes("--fast");
 const filters = flags.filter((flag) => !flag.startsWith("--"));
@@ -35,15 +52,15 @@ let passed = 0;
 let failed = 0;
 for (const stage of await stages()) {
   const startedMs = performance.now();
-  const result = await run(stage.command);
-  const counted = count(result.output);
-  const unnamed = result.exitCode !== 0 && counted.failed === 0 ? 1 : 0;
+  const results = await runAll(stage.commands, stage.lanes ?? 1);
+  const counted = sum(results.map(countOf));
+  const broken = results.filter((result) => result.exitCode !== 0);
   passed += counted.passed;
-  failed += counted.failed + unnamed;
+  failed += counted.failed;
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  if (result.exitCode !== 0) say(withoutPassed(result.output).trimEnd());
+  for (const result of broken) say(withoutPassed(result.output).trimEnd());
   const tests = counted.passed + counted.failed === 0 ? "" : `  ${counted.passed} passed, ${counted.failed} failed`;
-  say(`${result.exitCode === 0 ? "ok    " : "FAILED"} ${stage.name.padEnd(30)} ${seconds.padStart(6)} s${tests}`);
+  say(`${broken.length === 0 ? "ok    " : "FAILED"} ${stage.name.padEnd(30)} ${seconds.padStart(6)} s${tests}`);
 }
 say(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
@@ -52,21 +69,34 @@ async function stages(): Promise<Stage[]> {
   const files = (await testFiles()).filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
   const portable = files.filter((file) => !file.startsWith(END_TO_END)).map((file) => `./${file}`);
   const endToEnd = files.filter((file) => file.startsWith(END_TO_END)).map((file) => `./${file}`);
-  const onBun = { name: "tests on Bun", command: [BUN, "test", "--timeout", "60000", ...portable] };
-  const onDeno = { name: "tests on Deno", command: [DENO, "test", "--allow-all", "--no-check", ...portable] };
-  const onBinary = { name: "tests of the compiled binary", command: [BUN, "test", "--timeout", "120000", ...endToEnd] };
-  const compile = { name: "compile", command: ["./compile.sh"] };
+  const onBun = { name: "tests on Bun", commands: [[BUN, "test", "--timeout", "60000", ...portable]] };
+  const onDeno = { name: "tests on Deno", commands: [[DENO, "test", "--allow-all", "--no-check", ...portable]] };
+  const compile = { name: "compile", commands: [["./compile.sh"]] };
 
   const chosen: Stage[] = [];
   if (filters.length === 0) {
-    chosen.push({ name: "formatting", command: [DENO, "fmt", "--check"] });
-    chosen.push({ name: "lint", command: [DENO, "lint"] });
-    chosen.push({ name: "types", command: [DENO, "check", "--quiet", "main.ts", "src", "tests"] });
+    chosen.push({ name: "formatting", commands: [[DENO, "fmt", "--check"]] });
+    chosen.push({ name: "lint", commands: [[DENO, "lint"]] });
+    chosen.push({ name: "types", commands: [[DENO, "check", "--quiet", "main.ts", "src", "tests"]] });
   }
   if (portable.length > 0) chosen.push(onBun);
   if (portable.length > 0 && !fast) chosen.push(onDeno);
-  if (endToEnd.length > 0 && !fast) chosen.push(compile, onBinary);
+  if (endToEnd.length > 0 && !fast) chosen.push(compile, ...onBinary(endToEnd));
   return chosen;
+}
+
+function onBinary(files: readonly string[]): Stage[] {
+  const commands = (some: readonly string[]): Command[] => some.map((file) => [BUN, "test", "--timeout", "120000", file]);
+  const together = [...LONG.filter((file) => files.includes(file)), ...files.filter((file) => ![...LONG, ...ALONE].includes(file))];
+  const alone = ALONE.filter((file) => files.includes(file));
+  return [
+    { name: "tests of the compiled binary", commands: commands(together), lanes: 2 },
+    { name: "of its memory and CPU time", commands: commands(alone) },
+  ].filter((stage) => stage.commands.length > 0);
+}
+
+function endToEndFile(name: string): string {
+  return `./${END_TO_END}${name}.test.ts`;
 }
 
 async function testFiles(): Promise<string[]> {
@@ -74,7 +104,18 @@ async function testFiles(): Promise<string[]> {
   return entries.filter((entry) => entry.endsWith(".test.ts")).map((entry) => `tests/${entry}`).sort();
 }
 
-async function run([program = "", ...parameters]: readonly string[]): Promise<Result> {
+/** Each lane takes the next command when it has finished one; the results are in the order of the commands. */
+async function runAll(commands: readonly Command[], lanes: number): Promise<Result[]> {
+  const results: Result[] = [];
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < commands.length; index = next++) results[index] = await run(commands[index] ?? []);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return results;
+}
+
+async function run([program = "", ...parameters]: Command): Promise<Result> {
   const child = spawn(program, parameters, {
     cwd: ROOT,
     env: { ...process.env, NO_COLOR: "1" },
@@ -94,8 +135,21 @@ async function run([program = "", ...parameters]: readonly string[]): Promise<Re
   return { exitCode: await promise, output };
 }
 
+/** A command that fails without naming a failed test counts as one. */
+function countOf({ exitCode, output }: Result): Counted {
+  const counted = summary(output);
+  return exitCode !== 0 && counted.failed === 0 ? { ...counted, failed: 1 } : counted;
+}
+
+function sum(counts: readonly Counted[]): Counted {
+  return counts.reduce((all, { passed, failed }) => ({ passed: all.passed + passed, failed: all.failed + failed }), {
+    passed: 0,
+    failed: 0,
+  });
+}
+
 /** The last summary that a test runner printed; Deno adds steps in brackets. */
-function count(output: string): { passed: number; failed: number } {
+function summary(output: string): Counted {
   return {
     passed: lastNumber(output, /^\s*(\d+) pass$|\| (\d+) passed\b.*\| \d+ failed/gm),
     failed: lastNumber(output, /^\s*(\d+) fail$|\| \d+ passed\b.*\| (\d+) failed/gm),
