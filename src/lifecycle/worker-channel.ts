@@ -9,6 +9,7 @@
  *  says `resync` and is sent the whole table.
  */
 import type { MetricsSnapshot } from "../observation/metrics.ts";
+import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { RouteRecord } from "../table/record.ts";
 import type { HealthVerdict } from "../upstream/availability.ts";
 import type { Settings } from "./settings.ts";
@@ -64,14 +65,7 @@ export type UpMessage =
   /** The drain is over, the process ends after this. */
   | { readonly type: "drained"; readonly cut: number };
 
-/** What a process says of itself. */
-export interface WorkerFigures {
-  readonly residentBytes: number;
-  /** User and system time since the start. */
-  readonly cpuSeconds: number;
-  /** The longest time since the last report in which this process did not look at its sockets. */
-  readonly stallSeconds: number;
-}
+export type { WorkerFigures };
 
 /** One end of the channel. */
 export interface Channel<Out, In> {

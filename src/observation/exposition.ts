@@ -6,9 +6,12 @@
  *  as sums; prom-client only formats them.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ProcessFigures } from "../runtime/process-figures.ts";
+import { counter, gauge, type HistogramMetric, type MetricRow, type Sample } from "./metric-row.ts";
 import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES } from "./metrics.ts";
 import { ERROR_CODES } from "./proxy-error.ts";
-import type { ProcessFigures } from "../runtime/process-figures.ts";
+import { WORKER_METRICS } from "./worker-metrics.ts";
+import type { Restarts, WorkerStatus } from "./worker-status.ts";
 
 /** What the control plane knows. Counts only grow; all else is as of now. */
 export interface ControlFigures {
@@ -34,34 +37,14 @@ export interface ControlFigures {
 
 /** Everything one scrape shows. */
 export interface Figures {
+  /** The sum over all workers, also of those that are gone. */
   readonly data: MetricsSnapshot;
+  readonly workers: readonly WorkerStatus[];
+  readonly restarts: Restarts;
   readonly control: ControlFigures;
+  /** Of the control plane. */
   readonly process: ProcessFigures;
 }
-
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
-
-interface ScalarMetric {
-  readonly type: "counter" | "gauge";
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly samples: (figures: Figures) => readonly Sample[];
-}
-
-interface HistogramMetric {
-  readonly type: "histogram";
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly [];
-  readonly upperBounds: readonly number[];
-  /** Counts per bucket, not cumulative, one more than `upperBounds`. */
-  readonly counts: (figures: Figures) => readonly number[];
-  readonly sum: (figures: Figures) => number;
-}
-
-export type MetricRow = ScalarMetric | HistogramMetric;
 
 export const EXPOSITION_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
 
@@ -143,6 +126,7 @@ export const METRICS: readonly MetricRow[] = [
     unhealthy: control.probesUnhealthy,
   })),
   gauge("edgeproxy_endpoints", "VMs in use by health verdict.", "verdict", ({ control }) => control.endpoints),
+  ...WORKER_METRICS,
   {
     type: "gauge",
     name: "edgeproxy_build_info",
@@ -162,7 +146,7 @@ export const METRICS: readonly MetricRow[] = [
     ({ process }) => process.cpuSeconds,
   ),
   gauge("process_start_time_seconds", "Start of the process since 1970.", ({ process }) => process.startedAtSeconds),
-  gauge("process_open_fds", "Open file descriptors.", ({ process }) => process.openDescriptors),
+  gauge("process_open_fds", "Open file descriptors of the control plane's process.", ({ process }) => process.openDescriptors),
 ];
 
 /** The whole answer to a scrape. */
@@ -220,25 +204,4 @@ class SummedHistogram extends Histogram {
   override get(): ReturnType<Histogram["get"]> {
     return this.getForPromString();
   }
-}
-
-type ReadNumber = (figures: Figures) => number;
-type ReadShares = (figures: Figures) => Readonly<Record<string, number>>;
-
-function counter(name: string, help: string, ...source: [ReadNumber] | [label: string, ReadShares]): ScalarMetric {
-  return { type: "counter", name, help, ...scalar(source) };
-}
-
-function gauge(name: string, help: string, ...source: [ReadNumber] | [label: string, ReadShares]): ScalarMetric {
-  return { type: "gauge", name, help, ...scalar(source) };
-}
-
-/** One number, or one number for each value of one label. */
-function scalar(source: [ReadNumber] | [label: string, ReadShares]): Pick<ScalarMetric, "labels" | "samples"> {
-  if (source.length === 1) return { labels: [], samples: (figures) => [[{}, source[0](figures)]] };
-  const [label, read] = source;
-  return {
-    labels: [label],
-    samples: (figures) => Object.entries(read(figures)).map(([key, value]): Sample => [{ [label]: key }, value]),
-  };
 }

@@ -83,6 +83,31 @@ export class Metrics {
   }
 }
 
+/** Known whole by every worker: of several the largest, instead of their sum. */
+const SHARED = ["revision", "routes"] as const satisfies readonly (keyof MetricsSnapshot)[];
+/** As of now: gone with the worker. */
+const GAUGES = ["connectionsOpen", "upstreamOpen", "upstreamIdle", "exchangesActive", "tunnelsActive", ...SHARED] as const;
+
+/** Of several workers as if they were one. */
+export function sumSnapshots(snapshots: readonly MetricsSnapshot[]): MetricsSnapshot {
+  const total: Record<string, number | readonly number[]> = { ...new Metrics().snapshot() };
+  for (const snapshot of snapshots) {
+    for (const [name, value] of Object.entries(snapshot)) total[name] = added(total[name] ?? 0, value);
+  }
+  for (const name of SHARED) total[name] = Math.max(0, ...snapshots.map((snapshot) => snapshot[name]));
+  return total as unknown as MetricsSnapshot; // each name of a snapshot, with the kind of value that it has there
+}
+
+/** What stays of a worker that is gone: its counters, so that no sum ever goes down. */
+export function retire(snapshot: MetricsSnapshot): MetricsSnapshot {
+  return { ...snapshot, ...Object.fromEntries(GAUGES.map((name) => [name, 0])) };
+}
+
+function added(one: number | readonly number[], other: number | readonly number[]): number | readonly number[] {
+  if (typeof one === "number") return one + Number(other);
+  return one.map((count, index) => count + ((other as readonly number[])[index] ?? 0));
+}
+
 function bucketOf(seconds: number): number {
   let index = 0;
   while (index < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[index]!) index++;

@@ -2,11 +2,15 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { type Figures, METRICS, renderMetrics } from "../../src/observation/exposition.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
+import { noRestarts } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
+import { workerStatus } from "../fixtures/worker-status.ts";
 
 async function figuresOf(metrics: Metrics): Promise<Figures> {
   return {
     data: metrics.snapshot(),
+    workers: [workerStatus({ worker: 1, metrics: metrics.snapshot() })],
+    restarts: noRestarts(),
     control: {
       version: "0.1.0",
       runtime: 'bun "1"',
@@ -91,6 +95,64 @@ test("renderMetrics() answers two scrapes at a time without mixing them", async 
   const [first, second] = await Promise.all([figuresOf(one).then(renderMetrics), figuresOf(two).then(renderMetrics)]);
   const name = 'edgeproxy_requests_total{outcome="forwarded",status_class="2xx"}';
   assert.deepEqual([samplesOf(first).get(name), samplesOf(second).get(name)], ["1", "0"]);
+});
+
+test("renderMetrics() tells workers apart and leaves out what is not known of one", async () => {
+  const busy = new Metrics();
+  busy.connectionsOpen = 7;
+  busy.exchangesActive = 2;
+  busy.recordExchange("forwarded", 200, 0.001);
+  busy.recordExchange("refused", 404, 0.001);
+  const workers = [
+    workerStatus({
+      worker: 1,
+      metrics: busy.snapshot(),
+      revision: 12,
+      answerMs: 2,
+      figures: { residentBytes: 90e6, cpuSeconds: 3.5, stallSeconds: 0.02 },
+    }),
+    workerStatus({ worker: 2, state: "silent", revision: 10, revisionsBehind: 2, metrics: busy.snapshot() }),
+    workerStatus({ worker: 3, state: "restarting", pid: null, metrics: null, figures: null, answerMs: null }),
+  ];
+  const restarts = { ...noRestarts(), killed: 3 };
+  const samples = samplesOf(await renderMetrics({ ...await figuresOf(new Metrics()), workers, restarts }));
+  const expected: Record<string, string | undefined> = {
+    'edgeproxy_workers{state="serving"}': "1",
+    'edgeproxy_workers{state="silent"}': "1",
+    'edgeproxy_workers{state="draining"}': "0",
+    'edgeproxy_worker_restarts_total{reason="killed"}': "3",
+    'edgeproxy_worker_restarts_total{reason="asked"}': "0",
+    'edgeproxy_worker_up{worker="1"}': "1",
+    'edgeproxy_worker_up{worker="2"}': "0",
+    'edgeproxy_worker_up{worker="3"}': "0",
+    'edgeproxy_worker_connections{worker="1"}': "7",
+    'edgeproxy_worker_connections{worker="3"}': undefined,
+    'edgeproxy_worker_exchanges_active{worker="1"}': "2",
+    'edgeproxy_worker_requests_total{worker="1"}': "2",
+    'edgeproxy_worker_resident_memory_bytes{worker="1"}': "90000000",
+    'edgeproxy_worker_resident_memory_bytes{worker="3"}': undefined,
+    'edgeproxy_worker_cpu_seconds_total{worker="1"}': "3.5",
+    'edgeproxy_worker_stall_seconds{worker="1"}': "0.02",
+    'edgeproxy_worker_answer_seconds{worker="1"}': "0.002",
+    'edgeproxy_worker_answer_seconds{worker="3"}': undefined,
+    'edgeproxy_worker_table_revision{worker="1"}': "12",
+    'edgeproxy_worker_revisions_behind{worker="2"}': "2",
+  };
+  for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
+});
+
+test("renderMetrics() shows the worker that has replaced one, not the one that drains", async () => {
+  const [leaving, fresh] = [new Metrics(), new Metrics()];
+  leaving.recordExchange("forwarded", 200, 0.001);
+  const workers = [
+    workerStatus({ worker: 1, metrics: fresh.snapshot() }),
+    workerStatus({ worker: 1, state: "draining", metrics: leaving.snapshot() }),
+  ];
+  for (const order of [workers, workers.toReversed()]) {
+    const samples = samplesOf(await renderMetrics({ ...await figuresOf(fresh), workers: order }));
+    assert.equal(samples.get('edgeproxy_worker_requests_total{worker="1"}'), "0");
+    assert.equal(samples.get('edgeproxy_workers{state="draining"}'), "1");
+  }
 });
 
 test("readProcessFigures() tells memory, CPU time and start", async () => {
