@@ -3,12 +3,14 @@ import { Hono } from "hono";
 import type { Context } from "hono";
 import { authorise } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
+import { showDrain } from "./drain-api.ts";
 import { listEndpoints } from "./endpoints-api.ts";
 import { answerMetrics } from "./metrics-api.ts";
 import { problem } from "./problem.ts";
 import { answerReadiness } from "./readiness-api.ts";
 import { listRegions, runRefresh } from "./refresh-api.ts";
 import { listRoutes, showRoute } from "./routes-api.ts";
+import { listWorkers } from "./workers-api.ts";
 
 interface AdminPath {
   readonly method: "GET" | "POST";
@@ -25,6 +27,8 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   { method: "GET", path: "/api/routes/:host", answer: showRoute },
   { method: "GET", path: "/api/health", answer: listEndpoints },
   { method: "GET", path: "/api/regions", answer: listRegions },
+  { method: "GET", path: "/api/workers", answer: listWorkers },
+  { method: "GET", path: "/api/drain", answer: showDrain },
   { method: "POST", path: "/api/refresh", answer: runRefresh },
 ];
 

@@ -1,9 +1,21 @@
 /** What the admin app is given: plain functions, so that it knows nothing of processes or workers. */
+import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
+import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { RefreshStatus } from "../sources/refresh.ts";
 import type { RouteRecord } from "../table/record.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
+
+/** A generation that has handed over to this one and still drains. */
+export interface Predecessor {
+  readonly pid: number;
+  readonly version: string;
+  /** When it handed over. */
+  readonly sinceAtMs: number;
+  /** As it last reported; null: it has not. */
+  readonly left: WorkLeft | null;
+}
 
 export interface AdminDeps {
   /** Bearer token; empty when none is configured (then the address is loopback). */
@@ -13,8 +25,11 @@ export interface AdminDeps {
   readonly regionId: string;
   readonly log: Log;
   readonly nowMs: () => number;
-  /** Is a shutdown under way. */
-  readonly stopping: () => boolean;
+  /** How far the shutdown is; null while none is under way. */
+  readonly drain: () => DrainStatus | null;
+  readonly predecessors: () => readonly Predecessor[];
+  /** All there are, also those that drain and those that are being replaced. */
+  readonly workers: () => readonly WorkerStatus[];
   readonly refreshStatus: () => RefreshStatus;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { EndpointHealth } from "../upstream/prober.ts";
 import type { AdminDeps } from "./deps.ts";
+import { timeText } from "./time-text.ts";
 
 export function listEndpoints(c: Context, deps: AdminDeps): Response {
   const endpoints = [...deps.endpointHealth()].sort((a, b) => a.endpoint.key < b.endpoint.key ? -1 : 1);
@@ -24,8 +25,4 @@ function endpointView(health: EndpointHealth): unknown {
     last_probe: timeText(health.lastProbeAtMs),
     next_probe: timeText(health.nextProbeAtMs),
   };
-}
-
-function timeText(atMs: number | null): string | null {
-  return atMs === null ? null : new Date(atMs).toISOString();
 }

@@ -3,20 +3,32 @@ import type { Context } from "hono";
 import type { RefreshStatus } from "../sources/refresh.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
+import { drainView } from "./drain-api.ts";
 
-/** Ready once a table is loaded and until the shutdown begins. A database that is away does not change that: the table serves on. */
+/**
+ * Ready once a table is loaded and somebody serves it, and until the shutdown begins. A database that is away does not change that: the
+ * table serves on.
+ */
 export function answerReadiness(c: Context, deps: AdminDeps): Response {
   const status = deps.refreshStatus();
+  const drain = deps.drain();
+  const workers = deps.workers();
+  const serving = workers.filter(({ state }) => state === "serving").length;
   const reasons: string[] = [];
-  if (deps.stopping()) reasons.push("shutting down");
+  if (drain !== null) reasons.push("shutting down");
   if (status.revision === 0) reasons.push("no routing table loaded yet");
+  if (drain === null && serving === 0) reasons.push("no worker is serving");
   const ready = reasons.length === 0;
   // An error of the database may name hosts and users: not for those who show no token.
   const detailed = isAuthorised(c, deps.token);
-  return c.json(
-    { ready, reasons, table: tableOf(status, deps.nowMs()), database: databaseOf(status, detailed) },
-    ready ? 200 : 503,
-  );
+  return c.json({
+    ready,
+    reasons,
+    table: tableOf(status, deps.nowMs()),
+    database: databaseOf(status, detailed),
+    workers: { serving, total: new Set(workers.map(({ worker }) => worker)).size },
+    ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
+  }, ready ? 200 : 503);
 }
 
 function tableOf(status: RefreshStatus, nowMs: number): unknown {

@@ -36,29 +36,28 @@ async function serve(settings: Settings, log: Log): Promise<number> {
     await proxy.start();
   } catch (error) {
     log.error("cannot start", { error: (error as Error).message });
-    await proxy.stop();
+    await proxy.stop("cannot start", { atOnce: true });
     return 1;
   }
   void proxy.control.loaded.then(() => {
-    if (proxy.draining) return;
+    if (proxy.drain !== null) return;
     notifier.ready(`${proxy.control.table.size} routes`);
     log.info("ready", { routes: proxy.control.table.size });
   });
-  await stop;
-  return await shutDown(proxy, notifier, log);
+  return await shutDown(await stop, proxy, notifier, log);
 }
 
-/** Resolves with the first SIGTERM or SIGINT. */
-function untilSignal(proxy: Proxy, log: Log): Promise<void> {
+/** Resolves with the first SIGTERM or SIGINT, to its name. */
+function untilSignal(proxy: Proxy, log: Log): Promise<string> {
   return new Promise((resolve) => {
     const end = (signal: string) => () => {
-      if (proxy.draining) {
+      if (proxy.drain !== null) {
         log.warn("second signal, exiting at once", { signal });
         standardOutput.close();
         process.exit(1);
       }
       log.info("shutting down", { signal });
-      resolve();
+      resolve(signal);
     };
     onSignals({
       SIGTERM: end("SIGTERM"),
@@ -68,10 +67,10 @@ function untilSignal(proxy: Proxy, log: Log): Promise<void> {
   });
 }
 
-async function shutDown(proxy: Proxy, notifier: Notifier, log: Log): Promise<number> {
+async function shutDown(signal: string, proxy: Proxy, notifier: Notifier, log: Log): Promise<number> {
   notifier.stopping();
   const startedAtMs = performance.now();
-  const cut = await proxy.stop();
+  const cut = await proxy.stop(signal);
   notifier.close();
   log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut, duration_ms: Math.round(performance.now() - startedAtMs) });
   return 0;

@@ -2,30 +2,54 @@
 import type { AdminDeps } from "../admin/deps.ts";
 import type { ControlFigures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
+import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
+import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
 
-export function adminDependencies(control: ControlPlane, settings: Settings, log: Log, stopping: () => boolean): AdminDeps {
+/** What the owner of the processes tells. */
+export interface Generation extends Pick<AdminDeps, "workers" | "drain" | "predecessors"> {
+  /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
+  collect(): Promise<void>;
+  restarts(): Restarts;
+  /** The counters of workers that are gone. */
+  retired(): MetricsSnapshot;
+}
+
+export function adminDependencies(control: ControlPlane, settings: Settings, log: Log, generation: Generation): AdminDeps {
   return {
     token: settings.adminToken,
     version: VERSION,
     regionId: settings.regionId,
     log,
     nowMs: () => systemTimers.nowMs(),
-    stopping,
+    drain: () => generation.drain(),
+    predecessors: () => generation.predecessors(),
+    workers: () => generation.workers(),
     refreshStatus: () => control.refreshStatus(),
     refreshNow: (reason) => control.refreshNow(reason),
     routes: () => control.table,
     endpointHealth: () => control.endpointHealth(),
-    figures: async () => ({
-      data: control.collect(),
-      control: controlFigures(control, settings),
-      process: await readProcessFigures(),
-    }),
+    figures: async () => {
+      await generation.collect();
+      return {
+        data: totalOf(generation),
+        workers: generation.workers(),
+        restarts: generation.restarts(),
+        control: controlFigures(control, settings),
+        process: await readProcessFigures(),
+      };
+    },
   };
+}
+
+/** Over the workers that there are and those that were. */
+export function totalOf(generation: Pick<Generation, "workers" | "retired">): MetricsSnapshot {
+  const snapshots = generation.workers().flatMap(({ metrics }) => metrics === null ? [] : [metrics]);
+  return sumSnapshots([generation.retired(), ...snapshots]);
 }
 
 function controlFigures(control: ControlPlane, settings: Settings): ControlFigures {

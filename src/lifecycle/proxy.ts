@@ -6,11 +6,16 @@
  */
 import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
+import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
+import { Metrics } from "../observation/metrics.ts";
+import { noRestarts, type WorkerStatus } from "../observation/worker-status.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import { socketDoors } from "../runtime/sockets.ts";
-import { adminDependencies } from "./admin-dependencies.ts";
+import { systemTimers } from "../runtime/timers.ts";
+import { adminDependencies, type Generation } from "./admin-dependencies.ts";
 import { ControlPlane } from "./control-plane.ts";
+import { Drain, type DrainManner } from "./drain.ts";
 import type { Settings } from "./settings.ts";
 import { inProcessChannel } from "./worker-channel.ts";
 import { Worker } from "./worker.ts";
@@ -21,8 +26,9 @@ export class Proxy {
   readonly #log: Log;
   readonly #accessLog: AccessLog;
   readonly #worker: Worker;
+  readonly #drain: Drain;
+  readonly #startedAtMs: number = systemTimers.nowMs();
   #admin: FetchServer | null = null;
-  #draining = false;
 
   constructor(settings: Settings, log: Log) {
     const channel = inProcessChannel();
@@ -31,10 +37,18 @@ export class Proxy {
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
     this.control = new ControlPlane(settings, channel.control, log);
     this.#worker = new Worker(settings, channel.worker, log, this.#accessLog);
+    const work = {
+      finish: (graceMs: number) => this.#worker.drain(graceMs),
+      left: () => workLeft(this.control.collect()),
+      kill: () => {},
+    };
+    const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
+    this.#drain = new Drain(work, { delayMs, graceMs, log, timers: systemTimers });
   }
 
-  get draining(): boolean {
-    return this.#draining;
+  /** Null while it serves. */
+  get drain(): DrainStatus | null {
+    return this.#drain.status;
   }
 
   /** Opens both addresses and begins to read routes; until the first table requests get 503. Rejects when an address is taken. */
@@ -43,7 +57,7 @@ export class Proxy {
     const port = await this.#worker.listen();
     this.#log.info("listening", { address: httpAddr.host, "http_port": port, sockets: socketDoors()[0]?.name });
     if (adminAddr !== null) {
-      const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, () => this.#draining));
+      const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, this.#generation()));
       this.#admin = await serveFetch({ host: adminAddr.host, port: adminAddr.port, fetch: (request) => app.fetch(request) });
       this.#log.info("admin listening", { address: adminAddr.host, "admin_port": this.#admin.port });
     }
@@ -51,12 +65,39 @@ export class Proxy {
   }
 
   /** Readiness turns false at once; resolves when everything is closed. Answers how many exchanges were cut. */
-  async stop(): Promise<number> {
-    this.#draining = true;
-    const cut = await this.#worker.drain(this.#settings.shutdownTimeoutMs);
+  async stop(reason: string, how: DrainManner = {}): Promise<number> {
+    const cut = await this.#drain.begin(reason, how);
     await this.control.close();
     await this.#admin?.close();
     this.#accessLog.close();
     return cut;
+  }
+
+  #generation(): Generation {
+    return {
+      collect: () => Promise.resolve(),
+      workers: () => [this.#workerStatus()],
+      restarts: noRestarts,
+      retired: () => new Metrics().snapshot(),
+      drain: () => this.drain,
+      predecessors: () => [],
+    };
+  }
+
+  #workerStatus(): WorkerStatus {
+    const metrics = this.control.collect();
+    return {
+      worker: 0,
+      pid: process.pid,
+      state: this.drain === null ? "serving" : "draining",
+      startedAtMs: this.#startedAtMs,
+      restarts: 0,
+      revision: metrics.revision,
+      revisionsBehind: this.control.refreshStatus().revision - metrics.revision,
+      heardAtMs: systemTimers.nowMs(),
+      answerMs: 0,
+      figures: null,
+      metrics,
+    };
   }
 }

@@ -1,13 +1,16 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { ADMIN_PATHS, adminApp } from "../../src/admin/app.ts";
-import type { AdminDeps } from "../../src/admin/deps.ts";
+import type { AdminDeps, Predecessor } from "../../src/admin/deps.ts";
+import type { DrainStatus } from "../../src/observation/drain-status.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
+import { noRestarts, type WorkerState } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
 import type { RefreshStatus } from "../../src/sources/refresh.ts";
 import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
 import type { EndpointHealth } from "../../src/upstream/prober.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { workerStatus } from "../fixtures/worker-status.ts";
 
 const HERE = "0b8f8a5e-9c38-4d2e-8b53-0d6a1d9f1c11";
 const NOW_MS = 1_700_000_000_000;
@@ -24,6 +27,27 @@ const LOADED: RefreshStatus = {
   lastDurationMs: 12.34,
   regions: [{ id: HERE, publicIpv4: null }, { id: "other", publicIpv4: "203.0.113.7" }],
 };
+
+const DRAINING: DrainStatus = {
+  phase: "finishing",
+  reason: "SIGTERM",
+  sinceAtMs: NOW_MS - 20_000,
+  phaseSinceAtMs: NOW_MS - 5000,
+  deadlineAtMs: NOW_MS + 25_000,
+  left: { exchanges: 3, tunnels: 1, connections: 9 },
+};
+const DRAIN_VIEW = {
+  phase: "finishing",
+  reason: "SIGTERM",
+  since: "2023-11-14T22:13:00.000Z",
+  "phase_since": "2023-11-14T22:13:15.000Z",
+  deadline: "2023-11-14T22:13:45.000Z",
+  "seconds_left": 25,
+  exchanges: 3,
+  tunnels: 1,
+  connections: 9,
+};
+const NEVER_HEARD = { heardAtMs: null, answerMs: null, metrics: null, figures: null };
 
 function route(host: string): RouteRecord {
   return {
@@ -42,13 +66,17 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
     regionId: HERE,
     log,
     nowMs: () => NOW_MS,
-    stopping: () => false,
+    drain: () => null,
+    predecessors: () => [],
+    workers: () => [workerStatus()],
     refreshStatus: () => LOADED,
     refreshNow: () => Promise.resolve(),
     routes: () => table,
     endpointHealth: () => [],
     figures: async () => ({
       data: new Metrics().snapshot(),
+      workers: [workerStatus()],
+      restarts: noRestarts(),
       control: {
         version: "1.2.3",
         runtime: "bun",
@@ -95,6 +123,7 @@ test("GET /readyz is 200 once a table is loaded", async () => {
     reasons: [],
     table: { revision: 3, routes: 2, age_seconds: 1.5, stale: false, held_removals: 0, bad_rows: 1 },
     database: { readable: true, last_error: null },
+    workers: { serving: 1, total: 1 },
   });
 });
 
@@ -107,9 +136,24 @@ test("GET /readyz says why not before the first table and while shutting down", 
     reasons: ["no routing table loaded yet"],
     table: null,
     database: { readable: false, last_error: "connection refused" },
+    workers: { serving: 1, total: 1 },
   });
-  const stopping = await adminOf({ stopping: () => true }).json("/readyz");
+  const workers = [workerStatus({ state: "draining" })];
+  const stopping = await adminOf({ drain: () => DRAINING, workers: () => workers }).json("/readyz");
   assert.deepEqual([stopping.status, stopping.body.reasons], [503, ["shutting down"]]);
+  assert.deepEqual(stopping.body.drain, DRAIN_VIEW);
+});
+
+test("GET /readyz is 503 while no worker serves, and counts each number once", async () => {
+  const readiness = async (...states: WorkerState[]) => {
+    const workers = states.map((state, index) => workerStatus({ worker: index % 2 + 1, state }));
+    const { status, body } = await adminOf({ workers: () => workers }).json("/readyz");
+    return [status, body.reasons, body.workers];
+  };
+  assert.deepEqual(await readiness("starting", "silent"), [503, ["no worker is serving"], { serving: 0, total: 2 }]);
+  assert.deepEqual(await readiness("restarting", "serving"), [200, [], { serving: 1, total: 2 }]);
+  assert.deepEqual(await readiness("serving", "serving", "draining"), [200, [], { serving: 2, total: 2 }]);
+  assert.deepEqual((await readiness())[0], 503);
 });
 
 test("GET /readyz stays 200 and says stale while the database is away", async () => {
@@ -122,6 +166,77 @@ test("GET /readyz keeps the database's error from those without the token", asyn
   assert.deepEqual((await admin.json("/readyz")).body.database, { readable: false });
   const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
   assert.deepEqual(shown.body.database, { readable: false, last_error: "host db.internal" });
+});
+
+test("GET /readyz keeps the details of a drain from those without the token", async () => {
+  const admin = adminOf({ token: "secret", drain: () => DRAINING });
+  assert.deepEqual((await admin.json("/readyz")).body.drain, { phase: "finishing" });
+  assert.deepEqual((await admin.json("/readyz", { headers: { authorization: "Bearer secret" } })).body.drain, DRAIN_VIEW);
+});
+
+test("GET /api/drain tells how far the drain is and what generations before this one have left", async () => {
+  assert.deepEqual((await adminOf().json("/api/drain")).body, { drain: null, predecessors: [] });
+  const predecessors: Predecessor[] = [
+    { pid: 41, version: "1.2.2", sinceAtMs: NOW_MS - 60_000, left: { exchanges: 0, tunnels: 2, connections: 2 } },
+    { pid: 40, version: "1.2.1", sinceAtMs: NOW_MS, left: null },
+  ];
+  const { body } = await adminOf({ drain: () => DRAINING, predecessors: () => predecessors }).json("/api/drain");
+  assert.deepEqual(body, {
+    drain: DRAIN_VIEW,
+    predecessors: [
+      { pid: 41, version: "1.2.2", since: "2023-11-14T22:12:20.000Z", exchanges: 0, tunnels: 2, connections: 2 },
+      { pid: 40, version: "1.2.1", since: "2023-11-14T22:13:20.000Z", exchanges: null, tunnels: null, connections: null },
+    ],
+  });
+});
+
+test("GET /api/workers tells the workers apart", async () => {
+  const metrics = new Metrics();
+  metrics.connectionsOpen = 7;
+  metrics.exchangesActive = 2;
+  metrics.recordExchange("forwarded", 200, 0.001);
+  const workers = [
+    workerStatus({ worker: 1, metrics: metrics.snapshot(), heardAtMs: NOW_MS - 500, answerMs: 1.23456 }),
+    workerStatus({ worker: 2, state: "restarting", pid: null, restarts: 4, revision: 0, revisionsBehind: 3, ...NEVER_HEARD }),
+  ];
+  const { body } = await adminOf({ workers: () => workers }).json("/api/workers");
+  assert.deepEqual(body.workers, [{
+    worker: 1,
+    pid: 4711,
+    state: "serving",
+    since: "2023-11-14T22:13:10.000Z",
+    restarts: 0,
+    connections: 7,
+    exchanges: 2,
+    tunnels: 0,
+    requests: 1,
+    memory_bytes: 80_000_000,
+    cpu_seconds: 1.25,
+    stall_ms: 3,
+    revision: 3,
+    revisions_behind: 0,
+    answered: "2023-11-14T22:13:19.500Z",
+    answered_ms: 1.235,
+    silent_ms: 500,
+  }, {
+    worker: 2,
+    pid: null,
+    state: "restarting",
+    since: "2023-11-14T22:13:10.000Z",
+    restarts: 4,
+    connections: null,
+    exchanges: null,
+    tunnels: null,
+    requests: null,
+    memory_bytes: null,
+    cpu_seconds: null,
+    stall_ms: null,
+    revision: 0,
+    revisions_behind: 3,
+    answered: null,
+    answered_ms: null,
+    silent_ms: null,
+  }]);
 });
 
 test("GET /metrics answers in the Prometheus text format", async () => {
