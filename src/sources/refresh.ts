@@ -29,8 +29,8 @@ export interface RefresherOptions {
   readonly timers: Timers;
   /** 0 to 1. */
   readonly random: () => number;
-  /** Called with each change, in order; `whole` when the delta replaces everything. */
-  readonly publish: (delta: RouteDelta, revision: number, whole: boolean) => void;
+  /** Called with each change, in order, when `table` has it already. `before`: the table without it, empty before revision 1. */
+  readonly publish: (delta: RouteDelta, revision: number, before: ReadonlyMap<string, RouteRecord>) => void;
 }
 
 /** What readiness, metrics and the admin API show. */
@@ -105,6 +105,11 @@ export class Refresher {
   /** The records served now; a reader may keep it, it does not change. */
   get table(): ReadonlyMap<string, RouteRecord> {
     return this.#table;
+  }
+
+  /** Of the records served now; 0 before the first table. */
+  get revision(): number {
+    return this.#revision;
   }
 
   status(): RefreshStatus {
@@ -183,9 +188,10 @@ export class Refresher {
     const { added, removed, changed, table, delta } = diff;
     const first = this.#revision === 0;
     if (!first && added + removed + changed === 0) return;
-    this.#options.publish(delta, this.#revision + 1, first);
+    const before = this.#table;
     this.#revision++;
     this.#table = table;
+    this.#options.publish(delta, this.#revision, before);
     this.#options.log.info("routes changed", {
       added,
       removed,

@@ -53,7 +53,8 @@ class ScriptedSource implements Source {
 interface Published {
   readonly delta: RouteDelta;
   readonly revision: number;
-  readonly whole: boolean;
+  /** Routes before and after. */
+  readonly sizes: readonly [number, number];
 }
 
 function stage(random = 0.5) {
@@ -67,7 +68,7 @@ function stage(random = 0.5) {
     log,
     intervalMs: INTERVAL_MS,
     random: () => random,
-    publish: (delta, revision, whole) => published.push({ delta, revision, whole }),
+    publish: (delta, revision, before) => published.push({ delta, revision, sizes: [before.size, refresher.table.size] }),
   });
   return { source, timers, log, published, refresher };
 }
@@ -78,7 +79,7 @@ describe("Refresher", () => {
     source.routes = hosts(2);
     refresher.start();
     await refresher.loaded;
-    assert.deepEqual(published, [{ delta: { upserts: hosts(2), removals: [] }, revision: 1, whole: true }]);
+    assert.deepEqual(published, [{ delta: { upserts: hosts(2), removals: [] }, revision: 1, sizes: [0, 2] }]);
     assert.deepEqual([...refresher.table.keys()], ["h0.example", "h1.example"]);
     assert.deepEqual(log.take(), ["info routes changed"]);
   });
@@ -87,7 +88,7 @@ describe("Refresher", () => {
     const { published, refresher } = stage();
     refresher.start();
     await refresher.loaded;
-    assert.deepEqual(published, [{ delta: { upserts: [], removals: [] }, revision: 1, whole: true }]);
+    assert.deepEqual(published, [{ delta: { upserts: [], removals: [] }, revision: 1, sizes: [0, 0] }]);
   });
 
   it("refreshNow() publishes only what changed, and nothing when nothing did", async () => {
@@ -100,7 +101,7 @@ describe("Refresher", () => {
     assert.deepEqual(published.slice(1), [{
       delta: { upserts: [route("b.example", "10.0.0.6"), route("d.example")], removals: ["c.example"] },
       revision: 2,
-      whole: false,
+      sizes: [3, 3],
     }]);
     assert.deepEqual(log.lines.at(-1)?.fields, {
       added: 1,
