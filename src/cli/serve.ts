@@ -39,7 +39,7 @@ async function serve(settings: Settings, log: Log): Promise<number> {
     await proxy.stop("cannot start", { atOnce: true });
     return 1;
   }
-  void proxy.control.loaded.then(() => {
+  void proxy.control.loaded().then(() => {
     if (proxy.drain !== null) return;
     notifier.ready(`${proxy.control.table.size} routes`);
     log.info("ready", { routes: proxy.control.table.size });

@@ -1,9 +1,10 @@
 /*  The control plane: sources, refresh and probes. It tells workers what changed and hears what traffic saw, through the
- *  typed messages of `worker-channel`, so it does not matter in which process a worker runs.
+ *  typed messages of `worker-channel`, so it does not matter in which process a worker runs, or how many there are: it talks to
+ *  all of them at once (`WorkerLinks`), and whoever owns them passes on what they say (`receive`).
+ *
+ *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
 import type { Log } from "../observation/log.ts";
-import type { MetricsSnapshot } from "../observation/metrics.ts";
-import { Metrics } from "../observation/metrics.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -11,25 +12,31 @@ import { Refresher, type RefreshStatus } from "../sources/refresh.ts";
 import type { Source } from "../sources/source.ts";
 import type { RouteDelta, RouteRecord } from "../table/record.ts";
 import { httpProbe } from "../upstream/probe.ts";
-import { type EndpointHealth, Prober, type ProberFigures } from "../upstream/prober.ts";
+import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
 import type { Settings } from "./settings.ts";
-import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
+import type { Snapshot } from "./route-transfer.ts";
+import type { UpMessage } from "./worker-channel.ts";
 
-/** Routes per message, so that no message is large. */
-const BATCH = 5000;
+/** All of them. */
+export interface Workers {
+  /** `snapshot` has the change already. */
+  routesChanged(delta: RouteDelta, revision: number): void;
+  healthChanged(verdicts: readonly Verdict[]): void;
+  /** Resolves when a revision is in force everywhere (true), or when that has taken too long. */
+  applied(revision: number): Promise<boolean>;
+}
 
 export class ControlPlane {
-  readonly #channel: Channel<DownMessage, UpMessage>;
+  readonly #workers: Workers;
   readonly #source: Source;
   readonly #refresher: Refresher;
   readonly #prober: Prober;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
-  #metrics: MetricsSnapshot = new Metrics().snapshot();
 
-  constructor(settings: Settings, channel: Channel<DownMessage, UpMessage>, log: Log) {
+  constructor(settings: Settings, workers: Workers, log: Log) {
     const { regionId, regionPort, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
-    this.#channel = channel;
+    this.#workers = workers;
     this.#source = new PostgresSource({ url: settings.databaseUrl, here: { regionId, regionPort } });
     this.#refresher = new Refresher({
       source: this.#source,
@@ -37,7 +44,7 @@ export class ControlPlane {
       log,
       timers: systemTimers,
       random: Math.random,
-      publish: (delta, revision, whole) => this.#publish(delta, revision, whole),
+      publish: (delta, revision, before) => this.#publish(delta, revision, before),
     });
     this.#prober = new Prober({
       probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
@@ -45,26 +52,33 @@ export class ControlPlane {
       log,
       timers: systemTimers,
       random: Math.random,
-      publish: (verdicts) => channel.send({ type: "health", verdicts }),
+      publish: (verdicts) => workers.healthChanged(verdicts),
     });
-    channel.onMessage = (message) => this.#receive(message);
   }
 
   start(): void {
     this.#refresher.start();
   }
 
-  /** Resolves once there is a table. */
-  get loaded(): Promise<void> {
-    return this.#refresher.loaded;
+  /** Resolves once there is a table, in force in every worker that answers. */
+  async loaded(): Promise<void> {
+    await this.#refresher.loaded;
+    await this.#workers.applied(this.#refresher.revision);
   }
 
   get table(): ReadonlyMap<string, RouteRecord> {
     return this.#refresher.table;
   }
 
-  refreshNow(reason: string): Promise<void> {
-    return this.#refresher.refreshNow(reason);
+  /** For links to workers; a reader may keep it, it does not change. */
+  get snapshot(): Snapshot {
+    return { revision: this.#refresher.revision, routes: this.#refresher.table };
+  }
+
+  /** Resolves after a reading that began after this call, when what it found is in force in every worker that answers. */
+  async refreshNow(reason: string): Promise<void> {
+    await this.#refresher.refreshNow(reason);
+    await this.#workers.applied(this.#refresher.revision);
   }
 
   refreshStatus(): RefreshStatus {
@@ -79,22 +93,16 @@ export class ControlPlane {
     return this.#prober.figures();
   }
 
-  /** The workers' counters as of now. */
-  collect(): MetricsSnapshot {
-    this.#channel.send({ type: "collect", serial: 0 });
-    return this.#metrics;
-  }
-
   async close(): Promise<void> {
     this.#prober.stop();
     await this.#refresher.stop();
     await this.#source.close();
   }
 
-  #receive(message: UpMessage): void {
+  /** What any of the workers says. */
+  receive(message: UpMessage): void {
     switch (message.type) {
       case "stats":
-        this.#metrics = message.metrics;
         return this.#prober.used(message.used);
       case "wanted":
       case "failed":
@@ -103,35 +111,30 @@ export class ControlPlane {
       case "failed-to-start":
       case "taken":
       case "resync":
+      case "judged":
       case "leaving":
       case "drained":
-        return; // for whoever watches over the processes
+        return; // for links and for whoever watches over the processes
     }
   }
 
   #judge(message: Extract<UpMessage, { key: string }>): void {
     const endpoint = this.#directory.find(message.key);
-    // The worker has not heard yet that the table no longer leads there
-    if (endpoint === undefined) return this.#channel.send({ type: "health", verdicts: [[message.key, "unhealthy"]] });
+    // The worker is far behind the table, which no longer leads there
+    if (endpoint === undefined) return this.#workers.healthChanged([[message.key, "unhealthy"]]);
     if (message.type === "wanted") this.#prober.want(endpoint);
     else this.#prober.failed(endpoint, message.error);
   }
 
-  #publish(delta: RouteDelta, revision: number, whole: boolean): void {
-    const gone = this.#directory.apply(delta, this.#refresher.table);
-    const batches = Math.max(Math.ceil(delta.upserts.length / BATCH), 1);
-    for (let batch = 0; batch < batches; batch++) {
-      const upserts = batches === 1 ? delta.upserts : delta.upserts.slice(batch * BATCH, (batch + 1) * BATCH);
-      const removals = batch === 0 ? delta.removals : [];
-      this.#channel.send({
-        type: "routes",
-        revision,
-        base: whole ? 0 : revision - 1,
-        upserts,
-        removals,
-        last: batch === batches - 1,
-      });
-    }
-    if (gone.length > 0) this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
+  #publish(delta: RouteDelta, revision: number, before: ReadonlyMap<string, RouteRecord>): void {
+    const gone = this.#directory.apply(delta, before);
+    this.#workers.routesChanged(delta, revision);
+    // Until no worker sends them traffic they are probed: a request that comes before the change must not pay for it
+    if (gone.length > 0) void this.#workers.applied(revision).then(() => this.#release(gone));
+  }
+
+  #release(keys: readonly string[]): void {
+    this.#directory.release(keys);
+    this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
   }
 }

@@ -1,4 +1,8 @@
-/** Which VM endpoints the table leads to, and how many routes each; kept up to date by deltas. */
+/*  Which VM endpoints the table leads to, and how many routes each; kept up to date by deltas.
+ *
+ *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the delta yet send
+ *  it traffic and ask for its verdict.
+ */
 import type { EndpointRecord, RouteDelta, RouteRecord } from "../table/record.ts";
 
 interface Entry {
@@ -21,11 +25,16 @@ export class EndpointDirectory {
       this.#count(before.get(route.host), -1, left);
       this.#count(route, 1, left);
     }
-    return [...left].filter((key) => {
-      const unused = (this.#entries.get(key)?.routes ?? 0) <= 0;
-      if (unused) this.#entries.delete(key);
-      return unused;
-    });
+    return [...left].filter((key) => this.#isUnused(key));
+  }
+
+  /** Forgets those of the keys that still no route leads to. */
+  release(keys: readonly string[]): void {
+    for (const key of keys) if (this.#isUnused(key)) this.#entries.delete(key);
+  }
+
+  #isUnused(key: string): boolean {
+    return (this.#entries.get(key)?.routes ?? 0) <= 0;
   }
 
   #count(route: RouteRecord | undefined, change: 1 | -1, left: Set<string>): void {

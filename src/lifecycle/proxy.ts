@@ -8,7 +8,7 @@ import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
-import { Metrics } from "../observation/metrics.ts";
+import { Metrics, type MetricsSnapshot } from "../observation/metrics.ts";
 import { noRestarts, type WorkerStatus } from "../observation/worker-status.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import { socketDoors } from "../runtime/sockets.ts";
@@ -17,16 +17,24 @@ import { adminDependencies, type Generation } from "./admin-dependencies.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { Drain, type DrainManner } from "./drain.ts";
 import type { Settings } from "./settings.ts";
-import { inProcessChannel } from "./worker-channel.ts";
+import { type Channel, type DownMessage, inProcessChannel, type UpMessage } from "./worker-channel.ts";
+import { WorkerLink } from "./worker-link.ts";
+import { WorkerLinks } from "./worker-links.ts";
 import { Worker } from "./worker.ts";
+
+/** How often the worker tells which endpoints had traffic. */
+const COLLECT_MS = 1000;
 
 export class Proxy {
   readonly control: ControlPlane;
   readonly #settings: Settings;
   readonly #log: Log;
   readonly #accessLog: AccessLog;
+  readonly #channel: Channel<DownMessage, UpMessage>;
   readonly #worker: Worker;
   readonly #drain: Drain;
+  readonly #collecting: ReturnType<typeof setInterval>;
+  #metrics: MetricsSnapshot = new Metrics().snapshot();
   readonly #startedAtMs: number = systemTimers.nowMs();
   #admin: FetchServer | null = null;
 
@@ -35,11 +43,16 @@ export class Proxy {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
-    this.control = new ControlPlane(settings, channel.control, log);
+    this.#channel = channel.control;
+    const links = new WorkerLinks(systemTimers);
+    this.control = new ControlPlane(settings, links, log);
     this.#worker = new Worker(settings, channel.worker, log, this.#accessLog);
+    this.#linkWorker(links);
+    this.#collecting = setInterval(() => this.#collect(), COLLECT_MS);
+    this.#collecting.unref();
     const work = {
       finish: (graceMs: number) => this.#worker.drain(graceMs),
-      left: () => workLeft(this.control.collect()),
+      left: () => workLeft(this.#collect()),
       kill: () => {},
     };
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
@@ -67,10 +80,28 @@ export class Proxy {
   /** Readiness turns false at once; resolves when everything is closed. Answers how many exchanges were cut. */
   async stop(reason: string, how: DrainManner = {}): Promise<number> {
     const cut = await this.#drain.begin(reason, how);
+    clearInterval(this.#collecting);
     await this.control.close();
     await this.#admin?.close();
     this.#accessLog.close();
     return cut;
+  }
+
+  #linkWorker(links: WorkerLinks): void {
+    const link = new WorkerLink({ send: (message) => this.#channel.send(message), snapshot: () => this.control.snapshot });
+    this.#channel.onMessage = (message) => {
+      if (link.receive(message)) return;
+      if (message.type === "stats") this.#metrics = message.metrics;
+      this.control.receive(message);
+    };
+    links.add(link);
+    link.start();
+  }
+
+  /** As of now: in one process the answer is here before `send` returns. */
+  #collect(): MetricsSnapshot {
+    this.#channel.send({ type: "collect", serial: 0 });
+    return this.#metrics;
   }
 
   #generation(): Generation {
@@ -85,7 +116,7 @@ export class Proxy {
   }
 
   #workerStatus(): WorkerStatus {
-    const metrics = this.control.collect();
+    const metrics = this.#collect();
     return {
       worker: 0,
       pid: process.pid,

@@ -1,17 +1,19 @@
-/*  The typed messages between the planes, plain JSON each. In one process they are delivered in later turns of the event loop; over
- *  IPC they are sent as they are, so there is one code path.
+/*  The typed messages between the planes, plain JSON each. In one process they are delivered at once; over IPC they are sent as
+ *  they are, so there is one code path.
  *
- *  control  -- settings, listen, routes, health, collect, drain ----------------------------->  worker
- *  control  <-- listening, failed-to-start, taken, resync, stats, failed, wanted, leaving, drained --  worker
+ *  control  -- settings, listen, routes, health, heard, collect, drain --------------------------------------->  worker
+ *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, leaving, drained --  worker
  *
  *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
- *  neither a slow worker nor a large table fills memory. A delta names the revision that it applies to; a worker that has another
- *  says `resync` and is sent the whole table.
+ *  neither a slow worker nor a large table fills memory. A worker answers the batches of a large delta in later turns of its event
+ *  loop, so in one process, too, a large table is handed over slice by slice. A delta names the revision that it applies to; a
+ *  worker that has another says `resync` and is sent the whole table. Verdicts (`health`, answered by `judged`) have a credit of their
+ *  own, so that they never wait for routes.
  */
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
-import type { RouteRecord } from "../table/record.ts";
-import type { HealthVerdict } from "../upstream/availability.ts";
+import type { Verdict } from "../upstream/prober.ts";
+import type { RouteBatch } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
 
 /** What a worker needs to know; the database and the admin address are none of its business. */
@@ -23,17 +25,21 @@ export type DownMessage =
   | { readonly type: "settings"; readonly worker: number; readonly settings: WorkerSettings; readonly descriptors: number }
   /** Begin to accept; answered by `listening` or `failed-to-start`. */
   | { readonly type: "listen" }
-  /** One batch of a delta. `base`: the revision that it applies to, 0 = replaces everything. `last` puts `revision` into force. */
-  | {
+  /**
+   * One batch of a delta. `base`: the revision that it applies to, 0 = replaces everything. `first` begins a delta anew, whatever
+   * was under way; `last` puts `revision` into force.
+   */
+  | (RouteBatch & {
     readonly type: "routes";
     readonly revision: number;
     readonly base: number;
-    readonly upserts: readonly RouteRecord[];
-    readonly removals: readonly string[];
+    readonly first: boolean;
     readonly last: boolean;
-  }
+  })
   /** Verdicts of probes by endpoint key; `unprobed` makes the worker forget and ask again at the next use. */
-  | { readonly type: "health"; readonly verdicts: readonly (readonly [key: string, verdict: HealthVerdict])[] }
+  | { readonly type: "health"; readonly verdicts: readonly Verdict[] }
+  /** Answers `wanted` and `failed` at once: who probes is awake, a verdict will come. */
+  | { readonly type: "heard"; readonly key: string }
   /** Send `stats` now. */
   | { readonly type: "collect"; readonly serial: number }
   /** Begin nothing new, let work finish within `graceMs`. `succeeded`: others accept from the same sockets, leave their queues alone. */
@@ -48,6 +54,8 @@ export type UpMessage =
   | { readonly type: "taken"; readonly revision: number }
   /** A delta does not apply to the `revision` in force. */
   | { readonly type: "resync"; readonly revision: number }
+  /** One `health` message has been worked in. */
+  | { readonly type: "judged" }
   /** Answers `collect`. `used`: keys of VM endpoints that had traffic since the last one. */
   | {
     readonly type: "stats";
@@ -74,7 +82,7 @@ export interface Channel<Out, In> {
   onMessage: (message: In) => void;
 }
 
-/** Two ends in one process; messages are delivered at once, in order. */
+/** Two ends in one process; messages are delivered at once, also those that answer one whose delivery is not over. */
 export function inProcessChannel(): { control: Channel<DownMessage, UpMessage>; worker: Channel<UpMessage, DownMessage> } {
   const control: Channel<DownMessage, UpMessage> = {
     send: (message) => worker.onMessage(message),

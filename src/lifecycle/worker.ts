@@ -14,17 +14,17 @@ import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { nowMs, Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
+import { later } from "../runtime/later.ts";
 import type { RouteRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
+import { expandRoute } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
 import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
 
-/** How often a worker reports to the control plane. */
-const STATS_MS = 1000;
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
 /** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
@@ -41,7 +41,6 @@ export class Worker {
   readonly #table: RoutingTable = new RoutingTable();
   readonly #endpoints: Endpoints;
   readonly #listener: DownstreamListener;
-  readonly #stats: ReturnType<typeof setInterval>;
   #upserts: RouteRecord[] = [];
   #removals: string[] = [];
   #whole = false;
@@ -56,8 +55,6 @@ export class Worker {
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
     channel.onMessage = (message) => this.#receive(message);
-    this.#stats = setInterval(() => this.#sendStats(0), STATS_MS);
-    this.#stats.unref();
   }
 
   /** Rejects when the address cannot be bound. Answers the port. */
@@ -70,8 +67,6 @@ export class Worker {
     const cut = await this.#listener.drain(graceMs);
     this.#endpoints.close();
     this.#sweep.close();
-    clearInterval(this.#stats);
-    this.#sendStats(0);
     return cut;
   }
 
@@ -143,14 +138,11 @@ export class Worker {
   #receive(message: DownMessage): void {
     switch (message.type) {
       case "routes":
-        this.#whole ||= message.base === 0;
-        // One by one: a long list as arguments of one push overflows the stack
-        for (const route of message.upserts) this.#upserts.push(route);
-        for (const host of message.removals) this.#removals.push(host);
-        if (message.last) this.#commitRoutes(message.revision);
-        return;
+        return this.#receiveRoutes(message);
       case "health":
         for (const [key, verdict] of message.verdicts) this.#endpoints.judge(key, verdict);
+        return this.#channel.send({ type: "judged" });
+      case "heard":
         return;
       case "collect":
         return this.#sendStats(message.serial);
@@ -160,6 +152,17 @@ export class Worker {
       case "listen":
         return; // told to the process, before there is a worker
     }
+  }
+
+  #receiveRoutes(message: Extract<DownMessage, { type: "routes" }>): void {
+    this.#whole ||= message.base === 0;
+    // One by one: a long list as arguments of one push overflows the stack
+    for (const route of message.upserts) this.#upserts.push(expandRoute(route, message));
+    for (const host of message.removals) this.#removals.push(host);
+    if (message.last) this.#commitRoutes(message.revision);
+    const answer = () => this.#channel.send({ type: "taken", revision: this.#table.revision });
+    if (message.first && message.last) answer();
+    else later(answer);
   }
 
   /** All batches of a revision at once, within one turn of the event loop. */

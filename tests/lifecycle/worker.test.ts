@@ -3,9 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseSettings } from "../../src/lifecycle/settings.ts";
 import { inProcessChannel } from "../../src/lifecycle/worker-channel.ts";
+import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
 import { AccessLog } from "../../src/observation/access-log.ts";
+import type { MetricsSnapshot } from "../../src/observation/metrics.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { route, vm } from "../fixtures/records.ts";
 
 const REGION = "00000000-0000-4000-8000-000000000001";
 
@@ -16,7 +19,7 @@ test("shareFiles() gives clients half of what the file limit leaves, or as many 
   assert.deepEqual(shareFiles(64, 0), { downstream: 16, upstream: 16 }, "a few even below the reserve");
 });
 
-test("Worker takes a delta of any size in one message", async () => {
+test("Worker takes a table of any size through its link, and counts it", async () => {
   const { control, worker: channel } = inProcessChannel();
   const parsed = parseSettings({
     EDGEPROXY_DATABASE_URL: "postgres://127.0.0.1/x",
@@ -25,13 +28,15 @@ test("Worker takes a delta of any size in one message", async () => {
   });
   assert.ok("settings" in parsed);
   const worker = new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 }));
-  const removals = Array.from({ length: 300_000 }, (_, i) => `d${i}.test`);
-  control.send({ type: "routes", revision: 1, base: 0, upserts: [], removals, last: true });
-  let revision = 0;
+  const routes = new Map(Array.from({ length: 100_000 }, (_, i) => [`d${i}.test`, route(`d${i}.test`, vm("10.0.0.1"))]));
+  const link = new WorkerLink({ send: (message) => control.send(message), snapshot: () => ({ revision: 7, routes }) });
+  let counted: MetricsSnapshot | undefined;
   control.onMessage = (message) => {
-    if (message.type === "stats") revision = message.metrics.revision;
+    if (!link.receive(message) && message.type === "stats") counted = message.metrics;
   };
+  link.start();
+  await link.applied(7);
   control.send({ type: "collect", serial: 1 });
-  assert.equal(revision, 1);
+  assert.deepEqual([counted?.revision, counted?.routes], [7, 100_000]);
   await worker.drain(0);
 });

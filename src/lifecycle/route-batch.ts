@@ -1,0 +1,35 @@
+/** Routes as messages carry them: an endpoint once per batch, however many domains of the batch live on it. */
+import type { EndpointRecord, RouteRecord } from "../table/record.ts";
+
+/** A host, and where its endpoints stand in the batch. */
+export type CompactRoute = readonly [host: string, ...endpoints: readonly number[]];
+
+/** Removals come before upserts. */
+export interface RouteBatch {
+  readonly endpoints: readonly EndpointRecord[];
+  readonly upserts: readonly CompactRoute[];
+  readonly removals: readonly string[];
+}
+
+export function compactBatch(upserts: Iterable<RouteRecord>, removals: readonly string[]): RouteBatch {
+  const endpoints: EndpointRecord[] = [];
+  const places = new Map<EndpointRecord, number>();
+  const routes: CompactRoute[] = [];
+  for (const route of upserts) routes.push([route.host, ...route.endpoints.map(placeOf)]);
+  return { endpoints, upserts: routes, removals };
+
+  function placeOf(endpoint: EndpointRecord): number {
+    let place = places.get(endpoint);
+    if (place === undefined) {
+      place = endpoints.push(endpoint) - 1;
+      places.set(endpoint, place);
+    }
+    return place;
+  }
+}
+
+/** One route of a batch. */
+export function expandRoute(route: CompactRoute, batch: RouteBatch): RouteRecord {
+  const [host, ...places] = route;
+  return { host, endpoints: places.map((place) => batch.endpoints[place]!) };
+}

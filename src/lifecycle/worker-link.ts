@@ -1,0 +1,217 @@
+/*  The control side of one worker: what it is told of routes and verdicts, at the pace at which it takes them.
+ *
+ *               a table is there                   all batches sent                       the table changed
+ *   created ----------------------> whole table ---------------------> level with the table ----------------> a delta
+ *                                     ^  ^                                ^                                   |  |
+ *                                     |  '---- resync --------------------|-----------------------------------'  |
+ *                                     '------- more has changed ----------|------ than the table is large -------|
+ *                                                                         '--------- all batches sent -----------'
+ *   close: from any state, final
+ *
+ *  - A worker has at most ROUTES_CREDIT batches that it has not taken. What changes meanwhile waits here, small deltas merged into one;
+ *    when that outgrows the table it is dropped, and the table as it is then is sent whole. So a worker that does not read costs a
+ *    few messages, two tables that others hold anyway, and no more.
+ *  - Verdicts go their own way with their own credit: they never wait for routes. What waits is kept by endpoint, the last word counts.
+ *  - Whoever owns the worker creates a link, puts it among the `WorkerLinks` that the control plane talks to, calls `start` when
+ *    the worker can be spoken to, gives every message of the worker to `receive` first, and calls `close` when the worker is gone.
+ */
+import type { RouteDelta } from "../table/record.ts";
+import type { HealthVerdict } from "../upstream/availability.ts";
+import type { Verdict } from "../upstream/prober.ts";
+import { BATCH, mergeDeltas, RouteTransfer, type Snapshot } from "./route-transfer.ts";
+import type { DownMessage, UpMessage } from "./worker-channel.ts";
+
+export interface WorkerLinkOptions {
+  /** Must not throw. */
+  send(message: DownMessage): void;
+  /** The table as of now; it already has what `routesChanged` tells of. */
+  snapshot(): Snapshot;
+}
+
+/** Messages with routes that a worker may have and not have answered. */
+const ROUTES_CREDIT = 8;
+const HEALTH_CREDIT = 4;
+/** Verdicts per message. */
+const VERDICTS = 1000;
+/** Deltas of a small table are not worth dropping. */
+const LEAST_QUEUE = 1000;
+
+interface Change {
+  readonly delta: RouteDelta;
+  readonly revision: number;
+}
+
+export class WorkerLink {
+  readonly #options: WorkerLinkOptions;
+  #state: "created" | "started" | "closed" = "created";
+  /** What is being sent; the next message is its next batch. */
+  #transfer: RouteTransfer | null = null;
+  /** Nothing but the whole table helps. */
+  #wholeDue = true;
+  #queue: Change[] = [];
+  /** Routes in the queue. */
+  #queued = 0;
+  /** What the worker will have when it has taken all that was begun. */
+  #begunRevision = 0;
+  #routesOut = 0;
+  #healthOut = 0;
+  #verdicts: Map<string, HealthVerdict> = new Map();
+  #sending = false;
+  #appliedRevision = 0;
+  #waiting: { readonly revision: number; readonly resolve: () => void }[] = [];
+
+  constructor(options: WorkerLinkOptions) {
+    this.#options = options;
+  }
+
+  /** The revision in force in the worker, as far as it has said. */
+  get appliedRevision(): number {
+    return this.#appliedRevision;
+  }
+
+  /** From now on the worker is told. */
+  start(): void {
+    if (this.#state !== "created") return;
+    this.#state = "started";
+    this.#pump();
+  }
+
+  /** Nothing is sent any more; nobody waits any longer. */
+  close(): void {
+    this.#state = "closed";
+    this.#transfer = null;
+    this.#queue = [];
+    this.#verdicts.clear();
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+  }
+
+  routesChanged(delta: RouteDelta, revision: number): void {
+    if (this.#state === "closed") return;
+    if (!this.#wholeDue && revision > this.#begunRevision) {
+      this.#queue.push({ delta, revision });
+      this.#queued += sizeOf(delta);
+      if (this.#queued > Math.max(this.#options.snapshot().routes.size, LEAST_QUEUE)) this.#dropQueue();
+    }
+    this.#pump();
+  }
+
+  healthChanged(verdicts: readonly Verdict[]): void {
+    if (this.#state !== "started") return; // who has no table has no endpoints
+    for (const [key, verdict] of verdicts) this.#verdicts.set(key, verdict);
+    this.#pump();
+  }
+
+  /** Whether the message was for the link alone. */
+  receive(message: UpMessage): boolean {
+    switch (message.type) {
+      case "taken":
+        this.#routesOut--;
+        this.#applied(message.revision);
+        this.#pump();
+        return true;
+      case "judged":
+        this.#healthOut--;
+        this.#pump();
+        return true;
+      case "resync":
+        this.#transfer = null;
+        this.#dropQueue();
+        this.#pump();
+        return true;
+      case "wanted":
+      case "failed":
+        if (this.#state === "started") this.#options.send({ type: "heard", key: message.key });
+        return false;
+      case "stats":
+      case "listening":
+      case "failed-to-start":
+      case "leaving":
+      case "drained":
+        return false;
+    }
+  }
+
+  /** Resolves when a revision is in force in the worker, or the link is closed. Whoever waits sets the bound. */
+  applied(revision: number): Promise<void> {
+    if (this.#appliedRevision >= revision || this.#state === "closed") return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ revision, resolve }));
+  }
+
+  #applied(revision: number): void {
+    if (revision === this.#appliedRevision) return;
+    this.#appliedRevision = revision;
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter((each) => each.revision > revision);
+    for (const each of waiting) if (each.revision <= revision) each.resolve();
+  }
+
+  #dropQueue(): void {
+    this.#wholeDue = true;
+    this.#queue = [];
+    this.#queued = 0;
+  }
+
+  /** Sends what there is credit for. In one process an answer comes while its message is being sent: the loop below then goes on. */
+  #pump(): void {
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      while (this.#sendVerdicts() || this.#sendRoutes());
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  #sendVerdicts(): boolean {
+    if (this.#state !== "started" || this.#verdicts.size === 0 || this.#healthOut >= HEALTH_CREDIT) return false;
+    const verdicts: Verdict[] = [];
+    for (const verdict of this.#verdicts) {
+      verdicts.push(verdict);
+      this.#verdicts.delete(verdict[0]);
+      if (verdicts.length === VERDICTS) break;
+    }
+    this.#healthOut++;
+    this.#options.send({ type: "health", verdicts });
+    return true;
+  }
+
+  #sendRoutes(): boolean {
+    if (this.#state !== "started" || this.#routesOut >= ROUTES_CREDIT) return false;
+    const transfer = this.#transfer ??= this.#nextTransfer();
+    if (transfer === null) return false;
+    const message = transfer.next();
+    if (transfer.over) this.#transfer = null;
+    this.#routesOut++;
+    this.#options.send(message);
+    return true;
+  }
+
+  #nextTransfer(): RouteTransfer | null {
+    const transfer = this.#wholeDue ? this.#wholeTable() : this.#nextDelta();
+    if (transfer !== null) this.#begunRevision = transfer.revision;
+    return transfer;
+  }
+
+  #wholeTable(): RouteTransfer | null {
+    const snapshot = this.#options.snapshot();
+    if (snapshot.revision === 0) return null;
+    this.#wholeDue = false;
+    return RouteTransfer.ofTable(snapshot);
+  }
+
+  /** As many of the deltas that wait as fit into one message, or one that does not. */
+  #nextDelta(): RouteTransfer | null {
+    if (this.#queue.length === 0) return null;
+    let count = 1;
+    let size = sizeOf(this.#queue[0]!.delta);
+    while (count < this.#queue.length && (size += sizeOf(this.#queue[count]!.delta)) <= BATCH) count++;
+    const changes = this.#queue.splice(0, count);
+    const delta = mergeDeltas(changes.map((change) => change.delta));
+    for (const change of changes) this.#queued -= sizeOf(change.delta);
+    return new RouteTransfer(delta, this.#begunRevision, changes.at(-1)!.revision);
+  }
+}
+
+function sizeOf(delta: RouteDelta): number {
+  return delta.upserts.length + delta.removals.length;
+}
