@@ -11,9 +11,9 @@ import type { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
 
 /** What the owner of the processes tells. */
-export interface Generation extends Pick<AdminDeps, "workers" | "drain" | "predecessors"> {
+export interface Generation extends Pick<AdminDeps, "workers" | "drain" | "predecessors" | "refreshNow"> {
   /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
-  collect(): Promise<void>;
+  collect(): Promise<unknown>;
   restarts(): Restarts;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
@@ -30,7 +30,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     predecessors: () => generation.predecessors(),
     workers: () => generation.workers(),
     refreshStatus: () => control.refreshStatus(),
-    refreshNow: (reason) => control.refreshNow(reason),
+    refreshNow: (reason) => generation.refreshNow(reason),
     routes: () => control.table,
     endpointHealth: () => control.endpointHealth(),
     figures: async () => {

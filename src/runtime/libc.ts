@@ -32,6 +32,8 @@ export interface Libc {
   control(fd: number, command: number, value: number): number;
   parseAddress(family: number, text: Memory, address: Memory): number;
   formatAddress(family: number, address: Memory, text: Memory, length: number): number;
+  /** `struct timespec` of a clock into 16 bytes. */
+  clockTime(clock: number, time: Memory): number;
   /** Of the call before. */
   errno(): number;
   addressOf(memory: Uint8Array): number;
@@ -63,6 +65,7 @@ const FUNCTIONS: readonly (readonly [ours: string, theirs: string, args: string,
   ["control", "fcntl", "i32 i32 i32"], // variadic in C: on these two machines a number is passed as any other parameter
   ["parseAddress", "inet_pton", "i32 ptr ptr"],
   ["formatAddress", "inet_ntop", "i32 ptr ptr u32", "ptr"],
+  ["clockTime", "clock_gettime", "i32 ptr"],
   ["errnoPlace", "__errno_location", "", "ptr"],
 ];
 

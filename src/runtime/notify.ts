@@ -1,20 +1,24 @@
 /*  The service manager's side channel (sd_notify): one datagram per message to the unix socket named by NOTIFY_SOCKET.
  *
- *  No runtime API sends unix datagrams. On Bun three libc calls through its FFI do it: no process per watchdog message, and
- *  it is our own pid that speaks, so `NotifyAccess=main` suffices. Where that is not possible (Deno, another libc) the
- *  `systemd-notify` program speaks for us, which needs `NotifyAccess=all`. Without NOTIFY_SOCKET everything is a no-op;
- *  a message that cannot be sent is lost, as sd_notify prescribes: the service works without its manager.
+ *  No runtime API sends unix datagrams. On Bun libc calls do it: no process per watchdog message, and it is our own pid that speaks.
+ *  Where that is not possible (Deno) the `systemd-notify` program speaks for us, which needs `NotifyAccess=all`. Without NOTIFY_SOCKET
+ *  everything is a no-op; a message that cannot be sent is lost, as sd_notify prescribes: the service works without its manager.
  */
 import { spawn } from "node:child_process";
-import { BUN } from "./which.ts";
+import { readFile } from "node:fs/promises";
+import { bindLibc, type Libc, SOCKET } from "./libc.ts";
 
 /** What the process tells its service manager. */
 export interface Notifier {
-  /** Once, when traffic is served; `status` is a line for `systemctl status`. Begins the watchdog messages. */
+  /** When traffic is served; `status` is a line for `systemctl status`. Begins the watchdog messages. */
   ready(status: string): void;
+  /** A reload is under way until `work` has settled. Nothing is said before `ready`: its end would pass for the start's. */
+  reload(work: Promise<unknown>, status: () => string): Promise<void>;
   status(status: string): void;
-  /** Once, when the shutdown begins. The watchdog goes on until `close`. */
-  stopping(): void;
+  /** Another process is the service from now on. */
+  mainPid(pid: number): void;
+  /** Once, when the shutdown begins, which takes no longer than `withinMs`. The watchdog goes on until `close`. */
+  stopping(withinMs?: number): void;
   /** Ends the watchdog messages. */
   close(): void;
 }
@@ -24,27 +28,78 @@ export type SendMessage = (message: string) => Promise<boolean>;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The notifier for this process's environment; does nothing when no service manager listens. */
-export function createNotifier(env: Environment = process.env, send: SendMessage | null = senderFor(env)): Notifier {
-  if (send === null) return { ready: () => {}, status: () => {}, stopping: () => {}, close: () => {} };
+export interface NotifierOptions {
+  /** Default: that of this process. */
+  readonly env?: Environment;
+  /** Default: to the service manager of `env`; null: to nobody. */
+  readonly send?: SendMessage | null;
+  /** Whether all is well: looked at before each watchdog message, and none is sent when it says no, or nothing in time. */
+  readonly check?: () => Promise<boolean>;
+}
+
+const SILENT: Notifier = {
+  ready: () => {},
+  reload: async () => {},
+  status: () => {},
+  mainPid: () => {},
+  stopping: () => {},
+  close: () => {},
+};
+
+/** Does nothing when no service manager listens. */
+export function createNotifier({ env = process.env, send = senderFor(env), check }: NotifierOptions = {}): Notifier {
+  if (send === null) return SILENT;
   const watchdogMs = watchdogIntervalMs(env);
   let watchdog: ReturnType<typeof setInterval> | undefined;
+  let state: "starting" | "ready" | "stopping" = "starting";
+  let reloads = 0;
   // One at a time: where each message is a process of its own, READY must not be overtaken by STOPPING.
   let last: Promise<unknown> = Promise.resolve();
   const enqueue = (...lines: string[]) => {
     last = last.then(() => send(lines.join("\n")));
   };
+  const ready = (status: string) => {
+    enqueue("READY=1", `STATUS=${oneLine(status)}`);
+    state = "ready";
+    if (watchdogMs === 0 || watchdog !== undefined) return;
+    watchdog = setInterval(() => void passes(check, watchdogMs).then((well) => well && enqueue("WATCHDOG=1")), watchdogMs);
+    watchdog.unref();
+  };
   return {
-    ready: (status) => {
-      enqueue("READY=1", `STATUS=${oneLine(status)}`);
-      if (watchdogMs === 0 || watchdog !== undefined) return;
-      watchdog = setInterval(() => enqueue("WATCHDOG=1"), watchdogMs);
-      watchdog.unref();
+    ready,
+    reload: async (work, status) => {
+      if (state !== "ready") return;
+      reloads++;
+      const begun = monotonicMicroseconds();
+      last = last.then(async () => send(`RELOADING=1\nMONOTONIC_USEC=${await begun}`));
+      await work.catch(() => {}); // a reload that failed is over, too: what served before serves on
+      if (--reloads === 0 && state === "ready") ready(status());
     },
     status: (status) => enqueue(`STATUS=${oneLine(status)}`),
-    stopping: () => enqueue("STOPPING=1", "STATUS=Stopping"),
+    mainPid: (pid) => enqueue(`MAINPID=${pid}`),
+    stopping: (withinMs) => {
+      state = "stopping";
+      const extension = withinMs === undefined ? [] : [`EXTEND_TIMEOUT_USEC=${Math.ceil(withinMs) * 1000}`];
+      enqueue("STOPPING=1", "STATUS=Stopping", ...extension);
+    },
     close: () => clearInterval(watchdog),
   };
+}
+
+/** The environment of a process that is to take this one's place: what the service manager meant for our pid is meant for it. */
+export function successorEnvironment(env: Environment): Environment {
+  // Descriptors come from us, by hand-over; their numbers mean others in the new process.
+  const dropped = ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !dropped.includes(name)));
+}
+
+async function passes(check: (() => Promise<boolean>) | undefined, withinMs: number): Promise<boolean> {
+  if (check === undefined) return true;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), withinMs));
+  const well = await Promise.race([check().catch(() => false), late]);
+  clearTimeout(timer);
+  return well;
 }
 
 /** How to reach the service manager of this environment; null when there is none. */
@@ -52,24 +107,19 @@ export function senderFor(env: Environment): SendMessage | null {
   const path = env["NOTIFY_SOCKET"] ?? "";
   // `@` is the abstract name space; other kinds (vsock) belong to virtual machines.
   if (!/^[/@]./.test(path)) return null;
-  const byProgram: SendMessage = (message) => sendByProgram(message, env);
-  if (BUN === undefined) return byProgram;
-  let datagrams: Promise<UnixDatagrams> | undefined;
-  return async (message) => {
-    try {
-      return sendDatagram(await (datagrams ??= openUnixDatagrams()), path, message);
-    } catch {
-      return await byProgram(message);
-    }
-  };
+  const libc = bindLibc();
+  return libc === null ? (message) => sendByProgram(message, env) : (message) => Promise.resolve(sendDatagram(libc, path, message));
 }
 
-/** Half the manager's limit, as sd_watchdog_enabled(3) advises; 0 when the watchdog is off or meant for another process. */
+/**
+ * A quarter of the manager's limit, so that one check may fail or be late and another still comes in time; 0 when the watchdog is off or
+ * meant for another process.
+ */
 export function watchdogIntervalMs(env: Environment): number {
   const usec = Number(env["WATCHDOG_USEC"] ?? "0");
   const pid = env["WATCHDOG_PID"] ?? "";
   if (!Number.isFinite(usec) || usec <= 0 || (pid !== "" && pid !== String(process.pid))) return 0;
-  return Math.max(1, Math.floor(usec / 2000));
+  return Math.max(1, Math.floor(usec / 4000));
 }
 
 /** The command line of `systemd-notify` for a message. */
@@ -92,43 +142,33 @@ function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, " ");
 }
 
-/** The libc calls, with pointers as buffers. */
-interface UnixDatagrams {
-  socket(domain: number, type: number, protocol: number): number;
-  sendto(fd: number, bytes: Uint8Array, length: number, flags: number, address: Uint8Array, addressLength: number): number;
-  close(fd: number): number;
-}
-
-/** The part of `bun:ffi` that is used here. */
-interface BunFfi {
-  dlopen(library: string, symbols: Record<string, { args: string[]; returns: string }>): { symbols: unknown };
+/** CLOCK_MONOTONIC, which systemd compares with its own; the runtimes' clocks begin with the process. */
+export async function monotonicMicroseconds(libc: Libc | null = bindLibc()): Promise<number> {
+  const time = Buffer.alloc(16);
+  if (libc?.clockTime(CLOCK_MONOTONIC, time) === 0) {
+    return Number(time.readBigInt64LE(0) * 1_000_000n + time.readBigInt64LE(8) / 1000n);
+  }
+  // The time since boot counts suspended time, too: a later moment is as good, an earlier one would be taken for an older message.
+  const [seconds] = (await readFile("/proc/uptime", "utf8").catch(() => "0")).split(" ");
+  return Math.ceil((Number(seconds) + UPTIME_STEP_SECONDS) * 1e6);
 }
 
 // Linux, the same on x86-64 and arm64.
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_NOSIGNAL = 0x4000;
 const MSG_DONTWAIT = 0x40;
+const CLOCK_MONOTONIC = 1;
+/** What /proc/uptime leaves out. */
+const UPTIME_STEP_SECONDS = 0.01;
 
-/** Rejects where libc goes by another name. */
-async function openUnixDatagrams(): Promise<UnixDatagrams> {
-  const name = "bun:ffi";
-  const ffi: BunFfi = await import(name);
-  return ffi.dlopen("libc.so.6", {
-    socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-    sendto: { args: ["i32", "ptr", "u64", "i32", "ptr", "u32"], returns: "i32" },
-    close: { args: ["i32"], returns: "i32" },
-  }).symbols as UnixDatagrams;
-}
-
-function sendDatagram(libc: UnixDatagrams, path: string, message: string): boolean {
+function sendDatagram(libc: Libc, path: string, message: string): boolean {
   const bytes = Buffer.from(message);
   const address = unixAddress(path);
-  const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCKET.CLOEXEC, 0);
   if (fd < 0) return false;
   try {
-    return libc.sendto(fd, bytes, bytes.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length) === bytes.length;
+    if (libc.connect(fd, address, address.length) !== 0) return false;
+    return libc.send(fd, bytes, bytes.length, SOCKET.MSG_NOSIGNAL | MSG_DONTWAIT) === bytes.length;
   } finally {
     libc.close(fd);
   }
