@@ -41,8 +41,8 @@ export interface DrainManner {
   readonly atOnce?: boolean;
 }
 
-/** What a worker may take beyond the grace to cut what is left and to say so. */
-const OVERRUN_MS = 2000;
+/** What workers may take beyond the grace, and whoever owns them, to cut what is left and to say so. */
+const OVERRUN_MS = 5000;
 /** How often the log says what is left. */
 const PROGRESS_MS = 5000;
 

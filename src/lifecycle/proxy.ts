@@ -107,6 +107,7 @@ export class Proxy {
   #generation(): Generation {
     return {
       collect: () => Promise.resolve(),
+      refreshNow: (reason) => this.control.refreshNow(reason),
       workers: () => [this.#workerStatus()],
       restarts: noRestarts,
       retired: () => new Metrics().snapshot(),
