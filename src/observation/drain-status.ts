@@ -33,7 +33,7 @@ export function workLeft({ exchangesActive, tunnelsActive, connectionsOpen }: Me
 
 /** `draining: 3 exchanges, 1 tunnel left`, for people. */
 export function drainLine({ phase, left }: DrainStatus): string {
-  if (phase === "lame-duck") return `draining: not ready, accepting still, ${counted(left.connections, "connection")}`;
+  if (phase === "lame-duck") return `draining: lame duck, ${counted(left.connections, "connection")}`;
   const work = [counted(left.exchanges, "exchange"), counted(left.tunnels, "tunnel")].filter((text) => !text.startsWith("0 "));
   return `draining: ${work.join(", ") || counted(left.connections, "connection")} left`;
 }
