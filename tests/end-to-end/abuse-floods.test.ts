@@ -1,18 +1,18 @@
 /** Floods: connections in numbers that mean harm. What they cost is bounded, the others are served, nothing is left behind. */
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawConnection, rawRequest } from "../fixtures/raw-client.ts";
-import { cpuSeconds, DataPlane, metric, residentBytes, settled } from "../fixtures/served-vms.ts";
+import { cpuSeconds, openFiles, residentBytes } from "../fixtures/processes.ts";
+import { DataPlane, metric, ONE_PROCESS, settled } from "../fixtures/served-vms.ts";
 import { hang, respond } from "../fixtures/vm.ts";
 
 const MIB = 2 ** 20;
 
 let plane: DataPlane;
-before(async () => plane = await DataPlane.start());
+before(async () => plane = await DataPlane.start(ONE_PROCESS));
 after(() => plane[Symbol.asyncDispose]());
 
 /** `count` connections that have sent these bytes, a hundred at a time. */
@@ -34,21 +34,21 @@ async function assertServed(host: string, proxy: Edgeproxy): Promise<void> {
 
 // rule: RFC 9112, 9.5 | others are served
 test("an idle flood: thousands of idle connections, with and without a first request, cost little each, and others are served", async () => {
-  await using proxy = await plane.another({});
+  await using proxy = await plane.another(ONE_PROCESS);
   const { host } = await plane.vm();
   await assertServed(host, proxy);
-  const before = await residentBytes(proxy);
+  const before = residentBytes(proxy.pid);
   const silent = await openMany(1500, "", proxy);
   const resting = await openMany(1500, getRequest(host), proxy);
   for (const client of resting) assert.equal((await client.readResponse()).status, 200);
   await proxy.waitFor(async () => await metric(proxy, "edgeproxy_connections") === 3000);
-  const each = (await residentBytes(proxy) - before) / 3000;
+  const each = (residentBytes(proxy.pid) - before) / 3000;
   assert.ok(each < 24 * 1024, `${Math.round(each)} bytes for each idle connection`);
   await assertServed(host, proxy);
 
-  const cpuBefore = await cpuSeconds(proxy);
+  const cpuBefore = cpuSeconds(proxy.pid);
   await wait(1000);
-  const cpu = await cpuSeconds(proxy) - cpuBefore;
+  const cpu = cpuSeconds(proxy.pid) - cpuBefore;
   assert.ok(cpu < 0.3, `${cpu} s of CPU time in a second in which nobody asked for anything`);
   for (const client of [...silent, ...resting]) client.reset();
   await settled(proxy);
@@ -56,15 +56,15 @@ test("an idle flood: thousands of idle connections, with and without a first req
 
 // rule: RFC 9110, 15.5.9 | 408 in time, others are served
 test("a flood of slow heads: each gets 408 in time, the memory stays flat, and others are served meanwhile", async () => {
-  await using proxy = await plane.another({ EDGEPROXY_HEADER_TIMEOUT: "2s" });
+  await using proxy = await plane.another({ ...ONE_PROCESS, EDGEPROXY_HEADER_TIMEOUT: "2s" });
   const { vm, host } = await plane.vm();
   await assertServed(host, proxy);
-  const before = await residentBytes(proxy);
+  const before = residentBytes(proxy.pid);
   const slow = await openMany(500, `GET /slow HTTP/1.1\r\nHost: ${host}\r\nX-Fill: ${"x".repeat(4000)}`, proxy);
   const trickling = setInterval(() => slow.forEach((client) => client.send("x")), 100);
   const answers = slow.map((client) => client.readResponse());
   for (let i = 0; i < 20; i++) await assertServed(host, proxy);
-  const growth = await residentBytes(proxy) - before;
+  const growth = residentBytes(proxy.pid) - before;
   for (const answer of await Promise.all(answers)) assert.equal(fieldValue(answer, "x-edgeproxy-error"), "head_timeout");
   clearInterval(trickling);
   assert.ok(growth < 40 * MIB, `The proxy has grown by ${Math.round(growth / MIB)} MiB`);
@@ -75,7 +75,7 @@ test("a flood of slow heads: each gets 408 in time, the memory stays flat, and o
 
 // rule: RFC 9112, 9.5 | some are shed, others are served
 test("a connection flood up to the file limit: idle connections to VMs make room, the rest is shed, and all is well afterwards", async () => {
-  await using proxy = await plane.another({}, { fileLimit: 256 });
+  await using proxy = await plane.another(ONE_PROCESS, { fileLimit: 256 });
   const [resting, busy] = [await plane.vm(), await plane.vm({ script: hang() })];
   const opening = Array.from({ length: 250 }, () => openRaw(proxy.port, proxy.host).catch(() => null)); // null: closed at once
   const flood = (await Promise.all(opening)).filter((client) => client !== null);
@@ -100,8 +100,8 @@ test("a connection flood up to the file limit: idle connections to VMs make room
 
 test("no file left at all: what needs one gets 503 or waits, nothing spins, no VM is blamed, and all is well afterwards", async () => {
   // 16 connections are granted to either side however low the limit is; here there are files for 24 beside the proxy's own.
-  const own = (await readdir(`/proc/${plane.proxy.pid}/fd`)).length;
-  await using proxy = await plane.another({}, { fileLimit: own + 24 });
+  const own = openFiles(plane.proxy.pid);
+  await using proxy = await plane.another(ONE_PROCESS, { fileLimit: own + 24 });
   const { vm, host } = await plane.vm();
   await assertServed(host, proxy);
   vm.script = hang();
@@ -113,9 +113,9 @@ test("no file left at all: what needs one gets 503 or waits, nothing spins, no V
   await proxy.waitFor(() => Promise.resolve(vm.requests.length + answers.length === 1 + clients.length));
   assert.deepEqual(new Set(answers), new Set(["overloaded"]));
   const late = await Promise.all(Array.from({ length: 50 }, () => openRaw(proxy.port, proxy.host).catch(() => null)));
-  const cpuBefore = await cpuSeconds(proxy);
+  const cpuBefore = cpuSeconds(proxy.pid);
   await wait(1000);
-  const cpu = await cpuSeconds(proxy) - cpuBefore;
+  const cpu = cpuSeconds(proxy.pid) - cpuBefore;
   assert.ok(cpu < 0.4, `${cpu} s of CPU time in a second without work`);
   for (const client of [...clients, ...late]) client?.reset();
   vm.script = respond(200, "");

@@ -9,14 +9,15 @@ import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { postRequest } from "../fixtures/platform.ts";
 import { getRequest, openRaw, rawRequest } from "../fixtures/raw-client.ts";
-import { DataPlane, metric, residentBytes, settled } from "../fixtures/served-vms.ts";
+import { residentBytes } from "../fixtures/processes.ts";
+import { DataPlane, metric, ONE_PROCESS, settled } from "../fixtures/served-vms.ts";
 import { startSlowReader } from "../fixtures/slow-reader.ts";
 import { respond, type VmConnection, type VmScript } from "../fixtures/vm.ts";
 
 const MIB = 2 ** 20;
 
 let plane: DataPlane;
-before(async () => plane = await DataPlane.start());
+before(async () => plane = await DataPlane.start(ONE_PROCESS));
 after(() => plane[Symbol.asyncDispose]());
 
 async function assertServed(host: string, proxy: Edgeproxy = plane.proxy): Promise<void> {
@@ -56,17 +57,17 @@ async function growthBytes(proxy: Edgeproxy, before: number): Promise<number> {
   let most = 0;
   for (let i = 0; i < 120; i++) {
     await wait(100);
-    most = Math.max(most, await residentBytes(proxy));
+    most = Math.max(most, residentBytes(proxy.pid));
   }
   return most - before;
 }
 
 // rule: RFC 9112, 9.3 | the sender waits, memory stays flat
 test("a GiB to a client that takes 10 KiB a second, and one to a slow VM: the proxy stays flat, and holds the sender back", async () => {
-  await using proxy = await plane.another({});
+  await using proxy = await plane.another(ONE_PROCESS);
   const { vm, host } = await plane.vm();
   await assertServed(host, proxy);
-  const before = await residentBytes(proxy);
+  const before = residentBytes(proxy.pid);
   const sending = Promise.withResolvers<VmConnection>(), taking = Promise.withResolvers<VmConnection>();
   vm.onHead = (head, connection) => {
     if (head.startLine.startsWith("PUT")) connection.takeOver(() => {});

@@ -7,7 +7,8 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { DataPlane, residentBytes, settled } from "../fixtures/served-vms.ts";
+import { residentBytes } from "../fixtures/processes.ts";
+import { DataPlane, ONE_PROCESS, settled } from "../fixtures/served-vms.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { respond, type VmConnection } from "../fixtures/vm.ts";
 
@@ -19,7 +20,7 @@ const MAX_GROWTH = 60 * MIB;
 const STUCK_MS = 1500;
 
 let plane: DataPlane;
-before(async () => plane = await DataPlane.start());
+before(async () => plane = await DataPlane.start(ONE_PROCESS));
 after(() => plane[Symbol.asyncDispose]());
 
 /** One MiB that differs from its neighbours. */
@@ -59,10 +60,10 @@ async function stuck(position: () => number): Promise<void> {
 function watchGrowth(): () => Promise<number> {
   let watching = true;
   const watched = (async () => {
-    const before = await residentBytes(plane.proxy);
+    const before = residentBytes(plane.proxy.pid);
     let most = 0;
     do {
-      most = Math.max(most, await residentBytes(plane.proxy) - before);
+      most = Math.max(most, residentBytes(plane.proxy.pid) - before);
       await wait(20);
     } while (watching);
     return most;

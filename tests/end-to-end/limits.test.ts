@@ -1,10 +1,11 @@
 /** Limits of the contract (section 3): what is too large or too much is refused early, and all else goes on. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { cpuSeconds, DataPlane, metric, settled } from "../fixtures/served-vms.ts";
+import { cpuSeconds, openFiles } from "../fixtures/processes.ts";
+import { DataPlane, metric, ONE_PROCESS, settled } from "../fixtures/served-vms.ts";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawConnection, type RawResponse } from "../fixtures/raw-client.ts";
@@ -18,8 +19,9 @@ let plane: DataPlane;
 /** With the limits above; `plane.proxy` has the defaults. */
 let small: Edgeproxy;
 before(async () => {
-  plane = await DataPlane.start();
+  plane = await DataPlane.start(ONE_PROCESS);
   small = await plane.another({
+    ...ONE_PROCESS,
     EDGEPROXY_MAX_HEADER_SIZE: "4KiB",
     EDGEPROXY_MAX_BODY_SIZE: "64KiB",
     EDGEPROXY_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
@@ -160,7 +162,7 @@ test("EDGEPROXY_MAX_CONNECTIONS: connections above it are closed at once, the ot
 
 // rule: RFC 9112, 9.5 | some closed without an answer, the others served
 test("a process with 256 files is flooded with 400 connections: it sheds, serves, does not spin, and recovers", async () => {
-  await using proxy = await plane.another({}, { fileLimit: 256 });
+  await using proxy = await plane.another(ONE_PROCESS, { fileLimit: 256 });
   const { host } = await plane.vm();
   await using first = await plane.open(proxy);
   assert.equal((await ask(first, host)).status, 200);
@@ -170,9 +172,9 @@ test("a process with 256 files is flooded with 400 connections: it sheds, serves
     assert.equal((await ask(first, host)).status, 200);
     assert.equal((await ask(connections[0]!, host)).status, 200);
 
-    const cpuBefore = await cpuSeconds(proxy);
+    const cpuBefore = cpuSeconds(proxy.pid);
     await wait(1000);
-    const cpu = await cpuSeconds(proxy) - cpuBefore;
+    const cpu = cpuSeconds(proxy.pid) - cpuBefore;
     assert.ok(cpu < 0.4, `${cpu} s of CPU time in one second without work`);
     await closeAll(connections);
     await proxy.waitFor(async () => await metric(proxy, "edgeproxy_connections") === 1);
@@ -184,21 +186,21 @@ test("a process with 256 files is flooded with 400 connections: it sheds, serves
 
 // rule: RFC 9112, 9.5 | new connections wait, the others are served; logged once
 test("a process whose file limit sinks under what it has open serves on, logs it once, and recovers", async () => {
-  await using proxy = await plane.another({});
+  await using proxy = await plane.another(ONE_PROCESS);
   const { host } = await plane.vm();
   await using first = await plane.open(proxy);
   assert.equal((await ask(first, host)).status, 200);
   const limitFiles = (files: string): void => void execFileSync("prlimit", ["--pid", String(proxy.pid), `--nofile=${files}`]);
   const unlimited = readFileSync(`/proc/${proxy.pid}/limits`, "utf8").match(/^Max open files\s+(\d+)\s+(\d+)/m);
-  limitFiles(`${readdirSync(`/proc/${proxy.pid}/fd`).length}:${unlimited?.[2]}`);
+  limitFiles(`${openFiles(proxy.pid)}:${unlimited?.[2]}`);
 
   const waiting = await Promise.all(Array.from({ length: 20 }, () => openRaw(proxy.port, proxy.host)));
   for (const connection of waiting) connection.send(getRequest(host));
   const complaints = (): number => proxy.log.filter((line) => line["msg"] === "cannot accept connections").length;
   await proxy.waitFor(() => Promise.resolve(complaints() > 0), "did not log it");
-  const cpuBefore = await cpuSeconds(proxy);
+  const cpuBefore = cpuSeconds(proxy.pid);
   await wait(1000);
-  const cpu = await cpuSeconds(proxy) - cpuBefore;
+  const cpu = cpuSeconds(proxy.pid) - cpuBefore;
   assert.ok(cpu < 0.4, `${cpu} s of CPU time in one second without work`);
   assert.equal((await ask(first, host)).status, 200);
   assert.equal(complaints(), 1);

@@ -9,7 +9,8 @@ import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { getRequest } from "../fixtures/raw-client.ts";
-import { DataPlane, metric, residentBytes, type RoutedVm } from "../fixtures/served-vms.ts";
+import { residentBytes } from "../fixtures/processes.ts";
+import { DataPlane, metric, ONE_PROCESS, type RoutedVm } from "../fixtures/served-vms.ts";
 import { hang, respond } from "../fixtures/vm.ts";
 
 const KIB = 2 ** 10;
@@ -23,7 +24,7 @@ const MUCH = Buffer.alloc(8 * MIB, "x");
 const STILL_MS = 1000;
 
 let plane: DataPlane;
-before(async () => plane = await DataPlane.start({}, { fileLimit: 20_000 }));
+before(async () => plane = await DataPlane.start(ONE_PROCESS, { fileLimit: 20_000 }));
 after(() => plane[Symbol.asyncDispose]());
 
 async function openMany(proxy: Edgeproxy, count: number): Promise<Socket[]> {
@@ -44,12 +45,12 @@ async function openMany(proxy: Edgeproxy, count: number): Promise<Socket[]> {
 async function restingBytes(proxy: Edgeproxy): Promise<number> {
   let most = 0;
   for (let sinceMs = performance.now(); performance.now() - sinceMs < STILL_MS; await wait(100)) {
-    const now = await residentBytes(proxy);
+    const now = residentBytes(proxy.pid);
     if (now <= most * 1.01) continue;
     most = now;
     sinceMs = performance.now();
   }
-  return await residentBytes(proxy);
+  return residentBytes(proxy.pid);
 }
 
 interface State {
@@ -176,7 +177,7 @@ const STATES: readonly State[] = [
 for (const { what, connections, mostBytes, enter } of STATES) {
   test(`memory per connection, ${what}`, async () => {
     await using proxy = await plane.another(
-      { EDGEPROXY_HEADER_TIMEOUT: "1m", EDGEPROXY_MIN_BODY_RATE: "0", EDGEPROXY_HEALTH_TIMEOUT: "1m" },
+      { ...ONE_PROCESS, EDGEPROXY_HEADER_TIMEOUT: "1m", EDGEPROXY_MIN_BODY_RATE: "0", EDGEPROXY_HEALTH_TIMEOUT: "1m" },
       { fileLimit: 20_000 },
     );
     const routed = await plane.vm();

@@ -1,10 +1,9 @@
 /*  Many aborted exchanges through the compiled binary, and what they leave behind: the slope of its resident memory, connections,
  *  exchanges, files. `deno task soak [count]` runs a million; tests/end-to-end/leaks.test.ts runs as many as CI has time for.
  */
-import { readdir } from "node:fs/promises";
 import process from "node:process";
-import { DataPlane, residentBytes, settled } from "../fixtures/served-vms.ts";
-import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
+import { openFiles, residentBytes } from "../fixtures/processes.ts";
+import { DataPlane, ONE_PROCESS, settled } from "../fixtures/served-vms.ts";
 import { abortExchange, ABORTS } from "./aborted-exchange.ts";
 import { startBreakingVm } from "./breaking-vm.ts";
 import { type Sample, slopeOf } from "./slope.ts";
@@ -47,22 +46,18 @@ export async function soak(plane: DataPlane, count: number, report: (sample: Sam
   };
   await run(0, WARM_UP);
   await settled(proxy, "none");
-  const filesBefore = await openFiles(proxy);
+  const filesBefore = openFiles(proxy.pid);
   const samples: Sample[] = [];
   const startedMs = performance.now();
   for (let index = 0; index < SAMPLES; index++) {
     await run(Math.round(count * index / SAMPLES), Math.round(count * (index + 1) / SAMPLES));
-    const sample = { done: Math.round(count * (index + 1) / SAMPLES), residentBytes: await residentBytes(proxy) };
+    const sample = { done: Math.round(count * (index + 1) / SAMPLES), residentBytes: residentBytes(proxy.pid) };
     samples.push(sample);
     report(sample);
   }
   const seconds = (performance.now() - startedMs) / 1000;
   await settled(proxy, "none");
-  return { samples, slope: slopeOf(samples), filesBefore, filesAfter: await openFiles(proxy), seconds };
-}
-
-async function openFiles(proxy: Edgeproxy): Promise<number> {
-  return (await readdir(`/proc/${proxy.pid}/fd`)).length;
+  return { samples, slope: slopeOf(samples), filesBefore, filesAfter: openFiles(proxy.pid), seconds };
 }
 
 export function soakSummary(count: number, { slope, samples, filesBefore, filesAfter, seconds }: SoakResult): string {
@@ -76,7 +71,7 @@ export function soakSummary(count: number, { slope, samples, filesBefore, filesA
 
 if (import.meta.main) {
   const count = Number(process.argv[2] ?? 1_000_000);
-  await using plane = await DataPlane.start();
+  await using plane = await DataPlane.start(ONE_PROCESS);
   const result = await soak(plane, count, ({ done, residentBytes: bytes }) => {
     process.stdout.write(`${String(done).padStart(9)} ${(bytes / 2 ** 20).toFixed(1).padStart(7)} MiB\n`);
   });
