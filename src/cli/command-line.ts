@@ -7,6 +7,7 @@ import { parseFlags } from "./flags.ts";
 import { print, printError, toleratePipes } from "./output.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
+import { runWorker } from "./worker.ts";
 import { type CommandName, findCommand, helpText, unknownCommand, versionText } from "./usage.ts";
 
 /** The exit code: 0 fine, 1 failed at run time, 2 wrong usage or configuration. */
@@ -17,6 +18,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
     print(helpText());
     return 0;
   }
+  if (word === "worker") return await runWorker(); // not for people, so not in the table of commands
   const command = word === "--version" ? "version" : findCommand(word);
   if (command === null) return printError(`edgeproxy: ${unknownCommand(word)}\nTry edgeproxy --help`, 2);
   return await runCommand(command, rest, env);

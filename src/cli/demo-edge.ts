@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
-import { inheritableEnvironment, selfCommand } from "../runtime/processes.ts";
+import { freshCommand, inheritableEnvironment } from "../runtime/processes.ts";
 import type { EdgeAddress } from "./demo-layout.ts";
 
 const READY_LIMIT_MS = 20_000;
@@ -98,7 +98,7 @@ export class DemoEdge implements AsyncDisposable {
 
 /** In a process group of its own, so that Ctrl-C reaches only the demo, which ends its edges in order. */
 function launch(options: DemoEdgeOptions): ChildProcess {
-  const [program, ...parameters] = selfCommand();
+  const [program, ...parameters] = freshCommand();
   return spawn(program, [...parameters, "serve"], {
     detached: true,
     env: {

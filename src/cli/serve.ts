@@ -3,12 +3,15 @@
  *  SIGTERM, SIGINT: drain, exit 0; a second one exits at once (1). SIGHUP: refresh now.
  */
 import process from "node:process";
-import { Proxy } from "../lifecycle/proxy.ts";
+import { selfCheck } from "../lifecycle/self-check.ts";
 import { effectiveSettings, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { reportStatus } from "../lifecycle/status-line.ts";
+import { Supervisor } from "../lifecycle/supervisor.ts";
 import { createLog, type Log } from "../observation/log.ts";
 import { standardOutput } from "../observation/line-writer.ts";
 import { createNotifier, type Notifier } from "../runtime/notify.ts";
 import { onSignals } from "../runtime/signals.ts";
+import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { printError } from "./output.ts";
 
@@ -29,30 +32,35 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
 async function serve(settings: Settings, log: Log): Promise<number> {
   log.info("starting", { version: VERSION, pid: process.pid, settings: effectiveSettings(settings) });
   surviveFaults(log);
-  const proxy = new Proxy(settings, log);
-  const notifier = createNotifier();
-  const stop = untilSignal(proxy, log);
+  const supervisor = new Supervisor(settings, log);
+  const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });
+  const signal = untilSignal(supervisor, notifier, log);
   try {
-    await proxy.start();
+    await supervisor.start();
   } catch (error) {
-    log.error("cannot start", { error: (error as Error).message });
-    await proxy.stop("cannot start", { atOnce: true });
-    return 1;
+    return await giveUp(supervisor, log, (error as Error).message);
   }
-  void proxy.control.loaded().then(() => {
-    if (proxy.drain !== null) return;
-    notifier.ready(`${proxy.control.table.size} routes`);
-    log.info("ready", { routes: proxy.control.table.size });
-  });
-  return await shutDown(await stop, proxy, notifier, log);
+  void supervisor.ready().then(() => announce(supervisor, notifier, log));
+  const end = await Promise.race([signal, supervisor.failed.then((reason) => ({ reason }))]);
+  if (typeof end !== "string") return await giveUp(supervisor, log, end.reason);
+  return await shutDown(end, supervisor, notifier, log);
 }
 
-/** Resolves with the first SIGTERM or SIGINT, to its name. */
-function untilSignal(proxy: Proxy, log: Log): Promise<string> {
+function announce(supervisor: Supervisor, notifier: Notifier, log: Log): void {
+  if (supervisor.draining !== null) return;
+  notifier.ready(supervisor.statusLine());
+  reportStatus(() => supervisor.statusLine(), (line) => notifier.status(line), systemTimers);
+  log.info("ready", { routes: supervisor.control.table.size });
+}
+
+/** Resolves with the first SIGTERM or SIGINT, to its name. A second one ends the process at once. */
+function untilSignal(supervisor: Supervisor, notifier: Notifier, log: Log): Promise<string> {
+  let signals = 0;
   return new Promise((resolve) => {
     const end = (signal: string) => () => {
-      if (proxy.drain !== null) {
+      if (signals++ > 0) {
         log.warn("second signal, exiting at once", { signal });
+        supervisor.kill();
         standardOutput.close();
         process.exit(1);
       }
@@ -62,15 +70,21 @@ function untilSignal(proxy: Proxy, log: Log): Promise<string> {
     onSignals({
       SIGTERM: end("SIGTERM"),
       SIGINT: end("SIGINT"),
-      SIGHUP: () => void proxy.control.refreshNow("SIGHUP"),
+      SIGHUP: () => void notifier.reload(supervisor.control.refreshNow("SIGHUP"), () => supervisor.statusLine()),
     });
   });
 }
 
-async function shutDown(signal: string, proxy: Proxy, notifier: Notifier, log: Log): Promise<number> {
-  notifier.stopping();
+async function giveUp(supervisor: Supervisor, log: Log, error: string): Promise<number> {
+  log.error("cannot start", { error });
+  await supervisor.stop("cannot start", { atOnce: true });
+  return 1;
+}
+
+async function shutDown(reason: string, supervisor: Supervisor, notifier: Notifier, log: Log): Promise<number> {
+  notifier.stopping(supervisor.mostDrainMs);
   const startedAtMs = performance.now();
-  const cut = await proxy.stop(signal);
+  const cut = await supervisor.stop(reason);
   notifier.close();
   log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut, duration_ms: Math.round(performance.now() - startedAtMs) });
   return 0;

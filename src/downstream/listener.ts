@@ -2,7 +2,8 @@
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
-import { listen, type Listener, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
+import { copyDescriptor } from "../runtime/listening-sockets.ts";
+import { listen, type Listener, type ListenOptions, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
 import type { IsTrusted } from "./client-address.ts";
@@ -13,8 +14,8 @@ import type { H1Environment } from "./h1-environment.ts";
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
-  /** Listening sockets to accept from, instead of binding the address; given away to the listener. */
-  readonly descriptors?: readonly number[];
+  /** Other processes may bind the address, too. Default false. */
+  readonly reusePort?: boolean;
   readonly maxConnections: number;
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
@@ -33,6 +34,9 @@ export interface ListenerOptions {
 
 /** How long a request body may be below its minimum pace to begin with. */
 const BODY_GRACE_MS = 10_000;
+
+/** No descriptor. */
+const BOUND = -1;
 
 /** How often a connection flood is logged. */
 const SHED_LOG_MS = 10_000;
@@ -53,7 +57,10 @@ export class DownstreamListener implements H1Environment {
   draining = false;
   readonly #options: ListenerOptions;
   readonly #connections: Set<H1Connection> = new Set();
-  #listener: Listener | null = null;
+  /** By the descriptor that they accept from; BOUND for a socket of our own. */
+  readonly #listeners: Map<number, Listener> = new Map();
+  /** When the last change of what we accept from is through. */
+  #changed: Promise<unknown> = Promise.resolve();
   #emptied: (() => void) | null = null;
   #shedLoggedAtMs = -Infinity;
   #exhaustedLoggedAtMs = -Infinity;
@@ -76,17 +83,30 @@ export class DownstreamListener implements H1Environment {
     this.exchangeEnded = options.exchangeEnded;
   }
 
-  /** Rejects when the address cannot be bound. Answers the port. */
-  async listen(): Promise<number> {
-    const { host, port, descriptors } = this.#options;
-    this.#listener = await listen({
-      host,
-      port,
-      ...descriptors === undefined ? {} : { descriptors },
-      onConnection: (socket) => this.#accept(socket),
-      onExhausted: (error) => this.#exhausted(error),
-    });
-    return this.#listener.port;
+  /** Binds the address. Rejects when it cannot be bound. Answers the port. */
+  listen(): Promise<number> {
+    const { host, port, reusePort = false } = this.#options;
+    return this.#listenAt(BOUND, { host, port, reusePort });
+  }
+
+  /** Accepts from exactly these listening sockets from now on; they stay the caller's. Answers the port of the first. */
+  acceptFrom(descriptors: readonly number[]): Promise<number> {
+    const port = this.#changed.then(() => this.#acceptFrom(descriptors));
+    this.#changed = port.catch(() => {});
+    return port;
+  }
+
+  async #acceptFrom(descriptors: readonly number[]): Promise<number> {
+    if (this.draining) throw new Error("Cannot accept any more: draining");
+    for (const [descriptor, listener] of this.#listeners) {
+      if (descriptors.includes(descriptor)) continue;
+      this.#listeners.delete(descriptor);
+      listener.close({ queue: "leave" });
+    }
+    const fresh = descriptors.filter((descriptor) => !this.#listeners.has(descriptor));
+    const { host, port } = this.#options;
+    for (const descriptor of fresh) await this.#listenAt(descriptor, { host, port, descriptors: [copyDescriptor(descriptor)] });
+    return this.#listeners.get(descriptors[0]!)!.port;
   }
 
   connectionClosed(connection: H1Connection): void {
@@ -101,7 +121,7 @@ export class DownstreamListener implements H1Environment {
    */
   async drain(graceMs: number, { succeeded } = { succeeded: false }): Promise<number> {
     this.draining = true;
-    this.#listener?.close({ queue: succeeded ? "leave" : "take" });
+    for (const listener of this.#listeners.values()) listener.close({ queue: succeeded ? "leave" : "take" });
     const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
     const idle = setTimeout(
       () => this.#connections.forEach((connection) => connection.closeIdle()),
@@ -115,6 +135,16 @@ export class DownstreamListener implements H1Environment {
     let cut = 0;
     for (const connection of this.#connections) if (connection.cut()) cut++;
     return cut;
+  }
+
+  async #listenAt(key: number, where: Pick<ListenOptions, "host" | "port" | "reusePort" | "descriptors">): Promise<number> {
+    const listener = await listen({
+      ...where,
+      onConnection: (socket) => this.#accept(socket),
+      onExhausted: (error) => this.#exhausted(error),
+    });
+    this.#listeners.set(key, listener);
+    return listener.port;
   }
 
   #accept(socket: Socket): SocketSink {

@@ -15,6 +15,8 @@ export interface Generation extends Pick<AdminDeps, "workers" | "drain" | "prede
   /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
   collect(): Promise<unknown>;
   restarts(): Restarts;
+  /** Reads the routes now; resolves when what was read is in force. */
+  refreshNow(reason: string): Promise<void>;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }

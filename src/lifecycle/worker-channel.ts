@@ -21,10 +21,18 @@ export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "admin
 
 /** Control to worker. */
 export type DownMessage =
-  /** First of all, to a worker process. `worker`: its number, from 1. `descriptors`: how many listening sockets it has inherited. */
-  | { readonly type: "settings"; readonly worker: number; readonly settings: WorkerSettings; readonly descriptors: number }
-  /** Begin to accept; answered by `listening` or `failed-to-start`. */
-  | { readonly type: "listen" }
+  /** First of all, to a worker process. `worker`: its number, from 1. `descriptors`: the listening sockets that it has inherited. */
+  | {
+    readonly type: "settings";
+    readonly worker: number;
+    readonly settings: WorkerSettings;
+    readonly descriptors: readonly number[];
+  }
+  /**
+   * Accept from exactly these of the inherited sockets, by their place in `descriptors`; where there are none, from a socket of its own.
+   * The first one is answered by `listening` or `failed-to-start`.
+   */
+  | { readonly type: "listen"; readonly sockets: readonly number[] }
   /**
    * One batch of a delta. `base`: the revision that it applies to, 0 = replaces everything. `first` begins a delta anew, whatever
    * was under way; `last` puts `revision` into force.

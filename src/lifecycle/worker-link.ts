@@ -12,7 +12,7 @@
  *    when that outgrows the table it is dropped, and the table as it is then is sent whole. So a worker that does not read costs a
  *    few messages, two tables that others hold anyway, and no more.
  *  - Verdicts go their own way with their own credit: they never wait for routes. What waits is kept by endpoint, the last word counts.
- *  - Whoever owns the worker creates a link, puts it among the `WorkerLinks` that the control plane talks to, calls `start` when
+ *  - Whoever owns the worker creates a link, passes on what the control plane tells all workers, calls `start` when
  *    the worker can be spoken to, gives every message of the worker to `receive` first, and calls `close` when the worker is gone.
  */
 import type { RouteDelta } from "../table/record.ts";

@@ -22,8 +22,7 @@ import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { expandRoute } from "./route-batch.ts";
-import type { Settings } from "./settings.ts";
-import type { Channel, DownMessage, UpMessage } from "./worker-channel.ts";
+import type { Channel, DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
@@ -33,7 +32,9 @@ const RESERVED_FILES = 128;
 const LEAST_CONNECTIONS = 16;
 
 export class Worker {
-  readonly #settings: Settings;
+  readonly #settings: WorkerSettings;
+  /** Listening sockets; none where it binds one by itself. */
+  readonly #descriptors: readonly number[];
   readonly #channel: Channel<UpMessage, DownMessage>;
   readonly #accessLog: AccessLog;
   readonly #metrics: Metrics = new Metrics();
@@ -45,8 +46,15 @@ export class Worker {
   #removals: string[] = [];
   #whole = false;
 
-  constructor(settings: Settings, channel: Channel<UpMessage, DownMessage>, log: Log, accessLog: AccessLog) {
+  constructor(
+    settings: WorkerSettings,
+    channel: Channel<UpMessage, DownMessage>,
+    log: Log,
+    accessLog: AccessLog,
+    descriptors: readonly number[] = [],
+  ) {
     this.#settings = settings;
+    this.#descriptors = descriptors;
     this.#channel = channel;
     this.#accessLog = accessLog;
     this.#endpoints = new Endpoints({
@@ -57,14 +65,15 @@ export class Worker {
     channel.onMessage = (message) => this.#receive(message);
   }
 
-  /** Rejects when the address cannot be bound. Answers the port. */
-  listen(): Promise<number> {
-    return this.#listener.listen();
+  /** Accepts from these of the listening sockets, by their places. Rejects when the address cannot be bound. Answers the port. */
+  listen(sockets: readonly number[]): Promise<number> {
+    if (this.#descriptors.length === 0) return this.#listener.listen();
+    return this.#listener.acceptFrom(sockets.map((place) => this.#descriptors[place]!));
   }
 
-  /** Begins nothing new; answers how many exchanges had to be cut after `graceMs`. */
-  async drain(graceMs: number): Promise<number> {
-    const cut = await this.#listener.drain(graceMs);
+  /** Begins nothing new; answers how many exchanges had to be cut after `graceMs`. `succeeded`: others accept from the same sockets. */
+  async drain(graceMs: number, succeeded: boolean): Promise<number> {
+    const cut = await this.#listener.drain(graceMs, { succeeded });
     this.#endpoints.close();
     this.#sweep.close();
     return cut;
@@ -92,6 +101,7 @@ export class Worker {
       ...settings,
       host: settings.httpAddr.host,
       port: settings.httpAddr.port,
+      reusePort: settings.workers > 0,
       maxConnections: files.downstream,
       isTrusted,
       sweep,
@@ -147,7 +157,7 @@ export class Worker {
       case "collect":
         return this.#sendStats(message.serial);
       case "drain":
-        return void this.drain(message.graceMs);
+        return void this.drain(message.graceMs, message.succeeded);
       case "settings":
       case "listen":
         return; // told to the process, before there is a worker
@@ -182,7 +192,13 @@ export class Worker {
     this.#metrics.routes = this.#table.size;
     const metrics = this.#metrics.snapshot();
     const used = this.#endpoints.takeUsed();
-    this.#channel.send({ type: "stats", serial, metrics, process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: 0 }, used });
+    this.#channel.send({
+      type: "stats",
+      serial,
+      metrics,
+      process: { residentBytes: process.memoryUsage.rss(), cpuSeconds: 0, stallSeconds: 0 },
+      used,
+    });
   }
 }
 

@@ -138,7 +138,7 @@ export const SOCKET = {
 } as const;
 
 /** fcntl commands and flags */
-export const CONTROL = { SETFD: 2, CLOEXEC: 1, GETFL: 3, SETFL: 4 } as const;
+export const CONTROL = { SETFD: 2, CLOEXEC: 1, GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030 } as const;
 
 export const { EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 

@@ -7,7 +7,7 @@
  */
 import process from "node:process";
 import { adoptSocket, bindSocket, type BoundSocket } from "./bound-socket.ts";
-import { bindLibc, type Libc } from "./libc.ts";
+import { bindLibc, CONTROL, errorName, type Libc } from "./libc.ts";
 import { namingPortOwner } from "./port-owner.ts";
 import { socketDoors } from "./sockets.ts";
 
@@ -71,6 +71,19 @@ export function inheritedListeningSockets(
   const names = env["LISTEN_FDNAMES"]?.split(":") ?? [];
   if (count === 0) return null;
   return Array.from({ length: count }, (_, i) => adoptListeningSocket(LISTEN_FDS_START + i, names[i] ?? ""));
+}
+
+/** A descriptor of its own for the same socket, so that a listener can close it. Throws the system's error. */
+export function copyDescriptor(fd: number): number {
+  const libc = descriptorCalls();
+  const copy = libc?.control(fd, CONTROL.DUPFD_CLOEXEC, 0) ?? -1;
+  if (copy < 0) throw new Error(`Cannot copy descriptor ${fd}: ${libc === null ? "no epoll here" : errorName(libc.errno())}`);
+  return copy;
+}
+
+/** Our copy of an inherited descriptor is not needed any more. */
+export function closeDescriptor(fd: number): void {
+  descriptorCalls()?.close(fd);
 }
 
 /** Null without the epoll door. */

@@ -2,18 +2,24 @@
 import process from "node:process";
 import { DENO } from "./which.ts";
 
-/** The command that starts this program again, whichever way it was started: compiled, by Bun or by Deno. */
-export function selfCommand(): [program: string, ...parameters: string[]] {
+/** The command that starts the program in this file's place again, whichever way it was started: compiled, by Bun or by Deno. */
+export function freshCommand(): [program: string, ...parameters: string[]] {
   const script = process.argv[1] ?? "";
   if (isCompiled(script)) return [process.execPath];
   return DENO === undefined ? [process.execPath, script] : [process.execPath, "run", "--allow-all", "--no-check", script];
 }
 
-/** The environment without the variables that steer the runtime or carry our own settings. */
+/** As `freshCommand`, but the very program that runs now, also when its file has been replaced meanwhile. */
+export function selfCommand(): [program: string, ...parameters: string[]] {
+  const compiled = process.platform === "linux" && isCompiled(process.argv[1] ?? "");
+  return compiled ? ["/proc/self/exe"] : freshCommand();
+}
+
+/** The environment without the variables that steer the runtime, carry our own settings, or are the service manager's word to us. */
 export function inheritableEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const kept = Object.entries(env).filter((entry): entry is [string, string] => {
     const [name, value] = entry;
-    return value !== undefined && !/^(EDGEPROXY|BUN|DENO|NODE)_/.test(name) && name !== "NOTIFY_SOCKET";
+    return value !== undefined && !/^(EDGEPROXY|BUN|DENO|NODE|LISTEN|WATCHDOG)_/.test(name) && name !== "NOTIFY_SOCKET";
   });
   return Object.fromEntries(kept);
 }

@@ -8,16 +8,20 @@ export interface ServeOptions {
   /** 0 lets the kernel choose. */
   readonly port: number;
   readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** Another generation of this program may hold the address, and goes on until it stops by itself. Default false: refused if taken. */
+  readonly beside?: boolean;
 }
 
 export interface FetchServer {
   readonly port: number;
-  /** Closes the listener and every connection; answers under way are cut. */
+  /** Closes the listener, and lets requests that have arrived finish for a moment; then closes every connection. */
   close(): Promise<void>;
 }
 
 /** Seconds without a byte after which a client is cut off. */
 const IDLE_TIMEOUT_S = 60;
+/** What requests may take once the server closes. */
+const FINISH_MS = 200;
 /** Requests of the admin API are small. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -44,18 +48,35 @@ export function serveFetch(options: ServeOptions): Promise<FetchServer> {
   }
 }
 
-function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch }: ServeOptions): FetchServer {
-  const server = bun.serve({
-    hostname: host === "" ? "::" : host,
-    port,
-    fetch: (request: Request) => fetch(request),
-    development: false,
-    // Bun 1.4 shares the port by default: a second process would take half of the requests instead of failing.
-    reusePort: false,
-    idleTimeout: IDLE_TIMEOUT_S,
-    maxRequestBodySize: MAX_BODY_BYTES,
-  }) as BunServer;
-  return { port: server.port, close: () => server.stop(true) };
+/**
+ * The next generation must be able to bind beside us, so the port is shared; but whoever comes without being one is to fail, instead
+ * of getting half of the requests: hence the trial.
+ */
+function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = false }: ServeOptions): FetchServer {
+  const serve = (reusePort: boolean, asked: number) =>
+    bun.serve({
+      hostname: host === "" ? "::" : host,
+      port: asked,
+      fetch: (request: Request) => fetch(request),
+      development: false,
+      reusePort,
+      idleTimeout: IDLE_TIMEOUT_S,
+      maxRequestBodySize: MAX_BODY_BYTES,
+    }) as BunServer;
+  let free = port;
+  if (!beside) {
+    const trial = serve(false, port);
+    free = trial.port;
+    void trial.stop(true);
+  }
+  const server = serve(true, free);
+  return {
+    port: server.port,
+    close: async () => {
+      await Promise.race([server.stop(false), new Promise((resolve) => setTimeout(resolve, FINISH_MS))]);
+      await server.stop(true);
+    },
+  };
 }
 
 function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): FetchServer {

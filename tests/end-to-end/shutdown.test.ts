@@ -36,6 +36,11 @@ async function load(client: RawConnection, host: string): Promise<number> {
   }
 }
 
+/** The data plane has begun to drain. */
+async function untilRefused(proxy: Edgeproxy): Promise<void> {
+  await proxy.waitFor(() => plane.open(proxy).then((client) => client[Symbol.asyncDispose]().then(() => false), () => true));
+}
+
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   // rule: RFC 9112, 9.6 | every request answered, the last answer with Connection: close
   test(`${signal} under load: every request that was sent is answered, the last one says close, and the exit code is 0`, async () => {
@@ -96,7 +101,7 @@ test("an answer that begins during the drain says close", async () => {
   client.send(getRequest(host) + getRequest(host, "/pipelined"));
   const vmConnection = await connection;
   const exited = proxy.stop();
-  await proxy.waitForLog((line) => line["msg"] === "shutting down");
+  await untilRefused(proxy);
   vmConnection.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
   const response = await client.readResponse();
   assert.deepEqual([response.body.toString(), fieldValue(response, "connection")], ["late", "close"]);

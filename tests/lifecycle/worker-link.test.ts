@@ -5,9 +5,8 @@ import { expandRoute } from "../../src/lifecycle/route-batch.ts";
 import type { Snapshot } from "../../src/lifecycle/route-transfer.ts";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
-import { WorkerLinks } from "../../src/lifecycle/worker-links.ts";
 import type { RouteDelta, RouteRecord } from "../../src/table/record.ts";
-import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
+import { settle } from "../fixtures/fake-timers.ts";
 import { ELSEWHERE, region, route, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
@@ -239,27 +238,6 @@ test("applied() resolves when the revision is in force, or the link is closed", 
   assert.equal(closed, true);
   told.change({ upserts: [], removals: ["h1.test"] });
   assert.deepEqual(told.messages, []);
-});
-
-test("WorkerLinks tell every worker, and do not wait for ever for one", async () => {
-  const timers = new FakeTimers();
-  const links = new WorkerLinks(timers);
-  const reading = new Told(), silent = new Told();
-  for (const each of [reading, silent]) {
-    each.snapshot = { revision: 1, routes: new Map() };
-    links.add(each.link);
-    each.link.start();
-  }
-  links.healthChanged([[A.key, "healthy"]]);
-  assert.deepEqual([reading.messages.length, silent.messages.length], [2, 2]);
-  const waits = [links.applied(1), links.applied(1)];
-  reading.readAll(new ReadingWorker());
-  await timers.advance(20_000);
-  assert.deepEqual(await Promise.all(waits), [false, false]);
-  const removed = links.applied(1);
-  links.remove(silent.link);
-  assert.equal(await removed, true);
-  assert.deepEqual(timers.delays, []);
 });
 
 function randomDelta(random: () => number, snapshot: Snapshot): RouteDelta {

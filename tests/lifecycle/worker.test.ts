@@ -38,5 +38,5 @@ test("Worker takes a table of any size through its link, and counts it", async (
   await link.applied(7);
   control.send({ type: "collect", serial: 1 });
   assert.deepEqual([counted?.revision, counted?.routes], [7, 100_000]);
-  await worker.drain(0);
+  await worker.drain(0, false);
 });

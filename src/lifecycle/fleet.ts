@@ -1,0 +1,358 @@
+/*  The workers of a supervisor: started, told what changes, watched, replaced.
+ *
+ *  A place in the fleet has one worker at a time that is meant to serve, and any number that still drain:
+ *
+ *   empty ---> worker ---- ended, or is leaving ----> empty: a new one at once, or after a back-off when the last one has lived
+ *                                                     for less than 10 s: 0.1 s, doubling up to 10 s
+ *
+ *  Who is leaving (it was asked to end, or an error nobody caught has shown that its state may be wrong) serves until its
+ *  replacement does, and only then drains. When no worker has ever served and one place has failed three times, or a worker says why
+ *  it cannot start, the supervisor is told to give up.
+ */
+import type { Log } from "../observation/log.ts";
+import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observation/metrics.ts";
+import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
+import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import type { RouteDelta } from "../table/record.ts";
+import type { Verdict } from "../upstream/prober.ts";
+import { Changes } from "./changes.ts";
+import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
+import { assignSockets } from "./socket-assignment.ts";
+import type { UpMessage } from "./worker-channel.ts";
+import type { Workers } from "./control-plane.ts";
+import type { Snapshot } from "./route-transfer.ts";
+import { WorkerLink } from "./worker-link.ts";
+
+/** What a worker's end tells of. */
+export interface WorkerEvents {
+  message(message: UpMessage): void;
+  /** Once: `exit code 1`, `SIGKILL`. */
+  exit(reason: string): void;
+}
+
+export type StartWorker = (worker: number, events: WorkerEvents) => WorkerEnd;
+
+export interface FleetOptions {
+  /** The numbers of the workers: 1 to N, or only 0 in the supervisor's own process. */
+  readonly workers: readonly number[];
+  /** Listening sockets that every worker inherits; 0 where each opens its own. */
+  readonly sockets: number;
+  readonly start: StartWorker;
+  readonly snapshot: () => Snapshot;
+  /** `wanted`, `failed` and `stats` of any worker. */
+  readonly receive: (message: UpMessage) => void;
+  /** No worker can be started. */
+  readonly failed: (reason: string) => void;
+  /** What exchanges of a worker that is replaced have to finish. */
+  readonly graceMs: number;
+  readonly log: Log;
+  readonly timers: Timers;
+}
+
+interface Place {
+  readonly worker: number;
+  member: FleetMember | null;
+  restarts: number;
+  /** Ends in a row after a short life. */
+  misses: number;
+  cancelRestart: CancelTimer;
+}
+
+const TICK_MS = 1000;
+/** A worker that has lived this long was no failed start. */
+const LONG_LIFE_MS = 10_000;
+const FIRST_BACK_OFF_MS = 100;
+const MOST_BACK_OFF_MS = 10_000;
+const FAILED_STARTS = 3;
+/** How long a scrape waits for an answer. */
+const COLLECT_MS = 250;
+/** How long anybody waits for a worker to take a revision. */
+const APPLIED_MS = 10_000;
+/** How much longer than its grace a drain may take. */
+const DRAIN_MARGIN_MS = 2000;
+
+export class Fleet implements Workers {
+  readonly #options: FleetOptions;
+  readonly #places: readonly Place[];
+  readonly #members: Set<FleetMember> = new Set();
+  readonly #restarts: Record<RestartReason, number> = noRestarts();
+  readonly #changes: Changes;
+  #retired: MetricsSnapshot = new Metrics().snapshot();
+  #cancelTick: CancelTimer = () => {};
+  #serial = 0;
+  /** Workers may accept connections. */
+  #listening = false;
+  #everServed = false;
+  #stopping = false;
+  #cut = 0;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#changes = new Changes(options.timers);
+    this.#places = options.workers.map((worker) => ({ worker, member: null, restarts: 0, misses: 0, cancelRestart: () => {} }));
+  }
+
+  start(): void {
+    for (const place of this.#places) this.#fill(place);
+    this.#scheduleTick();
+  }
+
+  /** Lets workers accept connections, those that have no table yet as soon as they have the present one. */
+  listen(): void {
+    this.#listening = true;
+    this.#assign();
+  }
+
+  routesChanged(delta: RouteDelta, revision: number): void {
+    for (const member of this.#members) member.link.routesChanged(delta, revision);
+  }
+
+  healthChanged(verdicts: readonly Verdict[]): void {
+    for (const member of this.#members) member.link.healthChanged(verdicts);
+  }
+
+  /** Nobody waits for a worker that does not serve (yet, or any more). */
+  applied(revision: number): Promise<boolean> {
+    return this.until(
+      () => [...this.#members].every((member) => !member.serves || member.link.appliedRevision >= revision),
+      APPLIED_MS,
+    );
+  }
+
+  /** Resolves once the condition holds, or after `withinMs`; it is looked at when a worker has said something or has ended. */
+  until(condition: () => boolean, withinMs: number): Promise<boolean> {
+    return this.#changes.until(condition, withinMs);
+  }
+
+  /** Asks all workers for their figures; resolves when those that answer have. */
+  async collect(): Promise<void> {
+    const serial = this.#ask();
+    await this.until(
+      () => [...this.#members].every((member) => member.state === "silent" || member.answered >= serial),
+      COLLECT_MS,
+    );
+  }
+
+  /** What workers that are gone have counted. */
+  get retired(): MetricsSnapshot {
+    return this.#retired;
+  }
+
+  statuses(): WorkerStatus[] {
+    const { revision } = this.#options.snapshot();
+    const absent = this.#places.filter(({ member }) => member === null);
+    const present = [...this.#members].map((member) => member.status(revision, this.#placeOf(member).restarts));
+    return [...absent.map((place) => absentStatus(place, revision)), ...present]
+      .sort((a, b) => a.worker - b.worker || a.startedAtMs - b.startedAtMs);
+  }
+
+  get restarts(): Restarts {
+    return this.#restarts;
+  }
+
+  /** How many workers serve. */
+  get serving(): number {
+    return [...this.#members].filter(({ serves }) => serves).length;
+  }
+
+  /** Where the workers listen, as one of them has said; null before. */
+  get address(): Extract<UpMessage, { type: "listening" }> | null {
+    return [...this.#members].find(({ listening }) => listening !== null)?.listening ?? null;
+  }
+
+  /** Begins nothing new; resolves to the number of exchanges that had to be cut after `graceMs`. */
+  async drain(graceMs: number, succeeded: boolean): Promise<number> {
+    this.#stopping = true;
+    for (const place of this.#places) place.cancelRestart();
+    for (const member of this.#members) member.drain(graceMs, succeeded);
+    await this.until(() => this.#members.size === 0, graceMs + DRAIN_MARGIN_MS);
+    this.kill();
+    return this.#cut;
+  }
+
+  /** Ends every worker now. */
+  kill(): void {
+    this.#stopping = true;
+    this.#cancelTick();
+    for (const place of this.#places) place.cancelRestart();
+    for (const member of this.#members) member.end.kill();
+  }
+
+  #fill(place: Place): void {
+    const { start, snapshot, timers } = this.#options;
+    const end = start(place.worker, {
+      message: (message) => this.#receive(member, message),
+      exit: (reason) => this.#ended(member, reason),
+    });
+    const link = new WorkerLink({ send: (message) => end.send(message), snapshot });
+    const member: FleetMember = new FleetMember(place.worker, end, link, timers.nowMs());
+    place.member = member;
+    this.#members.add(member);
+    link.start();
+    this.#assign();
+  }
+
+  #receive(member: FleetMember, message: UpMessage): void {
+    member.link.receive(message);
+    switch (message.type) {
+      case "taken":
+        if (member.sockets === null) this.#assign();
+        break;
+      case "listening":
+        member.listening = message;
+        this.#serves(member);
+        break;
+      case "failed-to-start":
+        member.error = message.error;
+        break;
+      case "leaving":
+        this.#replace(member, message.reason);
+        break;
+      case "drained":
+        this.#cut += message.cut;
+        break;
+      case "stats":
+        this.#hear(member, message);
+        break;
+      case "wanted":
+      case "failed":
+        this.#options.receive(message);
+        break;
+      case "resync":
+      case "judged":
+        break; // for the link
+    }
+    this.#changes.tell();
+  }
+
+  #hear(member: FleetMember, stats: Stats): void {
+    const wasSilent = member.state === "silent";
+    member.hear(stats, this.#options.timers.nowMs());
+    this.#options.receive(stats);
+    if (!wasSilent) return;
+    this.#options.log.info("worker answers again", { worker: member.worker, pid: member.end.pid });
+    this.#assign();
+  }
+
+  /** It accepts connections; whoever it replaces need not any more. */
+  #serves(member: FleetMember): void {
+    this.#everServed = true;
+    this.#assign();
+    this.#options.log.info("worker serves", { worker: member.worker, pid: member.end.pid });
+    for (const other of this.#members) {
+      if (other.worker === member.worker && other.leaving !== null && other !== member) other.drain(this.#options.graceMs, true);
+    }
+  }
+
+  /** Tells workers which sockets to accept from, where that has changed. A worker without the present table does not accept yet. */
+  #assign(): void {
+    if (!this.#listening || this.#stopping) return;
+    const { workers, sockets } = this.#options;
+    const members = this.#places.flatMap(({ member }) => member ?? []);
+    const everybody = assignSockets(sockets, workers.length, workers.keys().toArray());
+    for (const member of members) if (this.#mayStart(member)) member.accept(everybody[workers.indexOf(member.worker)]!);
+    const serving = members.filter(({ serves }) => serves);
+    const assigned = assignSockets(sockets, workers.length, serving.map(({ worker }) => workers.indexOf(worker)));
+    for (const [index, member] of serving.entries()) member.accept(assigned[index]!);
+  }
+
+  #mayStart(member: FleetMember): boolean {
+    return member.state === "starting" && (this.#options.snapshot().revision === 0 || member.link.appliedRevision > 0);
+  }
+
+  #replace(member: FleetMember, reason: string): void {
+    const place = this.#placeOf(member);
+    if (this.#stopping || place.member !== member) return;
+    member.leaving = reason;
+    this.#options.log.info("worker is leaving", { worker: member.worker, pid: member.end.pid, reason });
+    this.#restart(place, member, "asked");
+  }
+
+  #ended(member: FleetMember, reason: string): void {
+    const { log } = this.#options;
+    const place = this.#placeOf(member);
+    this.#members.delete(member);
+    member.link.close();
+    if (member.stats !== null) this.#retired = sumSnapshots([this.#retired, retire(member.stats.metrics)]);
+    const fields = {
+      worker: member.worker,
+      pid: member.end.pid,
+      reason,
+      ...(member.error === null ? {} : { error: member.error }),
+    };
+    if (place.member !== member || this.#stopping) log.info("worker ended", fields);
+    else {
+      log.error("worker died", fields);
+      this.#restart(place, member, member.givenUp ? "silent" : reason.startsWith("SIG") ? "killed" : "error");
+      this.#checkStart(place, member, reason);
+    }
+    this.#assign();
+    this.#changes.tell();
+  }
+
+  #restart(place: Place, member: FleetMember, reason: RestartReason): void {
+    const { timers } = this.#options;
+    const lived = timers.nowMs() - member.startedAtMs >= LONG_LIFE_MS && member.listening !== null;
+    place.misses = lived ? 0 : place.misses + 1;
+    place.member = null;
+    const delayMs = place.misses <= 1 ? 0 : Math.min(FIRST_BACK_OFF_MS * 2 ** (place.misses - 2), MOST_BACK_OFF_MS);
+    place.cancelRestart = timers.after(delayMs, () => {
+      place.restarts++;
+      this.#restarts[reason]++;
+      this.#fill(place);
+    });
+  }
+
+  /** Where the first workers cannot start, others will not either. */
+  #checkStart(place: Place, { error }: FleetMember, reason: string): void {
+    if (this.#everServed || (error === null && place.misses < FAILED_STARTS)) return;
+    this.#options.failed(error ?? `worker ${place.worker} ended ${place.misses} times before it served, last by ${reason}`);
+  }
+
+  #scheduleTick(): void {
+    this.#cancelTick = this.#options.timers.after(TICK_MS, () => {
+      for (const member of this.#members) this.#watch(member);
+      this.#ask();
+      this.#scheduleTick();
+    });
+  }
+
+  #watch(member: FleetMember): void {
+    const before = member.state;
+    const { log } = this.#options;
+    if (member.tick()) {
+      log.error("worker does not answer and is ended", { worker: member.worker, pid: member.end.pid });
+      return member.giveUp();
+    }
+    if (before === "silent" || member.state !== "silent") return;
+    log.warn("worker does not answer", { worker: member.worker, pid: member.end.pid });
+    this.#assign();
+  }
+
+  #ask(): number {
+    this.#serial++;
+    for (const member of this.#members) member.collect(this.#serial, this.#options.timers.nowMs());
+    return this.#serial;
+  }
+
+  #placeOf({ worker }: FleetMember): Place {
+    return this.#places.find((place) => place.worker === worker)!;
+  }
+}
+
+/** A worker that is to be started again. */
+function absentStatus({ worker, restarts }: Place, revision: number): WorkerStatus {
+  return {
+    worker,
+    pid: null,
+    state: "restarting",
+    startedAtMs: 0,
+    restarts,
+    revision: 0,
+    revisionsBehind: revision,
+    heardAtMs: null,
+    answerMs: null,
+    figures: null,
+    metrics: null,
+  };
+}

@@ -1,0 +1,146 @@
+/*  A process that is one worker, started and told what to do by a supervisor.
+ *
+ *            settings              listen             drain
+ *   waiting ----------> starting ---------> serving ---------------------------> draining ---> ended     final
+ *      |                   |                   '--- the supervisor is gone ---> orphaned --------^
+ *      '--- the supervisor is gone: ended          a successor is ready, SIGTERM, the bound has passed
+ *
+ *  An orphan serves on with its table, probes for itself, and offers its listening sockets to the next generation. SIGTERM to a
+ *  worker with a supervisor is passed on to that one, which starts a replacement and then says `drain`; only if it has been silent
+ *  for long does the worker act by itself.
+ */
+import process from "node:process";
+import { AccessLog } from "../observation/access-log.ts";
+import { createLog, type Log } from "../observation/log.ts";
+import type { ParentChannel } from "../runtime/child-process.ts";
+import { closeDescriptor } from "../runtime/listening-sockets.ts";
+import { onSignals } from "../runtime/signals.ts";
+import { socketDoors } from "../runtime/sockets.ts";
+import type { Channel, DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
+import { Worker } from "./worker.ts";
+
+/** A supervisor that has said nothing for so long does not answer `leaving` either. */
+const SUPERVISOR_SILENT_MS = 10_000;
+
+type Phase = "waiting" | "starting" | "serving" | "orphaned" | "draining" | "ended";
+
+export class WorkerProcess {
+  readonly #parent: ParentChannel;
+  readonly #ended: PromiseWithResolvers<number> = Promise.withResolvers();
+  readonly #channel: Channel<UpMessage, DownMessage>;
+  #phase: Phase = "waiting";
+  #settings: WorkerSettings | null = null;
+  #descriptors: readonly number[] = [];
+  #log: Log = createLog("info");
+  #worker: Worker | null = null;
+  #accessLog: AccessLog | null = null;
+  #heardAtMs = performance.now();
+  #leaving = false;
+
+  constructor(parent: ParentChannel) {
+    this.#parent = parent;
+    this.#channel = { send: (message) => parent.send(message), onMessage: () => {} };
+  }
+
+  /** Resolves to the exit code. */
+  run(): Promise<number> {
+    this.#parent.onMessage((message) => this.#receive(message as DownMessage));
+    this.#parent.onClose(() => this.#orphan());
+    onSignals({ SIGTERM: () => this.#asked("SIGTERM"), SIGINT: () => {}, SIGHUP: () => {}, SIGUSR2: () => {} });
+    process.on("uncaughtException", (error) => this.#fault("uncaught exception", error));
+    process.on("unhandledRejection", (error) => this.#fault("unhandled rejection", error));
+    return this.#ended.promise;
+  }
+
+  #receive(message: DownMessage): void {
+    this.#heardAtMs = performance.now();
+    switch (message.type) {
+      case "settings":
+        return this.#begin(message);
+      case "listen":
+        return void this.#listen(message.sockets);
+      case "drain":
+        return void this.#drain(message.graceMs, message.succeeded);
+      default:
+        this.#channel.onMessage(message);
+    }
+  }
+
+  #begin({ settings, descriptors }: Extract<DownMessage, { type: "settings" }>): void {
+    this.#phase = "starting";
+    this.#settings = settings;
+    this.#descriptors = descriptors;
+    this.#log = createLog(settings.logLevel);
+    this.#accessLog = new AccessLog({ share: settings.accessLogShare });
+    this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors);
+  }
+
+  async #listen(sockets: readonly number[]): Promise<void> {
+    if (this.#phase !== "starting" && this.#phase !== "serving") return;
+    try {
+      const port = await this.#worker!.listen(sockets);
+      if (this.#phase !== "starting") return;
+      this.#phase = "serving";
+      this.#channel.send({ type: "listening", port, sockets: socketDoors()[0]!.name });
+    } catch (error) {
+      this.#channel.send({ type: "failed-to-start", error: (error as Error).message });
+      this.#end(1);
+    }
+  }
+
+  /** The supervisor is gone. */
+  #orphan(): void {
+    if (this.#phase === "draining") return;
+    if (this.#phase !== "serving") return this.#end(1);
+    this.#phase = "orphaned";
+    const { orphanTimeoutMs, shutdownTimeoutMs } = this.#settings!;
+    this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
+    setTimeout(() => {
+      if (this.#phase !== "orphaned") return;
+      this.#log.warn("orphaned for too long, draining");
+      void this.#drain(shutdownTimeoutMs, false);
+    }, orphanTimeoutMs);
+  }
+
+  /** Somebody wants this process to end. */
+  #asked(signal: string): void {
+    if (this.#phase === "orphaned") return void this.#drain(this.#settings!.shutdownTimeoutMs, false);
+    if (this.#leaving || this.#phase === "draining") {
+      this.#log.warn("second signal, exiting at once", { signal });
+      return this.#end(1);
+    }
+    this.#leave(signal);
+    setInterval(() => {
+      if (this.#phase !== "serving" || performance.now() - this.#heardAtMs < SUPERVISOR_SILENT_MS) return;
+      void this.#drain(this.#settings!.shutdownTimeoutMs, false);
+    }, SUPERVISOR_SILENT_MS).unref();
+  }
+
+  #leave(reason: string): void {
+    if (this.#leaving || this.#phase !== "serving") return;
+    this.#leaving = true;
+    this.#channel.send({ type: "leaving", reason });
+  }
+
+  /** A bug in one request must not end the others; but what it may have left behind ends with this process, once that is replaced. */
+  #fault(name: string, error: unknown): void {
+    this.#log.error(name, { error });
+    this.#leave(name);
+  }
+
+  async #drain(graceMs: number, succeeded: boolean): Promise<void> {
+    if (this.#phase === "draining" || this.#phase === "ended") return;
+    this.#phase = "draining";
+    // What the worker accepts from it has copies of; who closes the last one empties the queue before
+    for (const descriptor of this.#descriptors) closeDescriptor(descriptor);
+    const cut = await this.#worker?.drain(graceMs, succeeded) ?? 0;
+    this.#channel.send({ type: "drained", cut });
+    this.#end(0);
+  }
+
+  #end(exitCode: number): void {
+    this.#phase = "ended";
+    this.#accessLog?.close();
+    this.#ended.resolve(exitCode);
+  }
+}
