@@ -3,8 +3,11 @@
  *      write ──► text (string) ──flush──► rest (bytes) ──writeSync──► descriptor
  *                  64 KiB or 100 ms          what the kernel did not take yet
  *
- *  Every line for standard output passes through one writer, so a short write never tears a line of another log. A reader
- *  that stands still (EAGAIN) costs memory up to a limit, then lines, which are counted and owned up to; it never blocks
+ *  Every line for standard output passes through one writer, so a short write never tears a line of another log. Nor of another
+ *  process: supervisor and workers share one pipe, which takes up to 4096 bytes (PIPE_BUF) whole or not at all, so that many leave at
+ *  a time, cut at line ends. A longer line goes alone, and may be torn where the pipe is full.
+ *
+ *  A reader that stands still (EAGAIN) costs memory up to a limit, then lines, which are counted and owned up to; it never blocks
  *  traffic. A reader that is gone (EPIPE) costs all further lines. Only `close` waits, for a bounded time.
  */
 import { writeSync } from "node:fs";
@@ -26,6 +29,9 @@ export interface LineWriterOptions {
 /** How long `close` waits for a reader that stands still. */
 const CLOSE_WAIT_MS = 1_000;
 const RETRY_WAIT_MS = 5;
+/** What the kernel takes whole or not at all. */
+const PIECE_BYTES = 4096;
+const NEWLINE = 10;
 
 export class LineWriter {
   readonly #write: WriteBytes;
@@ -68,7 +74,7 @@ export class LineWriter {
   flush(): boolean {
     while (this.#fill()) {
       try {
-        while (this.#restOffset < this.#rest.length) this.#restOffset += this.#write(this.#rest, this.#restOffset);
+        while (this.#restOffset < this.#rest.length) this.#restOffset += this.#write(this.#piece(), this.#restOffset);
         this.#rest = new Uint8Array(0);
       } catch (error) {
         if (codeOf(error) === "EINTR") continue;
@@ -88,6 +94,14 @@ export class LineWriter {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_WAIT_MS);
     }
     this.#cancel();
+  }
+
+  /** The rest up to the end of the last line that still fits, or of the first if that is too long. */
+  #piece(): Uint8Array {
+    const rest = this.#rest, offset = this.#restOffset;
+    if (rest.length - offset <= PIECE_BYTES) return rest;
+    const last = rest.lastIndexOf(NEWLINE, offset + PIECE_BYTES - 1);
+    return rest.subarray(0, (last >= offset ? last : rest.indexOf(NEWLINE, offset + PIECE_BYTES)) + 1);
   }
 
   /** Turns the text into bytes once the last bytes have left. False when there is nothing to write. */

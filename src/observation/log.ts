@@ -44,18 +44,25 @@ const RESERVED: ReadonlySet<string> = new Set(["time", "level", "msg"]);
 
 const writers = new Map<string, WriteLine>();
 
-/** A log of this level and above. Each line reaches standard output at once; `standardOutput.close()` waits for a slow reader. */
-export function createLog(level: LogLevel, write: WriteLine = (line) => standardOutput.writeNow(line)): Log {
+/**
+ * A log of this level and above, with `fixed` fields in each line. Each line reaches standard output at once; `standardOutput.close()`
+ * waits for a slow reader.
+ */
+export function createLog(
+  level: LogLevel,
+  write: WriteLine = (line) => standardOutput.writeNow(line),
+  fixed: LogFields = {},
+): Log {
   if (writers.size === 0) configureLogTape();
   const category = String(writers.size);
   writers.set(category, write);
   const logger = getLogger([ROOT, category]);
   const lowest = RANK[level];
   return {
-    debug: (msg, fields) => lowest <= RANK.debug && logger.debug(msg, { ...fields }),
-    info: (msg, fields) => lowest <= RANK.info && logger.info(msg, { ...fields }),
-    warn: (msg, fields) => lowest <= RANK.warn && logger.warn(msg, { ...fields }),
-    error: (msg, fields) => logger.error(msg, { ...fields }),
+    debug: (msg, fields) => lowest <= RANK.debug && logger.debug(msg, { ...fixed, ...fields, ...fixed }),
+    info: (msg, fields) => lowest <= RANK.info && logger.info(msg, { ...fixed, ...fields, ...fixed }),
+    warn: (msg, fields) => lowest <= RANK.warn && logger.warn(msg, { ...fixed, ...fields, ...fixed }),
+    error: (msg, fields) => logger.error(msg, { ...fixed, ...fields, ...fixed }),
     enabled: (asked) => RANK[asked] >= lowest,
   };
 }

@@ -1,8 +1,11 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { LineWriter, type WriteBytes } from "../../src/observation/line-writer.ts";
 
 /** A descriptor that takes at most `takes` bytes per call and throws EAGAIN when the script says so. */
@@ -23,6 +26,12 @@ function slowDescriptor(script: (number | "EAGAIN" | "EPIPE")[]): { write: Write
   };
 }
 
+/** The command that runs a fixture on the runtime of this test. */
+function fixture(name: string): string {
+  const path = fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+  return `'${process.execPath}' ${process.versions["deno"] === undefined ? "" : "run -A --no-check --quiet "}'${path}'`;
+}
+
 test("LineWriter writes many lines with one system call", () => {
   const descriptor = slowDescriptor([]);
   const writer = new LineWriter({ write: descriptor.write });
@@ -31,6 +40,39 @@ test("LineWriter writes many lines with one system call", () => {
   assert.equal(writer.flush(), true);
   assert.equal(descriptor.calls(), 1);
   assert.equal(descriptor.text().split("\n").length, 101);
+});
+
+test("LineWriter gives away whole lines, as many as fit into what a pipe takes at once, and a longer one alone", () => {
+  const written: string[] = [];
+  const writer = new LineWriter({
+    write: (bytes, offset) => {
+      written.push(new TextDecoder().decode(bytes.subarray(offset)));
+      return bytes.length - offset;
+    },
+  });
+  const line = (letter: string, bytes: number) => letter.repeat(bytes - 1);
+  const lines = [line("a", 4000), line("b", 96), line("c", 1), line("d", 4096), line("e", 5000), line("f", 2), line("g", 4095)];
+  for (const each of lines) writer.write(each);
+  writer.close();
+  assert.deepEqual(written.map((text) => text.length), [4096, 1, 4096, 5000, 2, 4095]);
+  assert.equal(written.join(""), lines.map((each) => `${each}\n`).join(""));
+});
+
+test("LineWriter ends a long line that was taken in part, together with what fits behind it", () => {
+  const descriptor = slowDescriptor([3000]);
+  const writer = new LineWriter({ write: descriptor.write });
+  writer.write("x".repeat(5999));
+  writer.write("y".repeat(99));
+  writer.close();
+  assert.equal(descriptor.text(), `${"x".repeat(5999)}\n${"y".repeat(99)}\n`);
+  assert.equal(descriptor.calls(), 2);
+});
+
+test("LineWriter's lines are not torn by those of other processes in the same pipe", async () => {
+  const writer = fixture("line-source.ts"), reader = fixture("line-judge.ts");
+  const command = `{ ${[1, 2, 3].map((worker) => `${writer} ${worker} &`).join(" ")} wait; } | ${reader}`;
+  const { stdout } = await promisify(execFile)("sh", ["-c", command], { timeout: 50_000 });
+  assert.deepEqual(JSON.parse(stdout), { torn: [], lines: { "1": 4000, "2": 4000, "3": 4000 } });
 });
 
 test("LineWriter flushes when the buffer is full", () => {

@@ -17,6 +17,21 @@ test("createLog() writes one JSON line with time, level, msg and fields", () => 
   assert.equal(parsed()[0].msg, "bad row");
 });
 
+test("createLog() adds its fixed fields to each line, before the others and whatever those say", () => {
+  const lines: string[] = [];
+  const log = createLog("debug", (line) => lines.push(line), { worker: 2 });
+  log.debug("a");
+  log.info("b", { port: 80 });
+  log.warn("c", { worker: 9 });
+  log.error("d", { error: "e" });
+  assert.deepEqual(lines.map((line) => line.slice(line.indexOf(',"msg"'))), [
+    ',"msg":"a","worker":2}',
+    ',"msg":"b","worker":2,"port":80}',
+    ',"msg":"c","worker":2}',
+    ',"msg":"d","worker":2,"error":"e"}',
+  ]);
+});
+
 test("createLog() leaves out lines below its level", () => {
   const { log, parsed } = recordedLog("warn");
   log.debug("a");
