@@ -18,7 +18,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
     print(helpText());
     return 0;
   }
-  if (word === "worker") return await runWorker(); // not for people, so not in the table of commands
+  if (word === "worker") return await runWorker(rest[0]); // not for people, so not in the table of commands
   const command = word === "--version" ? "version" : findCommand(word);
   if (command === null) return printError(`edgeproxy: ${unknownCommand(word)}\nTry edgeproxy --help`, 2);
   return await runCommand(command, rest, env);

@@ -153,6 +153,12 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "how long a data-plane process serves on when its supervisor is gone",
     kind: duration(0, 24 * HOUR),
   },
+  handOverTimeoutMs: {
+    variable: "EDGEPROXY_HANDOVER_TIMEOUT",
+    default: "1m",
+    meaning: "how long a new generation that takes over from a running one may need to become ready",
+    kind: duration(100, HOUR),
+  },
   maxHeaderBytes: {
     variable: "EDGEPROXY_MAX_HEADER_SIZE",
     default: "32KiB",

@@ -36,6 +36,7 @@ export interface Settings {
   readonly shutdownTimeoutMs: number;
   readonly drainDelayMs: number;
   readonly orphanTimeoutMs: number;
+  readonly handOverTimeoutMs: number;
   readonly maxHeaderBytes: number;
   /** 0 = no limit. */
   readonly maxBodyBytes: number;

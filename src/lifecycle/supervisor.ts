@@ -4,11 +4,13 @@
  *   created -------> starting -------------------------------------> ready -------> draining ---> stopped    final
  *                        '----------------------------------------------------------^
  */
+import process from "node:process";
 import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
-import { type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
+import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
+import { socketDoors } from "../runtime/sockets.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
@@ -122,9 +124,19 @@ export class Supervisor {
     this.#fleet?.kill();
   }
 
+  /** None where workers bind sockets of their own. */
   #openSockets(): readonly ListeningSocket[] {
     const { httpAddr, workers } = this.#settings;
-    return openListeningSockets({ ...httpAddr, count: Math.max(workers, 1), reusePort: true }) ?? [];
+    const given = inheritedListeningSockets(process.env);
+    const sockets = given ?? openListeningSockets({ ...httpAddr, count: Math.max(workers, 1), reusePort: true }) ?? [];
+    this.#log.info("listening", {
+      address: sockets[0]?.host ?? httpAddr.host,
+      "http_port": sockets[0]?.port ?? httpAddr.port,
+      workers,
+      sockets: socketDoors()[0]!.name,
+      ...given !== null && { from: "service manager" },
+    });
+    return sockets;
   }
 
   #createFleet(): Fleet {

@@ -66,11 +66,11 @@ export class WorkerProcess {
     }
   }
 
-  #begin({ settings, descriptors }: Extract<DownMessage, { type: "settings" }>): void {
+  #begin({ worker, settings, descriptors }: Extract<DownMessage, { type: "settings" }>): void {
     this.#phase = "starting";
     this.#settings = settings;
     this.#descriptors = descriptors;
-    this.#log = createLog(settings.logLevel);
+    this.#log = createLog(settings.logLevel, undefined, { worker });
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
     this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors);
   }

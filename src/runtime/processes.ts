@@ -1,4 +1,5 @@
 /** Other processes: this program once more, and the environment they may see. */
+import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { DENO } from "./which.ts";
 
@@ -13,6 +14,15 @@ export function freshCommand(): [program: string, ...parameters: string[]] {
 export function selfCommand(): [program: string, ...parameters: string[]] {
   const compiled = process.platform === "linux" && isCompiled(process.argv[1] ?? "");
   return compiled ? ["/proc/self/exe"] : freshCommand();
+}
+
+/** What `ps` and `top` show of this process, 15 characters at most; where that can be set. */
+export function nameProcess(name: string): void {
+  try {
+    writeFileSync("/proc/self/comm", name);
+  } catch {
+    // not on this system
+  }
 }
 
 /** The environment without the variables that steer the runtime, carry our own settings, or are the service manager's word to us. */

@@ -47,6 +47,7 @@ describe("parseSettings()", () => {
       shutdownTimeoutMs: 30_000,
       drainDelayMs: 0,
       orphanTimeoutMs: 300_000,
+      handOverTimeoutMs: 60_000,
       maxHeaderBytes: 32_768,
       maxBodyBytes: 0,
       maxConnections: 0,
@@ -65,6 +66,7 @@ describe("parseSettings()", () => {
       EDGEPROXY_CONNECT_TIMEOUT: "1.5s",
       EDGEPROXY_DRAIN_DELAY: "15s",
       EDGEPROXY_ORPHAN_TIMEOUT: "0s",
+      EDGEPROXY_HANDOVER_TIMEOUT: "250ms",
       EDGEPROXY_LOG_LEVEL: "WARN",
       EDGEPROXY_ADMIN_ADDR: "off",
       EDGEPROXY_WORKERS: "0",
@@ -83,6 +85,7 @@ describe("parseSettings()", () => {
     assert.equal(parsed.connectTimeoutMs, 1500);
     assert.equal(parsed.drainDelayMs, 15_000);
     assert.equal(parsed.orphanTimeoutMs, 0);
+    assert.equal(parsed.handOverTimeoutMs, 250);
     assert.equal(parsed.logLevel, "warn");
     assert.equal(parsed.adminAddr, null);
     assert.equal(parsed.workers, 0);
@@ -138,6 +141,7 @@ describe("parseSettings()", () => {
       EDGEPROXY_HEALTH_INTERVAL: ["0s"],
       EDGEPROXY_DRAIN_DELAY: ["61m", "15"],
       EDGEPROXY_ORPHAN_TIMEOUT: ["25h", "never"],
+      EDGEPROXY_HANDOVER_TIMEOUT: ["50ms", "2h"],
       EDGEPROXY_MAX_HEADER_SIZE: ["512", "2MiB", "32 kilobytes", "-1"],
       EDGEPROXY_MAX_BODY_SIZE: ["1.5", "unlimited"],
       EDGEPROXY_MAX_CONNECTIONS: ["1k"],
