@@ -25,6 +25,8 @@ export interface AdminDeps {
   readonly regionId: string;
   readonly log: Log;
   readonly nowMs: () => number;
+  /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
+  readonly collect: () => Promise<unknown>;
   /** How far the shutdown is; null while none is under way. */
   readonly drain: () => DrainStatus | null;
   readonly predecessors: () => readonly Predecessor[];

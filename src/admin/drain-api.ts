@@ -4,7 +4,8 @@ import type { DrainStatus } from "../observation/drain-status.ts";
 import type { AdminDeps, Predecessor } from "./deps.ts";
 import { timeText } from "./time-text.ts";
 
-export function showDrain(c: Context, deps: AdminDeps): Response {
+export async function showDrain(c: Context, deps: AdminDeps): Promise<Response> {
+  await deps.collect();
   return c.json({ drain: drainView(deps.drain(), deps.nowMs()), predecessors: deps.predecessors().map(predecessorView) });
 }
 

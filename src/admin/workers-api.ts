@@ -4,7 +4,8 @@ import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { AdminDeps } from "./deps.ts";
 import { timeText } from "./time-text.ts";
 
-export function listWorkers(c: Context, deps: AdminDeps): Response {
+export async function listWorkers(c: Context, deps: AdminDeps): Promise<Response> {
+  await deps.collect();
   return c.json({ workers: deps.workers().map((worker) => workerView(worker, deps.nowMs())) });
 }
 

@@ -11,9 +11,7 @@ import type { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
 
 /** What the owner of the processes tells. */
-export interface Generation extends Pick<AdminDeps, "workers" | "drain" | "predecessors" | "refreshNow"> {
-  /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
-  collect(): Promise<unknown>;
+export interface Generation extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow"> {
   restarts(): Restarts;
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
@@ -28,6 +26,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     regionId: settings.regionId,
     log,
     nowMs: () => systemTimers.nowMs(),
+    collect: () => generation.collect(),
     drain: () => generation.drain(),
     predecessors: () => generation.predecessors(),
     workers: () => generation.workers(),

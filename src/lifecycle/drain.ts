@@ -23,6 +23,8 @@ export interface DrainWork {
   readonly finish: (graceMs: number, succeeded: boolean) => Promise<number>;
   /** As they last reported. */
   readonly left: () => WorkLeft;
+  /** Has them report now; resolves when they have, or when it is not worth waiting any longer. */
+  readonly collect: () => Promise<unknown>;
   /** Ends those that did not end by themselves. */
   readonly kill: () => void;
 }
@@ -81,7 +83,10 @@ export class Drain {
     const nowMs = timers.nowMs();
     const deadlineAtMs = nowMs + delayMs + graceMs;
     this.#state = { phase: "lame-duck", reason, sinceAtMs: nowMs, phaseSinceAtMs: nowMs, deadlineAtMs };
-    log.info("draining", { reason, ...(delayMs > 0 && { lame_duck_ms: delayMs }), grace_ms: graceMs, ...this.#work.left() });
+    // Asked before they are told to drain, so that the line says what there was
+    const say = () =>
+      log.info("draining", { reason, ...(delayMs > 0 && { lame_duck_ms: delayMs }), grace_ms: graceMs, ...this.#work.left() });
+    this.#work.collect().then(say, say);
     this.#watchProgress();
     if (delayMs > 0) this.#cancelTimer = timers.after(delayMs, () => this.#finish(false));
     else this.#finish(succeeded);

@@ -56,6 +56,7 @@ export class Supervisor {
     const work = {
       finish: (withinMs: number, succeeded: boolean) => this.#finish(withinMs, succeeded),
       left: () => workLeft(totalOf(this.generation)),
+      collect: () => this.generation.collect(),
       kill: () => this.#fleet?.kill(),
     };
     this.#drain = new Drain(work, { delayMs, graceMs, log, timers: systemTimers });

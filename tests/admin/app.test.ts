@@ -66,6 +66,7 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
     regionId: HERE,
     log,
     nowMs: () => NOW_MS,
+    collect: () => Promise.resolve(),
     drain: () => null,
     predecessors: () => [],
     workers: () => [workerStatus()],
@@ -188,6 +189,20 @@ test("GET /api/drain tells how far the drain is and what generations before this
       { pid: 40, version: "1.2.1", since: "2023-11-14T22:13:20.000Z", exchanges: null, tunnels: null, connections: null },
     ],
   });
+});
+
+test("GET /api/workers and /api/drain ask the workers first", async () => {
+  for (const path of ["/api/workers", "/api/drain"]) {
+    let worker = workerStatus({ state: "silent" });
+    let drain: DrainStatus | null = null;
+    const collect = () => {
+      worker = workerStatus();
+      drain = DRAINING;
+      return Promise.resolve();
+    };
+    const { body } = await adminOf({ collect, workers: () => [worker], drain: () => drain }).json(path);
+    assert.equal(body.workers?.[0].state ?? body.drain?.phase, path === "/api/drain" ? "finishing" : "serving");
+  }
 });
 
 test("GET /api/workers tells the workers apart", async () => {

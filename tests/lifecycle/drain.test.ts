@@ -21,6 +21,7 @@ function drainOf(delayMs: number, graceMs: number) {
       return through.promise;
     },
     left: () => play.left,
+    collect: () => Promise.resolve(),
     kill: () => calls.push("kill"),
   };
   const drain = new Drain(work, { delayMs, graceMs, log, timers });
@@ -116,6 +117,7 @@ test("Drain says what is left when it begins and every few seconds, and nothing 
   const { drain, timers, through, play, log } = drainOf(2000, 30_000);
   play.left = { exchanges: 3, tunnels: 1, connections: 9 };
   void drain.begin("SIGTERM");
+  await settle();
   await timers.advance(5000);
   play.left = { exchanges: 1, tunnels: 1, connections: 2 };
   await timers.advance(5000);
