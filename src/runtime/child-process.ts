@@ -1,7 +1,7 @@
 /** This program once more as a child process that we exchange messages with, and that process's end of it. */
 import { type ChildProcess as NodeChildProcess, spawn } from "node:child_process";
 import process from "node:process";
-import { inheritableEnvironment, selfCommand } from "./processes.ts";
+import { freshCommand, inheritableEnvironment, selfCommand, successorEnvironment } from "./processes.ts";
 
 export interface ChildOptions {
   /** Of this program's command line. */
@@ -51,6 +51,31 @@ export function startChild({ parameters, descriptors, onMessage, onExit }: Child
 /** A channel that the other side has just closed is not an error: its end is told of by itself. */
 function sendTo(child: NodeChildProcess, message: unknown): void {
   if (child.connected) child.send(message as object, () => {});
+}
+
+/** The same program from its place in the file system, with our command line, environment and output: our successor. */
+export interface SuccessorProcess {
+  /** 0 when it could not be started. */
+  readonly pid: number;
+  kill(): void;
+}
+
+/** `onExit` is told once, when it has ended or could not be started. It may outlive us. */
+export function startSuccessor(onExit: (reason: string) => void): SuccessorProcess {
+  const [program, ...first] = freshCommand();
+  const child = spawn(program, [...first, ...process.argv.slice(2)], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: successorEnvironment(process.env),
+  });
+  let ended = false;
+  const end = (reason: string): void => {
+    if (!ended) onExit(reason);
+    ended = true;
+  };
+  child.on("error", (error) => end(error.message));
+  child.on("exit", (code, signal) => end(signal ?? `exit code ${code}`));
+  child.unref();
+  return { pid: child.pid ?? 0, kill: () => void child.kill("SIGKILL") };
 }
 
 /** The end of a child process that `startChild` has started. */

@@ -3,11 +3,14 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { DENO } from "./which.ts";
 
+/** As it was at the start: the file may be replaced. */
+const PROGRAM = process.execPath;
+
 /** The command that starts the program in this file's place again, whichever way it was started: compiled, by Bun or by Deno. */
 export function freshCommand(): [program: string, ...parameters: string[]] {
   const script = process.argv[1] ?? "";
-  if (isCompiled(script)) return [process.execPath];
-  return DENO === undefined ? [process.execPath, script] : [process.execPath, "run", "--allow-all", "--no-check", script];
+  if (isCompiled(script)) return [PROGRAM];
+  return DENO === undefined ? [PROGRAM, script] : [PROGRAM, "run", "--allow-all", "--no-check", script];
 }
 
 /** As `freshCommand`, but the very program that runs now, also when its file has been replaced meanwhile. */
@@ -32,6 +35,12 @@ export function inheritableEnvironment(env: Readonly<Record<string, string | und
     return value !== undefined && !/^(EDGEPROXY|BUN|DENO|NODE|LISTEN|WATCHDOG)_/.test(name) && name !== "NOTIFY_SOCKET";
   });
   return Object.fromEntries(kept);
+}
+
+/** Our environment without what the service manager has said to this process alone; where to notify it stays. */
+export function successorEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const { LISTEN_PID: _pid, LISTEN_FDS: _fds, LISTEN_FDNAMES: _names, WATCHDOG_PID: _watchdog, ...rest } = env;
+  return Object.fromEntries(Object.entries(rest).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
 /** Bun shows the script of a compiled binary in a file system of its own; Deno says so itself. */
