@@ -30,6 +30,7 @@ export function compactBatch(upserts: Iterable<RouteRecord>, removals: readonly 
 
 /** One route of a batch. */
 export function expandRoute(route: CompactRoute, batch: RouteBatch): RouteRecord {
-  const [host, ...places] = route;
-  return { host, endpoints: places.map((place) => batch.endpoints[place]!) };
+  const endpoints: EndpointRecord[] = [];
+  for (let at = 1; at < route.length; at++) endpoints.push(batch.endpoints[route[at] as number]!);
+  return { host: route[0], endpoints };
 }

@@ -15,13 +15,12 @@ import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { nowMs, Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import { later } from "../runtime/later.ts";
-import type { RouteRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
-import { expandRoute } from "./route-batch.ts";
+import { RouteReceiver } from "./route-receiver.ts";
 import type { Channel, DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
@@ -41,10 +40,8 @@ export class Worker {
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
   readonly #endpoints: Endpoints;
+  readonly #routes: RouteReceiver;
   readonly #listener: DownstreamListener;
-  #upserts: RouteRecord[] = [];
-  #removals: string[] = [];
-  #whole = false;
 
   constructor(
     settings: WorkerSettings,
@@ -60,6 +57,13 @@ export class Worker {
     this.#endpoints = new Endpoints({
       wanted: (key) => channel.send({ type: "wanted", key }),
       failed: (key, error) => channel.send({ type: "failed", key, error }),
+    });
+    this.#routes = new RouteReceiver({
+      table: this.#table,
+      forget: (keys) => this.#endpoints.forget(keys),
+      send: (message) => channel.send(message),
+      later,
+      nowMs: () => performance.now(),
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
     channel.onMessage = (message) => this.#receive(message);
@@ -148,7 +152,7 @@ export class Worker {
   #receive(message: DownMessage): void {
     switch (message.type) {
       case "routes":
-        return this.#receiveRoutes(message);
+        return this.#routes.receive(message);
       case "health":
         for (const [key, verdict] of message.verdicts) this.#endpoints.judge(key, verdict);
         return this.#channel.send({ type: "judged" });
@@ -162,28 +166,6 @@ export class Worker {
       case "listen":
         return; // told to the process, before there is a worker
     }
-  }
-
-  #receiveRoutes(message: Extract<DownMessage, { type: "routes" }>): void {
-    this.#whole ||= message.base === 0;
-    // One by one: a long list as arguments of one push overflows the stack
-    for (const route of message.upserts) this.#upserts.push(expandRoute(route, message));
-    for (const host of message.removals) this.#removals.push(host);
-    if (message.last) this.#commitRoutes(message.revision);
-    const answer = () => this.#channel.send({ type: "taken", revision: this.#table.revision });
-    if (message.first && message.last) answer();
-    else later(answer);
-  }
-
-  /** All batches of a revision at once, within one turn of the event loop. */
-  #commitRoutes(revision: number): void {
-    const orphans = this.#whole
-      ? this.#table.replace(this.#upserts, revision)
-      : this.#table.apply({ upserts: this.#upserts, removals: this.#removals }, revision);
-    this.#endpoints.forget(orphans);
-    this.#upserts = [];
-    this.#removals = [];
-    this.#whole = false;
   }
 
   #sendStats(serial: number): void {
