@@ -26,6 +26,9 @@ export interface Libc {
   getOption(fd: number, level: number, name: number, value: Memory, length: Memory): number;
   recv(fd: number, bytes: Memory, length: number, flags: number): number;
   send(fd: number, bytes: Memory, length: number, flags: number): number;
+  /** As sendmsg(2) and recvmsg(2), see socket-message.ts. */
+  sendMessage(fd: number, header: Memory, flags: number): number;
+  receiveMessage(fd: number, header: Memory, flags: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   /** As fcntl(2), of the commands that take a number. */
@@ -60,6 +63,8 @@ const FUNCTIONS: readonly (readonly [ours: string, theirs: string, args: string,
   ["getOption", "getsockopt", "i32 i32 i32 ptr ptr"],
   ["recv", "recv", "i32 ptr usize i32"],
   ["send", "send", "i32 ptr usize i32"],
+  ["sendMessage", "sendmsg", "i32 ptr i32"],
+  ["receiveMessage", "recvmsg", "i32 ptr i32"],
   ["shutdown", "shutdown", "i32 i32"],
   ["close", "close", "i32"],
   ["control", "fcntl", "i32 i32 i32"], // variadic in C: on these two machines a number is passed as any other parameter
@@ -117,6 +122,7 @@ export const SOCKET = {
   STREAM: 1,
   NONBLOCK: 0o4000,
   CLOEXEC: 0o2000000,
+  UNIX: 1,
   INET: 2,
   INET6: 10,
   /** setsockopt levels and names */
@@ -126,6 +132,7 @@ export const SOCKET = {
   ERROR: 4,
   LINGER: 13,
   REUSEPORT: 15,
+  PEERCRED: 17,
   ACCEPTCONN: 30,
   DOMAIN: 39,
   IPPROTO_TCP: 6,
@@ -133,7 +140,10 @@ export const SOCKET = {
   NOTSENT_LOWAT: 25,
   IPPROTO_IPV6: 41,
   V6ONLY: 26,
+  SCM_RIGHTS: 1,
+  MSG_CTRUNC: 0x8,
   MSG_NOSIGNAL: 0x4000,
+  MSG_CMSG_CLOEXEC: 0x40000000,
   SHUT_WR: 1,
 } as const;
 

@@ -7,9 +7,9 @@
  */
 import process from "node:process";
 import { adoptSocket, bindSocket, type BoundSocket } from "./bound-socket.ts";
-import { bindLibc, CONTROL, errorName, type Libc } from "./libc.ts";
+import { epollSystem } from "./epoll-door.ts";
+import { CONTROL, errorName, type Libc } from "./libc.ts";
 import { namingPortOwner } from "./port-owner.ts";
-import { socketDoors } from "./sockets.ts";
 
 export interface ListeningSocket extends BoundSocket {
   /** Of the service manager: `FileDescriptorName=`; empty elsewhere. */
@@ -88,7 +88,7 @@ export function closeDescriptor(fd: number): void {
 
 /** Null without the epoll door. */
 function descriptorCalls(): Libc | null {
-  return socketDoors()[0]?.name === "epoll" ? bindLibc() : null;
+  return epollSystem()?.libc ?? null;
 }
 
 function closable(libc: Libc, socket: BoundSocket, name = ""): ListeningSocket {

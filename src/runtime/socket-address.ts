@@ -39,3 +39,12 @@ function isMapped(bytes: Uint8Array): boolean {
   for (let i = V6_AT; i < V6_AT + 10; i++) if (bytes[i] !== 0) return false;
   return bytes[V6_AT + 10] === 0xff && bytes[V6_AT + 11] === 0xff;
 }
+
+/** A unix socket in the abstract name space (`struct sockaddr_un`): a zero, then the name. */
+export function encodeAbstract(name: string): Uint8Array {
+  const text = Buffer.from(name, "latin1");
+  const bytes = new Uint8Array(3 + text.length);
+  bytes[0] = SOCKET.UNIX;
+  bytes.set(text, 3);
+  return bytes;
+}

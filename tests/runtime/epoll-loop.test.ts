@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EpollLoop, type Polled } from "../../src/runtime/epoll-loop.ts";
-import { openEpollDoor } from "../../src/runtime/epoll-door.ts";
+import { openEpollDoor, openSystem } from "../../src/runtime/epoll-door.ts";
 import { bindLibc, EPOLL, type Libc } from "../../src/runtime/libc.ts";
 import { findDoors } from "../../src/runtime/sockets.ts";
 import { openFiles } from "../fixtures/told-sockets.ts";
@@ -58,7 +58,7 @@ const REFUSALS: Readonly<Record<string, Partial<Libc>>> = {
 for (const [act, refusal] of Object.entries(REFUSALS)) {
   test(`epoll: where the loop cannot ${act}, Bun's own sockets are used`, { skip: LIBC === null }, () => {
     const before = openFiles();
-    const door = openEpollDoor({ ...LIBC!, ...refusal });
+    const door = openEpollDoor(openSystem({ ...LIBC!, ...refusal }));
     assert.equal(door, null);
     assert.deepEqual(findDoors(door).map(({ name }) => name), ["bun", "node"]);
     assert.equal(openFiles(), before);
@@ -66,5 +66,5 @@ for (const [act, refusal] of Object.entries(REFUSALS)) {
 }
 
 test("epoll: where the C library cannot be bound, the door stays shut", () => {
-  assert.equal(openEpollDoor(null), null);
+  assert.equal(openEpollDoor(openSystem(null)), null);
 });
