@@ -238,7 +238,8 @@ export class Fleet implements Workers {
   #serves(member: FleetMember): void {
     this.#everServed = true;
     this.#assign();
-    this.#options.log.info("worker serves", { worker: member.worker, pid: member.end.pid });
+    const { port, sockets } = member.listening!;
+    this.#options.log.info("worker serves", { worker: member.worker, pid: member.end.pid, "http_port": port, sockets });
     for (const other of this.#members) {
       if (other.worker === member.worker && other.leaving !== null && other !== member) other.drain(this.#options.graceMs, true);
     }

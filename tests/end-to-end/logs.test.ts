@@ -73,7 +73,7 @@ test("log begins with the effective configuration", async () => {
   assert.equal(settings["EDGEPROXY_HEALTH_TIMEOUT"], "1s500ms");
   assert.equal(settings["EDGEPROXY_TRUSTED_PROXIES"], "10.0.0.0/8");
   assert.equal(settings["EDGEPROXY_IDLE_TIMEOUT"], "1m15s", "defaults too");
-  assert.equal(lines(edge, "listening")[0]?.["sockets"], socketDoors()[0]!.name, "the best that this machine has");
+  assert.equal(lines(edge, "worker serves")[0]?.["sockets"], socketDoors()[0]!.name, "the best that this machine has");
 });
 
 test("log tells of changed routes with their counts and the duration", async () => {
