@@ -68,6 +68,11 @@ export class Drain {
     return { ...this.#state, left: this.#work.left() };
   }
 
+  /** How long all of it may take. */
+  get mostMs(): number {
+    return this.#options.delayMs + this.#options.graceMs + OVERRUN_MS;
+  }
+
   /** Resolves when nothing is left, to the number of exchanges cut. A successor ends the lame duck that a signal has begun. */
   begin(reason: string, { succeeded = false, atOnce = false }: DrainManner = {}): Promise<number> {
     if (this.#state === null) this.#start(reason, succeeded, succeeded || atOnce ? 0 : this.#options.delayMs);

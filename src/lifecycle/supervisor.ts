@@ -101,7 +101,7 @@ export class Supervisor {
 
   /** How long the end may take. */
   get mostDrainMs(): number {
-    return this.#settings.drainDelayMs + this.#settings.shutdownTimeoutMs;
+    return this.#drain.mostMs;
   }
 
   /** Resolves once the table is in force and a worker serves it. */

@@ -86,13 +86,6 @@ export function createNotifier({ env = process.env, send = senderFor(env), check
   };
 }
 
-/** The environment of a process that is to take this one's place: what the service manager meant for our pid is meant for it. */
-export function successorEnvironment(env: Environment): Environment {
-  // Descriptors come from us, by hand-over; their numbers mean others in the new process.
-  const dropped = ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !dropped.includes(name)));
-}
-
 async function passes(check: (() => Promise<boolean>) | undefined, withinMs: number): Promise<boolean> {
   if (check === undefined) return true;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -47,6 +47,7 @@ test("Drain stays a lame duck for the delay, and the grace counts from its end",
   const over = drain.begin("SIGTERM");
   assert.deepEqual([phase(), calls], ["lame-duck", []]);
   assert.equal(drain.status?.deadlineAtMs, startedAtMs + 45_000);
+  assert.ok(drain.mostMs > 45_000);
   await timers.advance(14_999);
   assert.deepEqual([phase(), calls], ["lame-duck", []]);
   await timers.advance(1);

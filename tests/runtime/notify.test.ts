@@ -8,14 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import {
-  createNotifier,
-  monotonicMicroseconds,
-  notifyArguments,
-  senderFor,
-  successorEnvironment,
-  watchdogIntervalMs,
-} from "../../src/runtime/notify.ts";
+import { createNotifier, monotonicMicroseconds, notifyArguments, senderFor, watchdogIntervalMs } from "../../src/runtime/notify.ts";
+import { successorEnvironment } from "../../src/runtime/processes.ts";
 import { settle } from "../fixtures/fake-timers.ts";
 
 // Only Bun can bind a unix datagram socket (through its FFI), so both ends of the real test are Bun processes.
@@ -169,7 +163,7 @@ test("monotonicMicroseconds() is the kernel's clock, with libc and without", asy
   assert.ok(exact > 0 && exact <= after + 20_000, `${exact} ${after}`);
 });
 
-test("successorEnvironment() drops what was meant for our pid", () => {
+test("a successor gets the watchdog that was meant for our pid, and where to notify, but not our descriptors", () => {
   const env = { WATCHDOG_PID: "1", WATCHDOG_USEC: "30000000", LISTEN_PID: "1", LISTEN_FDS: "2", LISTEN_FDNAMES: "a:b" };
   const kept = successorEnvironment({ ...env, NOTIFY_SOCKET: "/run/notify", EDGEPROXY_WORKERS: "2" });
   assert.deepEqual(kept, { WATCHDOG_USEC: "30000000", NOTIFY_SOCKET: "/run/notify", EDGEPROXY_WORKERS: "2" });
