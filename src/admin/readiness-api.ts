@@ -13,11 +13,15 @@ export function answerReadiness(c: Context, deps: AdminDeps): Response {
   const status = deps.refreshStatus();
   const drain = deps.drain();
   const workers = deps.workers();
-  const serving = workers.filter(({ state }) => state === "serving").length;
+  const serving = workers.filter(({ state }) => state === "serving");
   const reasons: string[] = [];
   if (drain !== null) reasons.push("shutting down");
   if (status.revision === 0) reasons.push("no routing table loaded yet");
-  if (drain === null && serving === 0) reasons.push("no worker is serving");
+  if (drain === null && serving.length === 0) reasons.push("no worker is serving");
+  // A large table takes a moment to reach them; until then they answer 503
+  if (status.revision > 0 && serving.some(({ revision }) => revision === 0)) {
+    reasons.push("a worker serves without the routing table");
+  }
   const ready = reasons.length === 0;
   // An error of the database may name hosts and users: not for those who show no token.
   const detailed = isAuthorised(c, deps.token);
@@ -26,7 +30,7 @@ export function answerReadiness(c: Context, deps: AdminDeps): Response {
     reasons,
     table: tableOf(status, deps.nowMs()),
     database: databaseOf(status, detailed),
-    workers: { serving, total: new Set(workers.map(({ worker }) => worker)).size },
+    workers: { serving: serving.length, total: new Set(workers.map(({ worker }) => worker)).size },
     ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
   }, ready ? 200 : 503);
 }

@@ -157,6 +157,12 @@ test("GET /readyz is 503 while no worker serves, and counts each number once", a
   assert.deepEqual((await readiness())[0], 503);
 });
 
+test("GET /readyz is 503 while a worker answers requests without a table", async () => {
+  const workers = [workerStatus({ worker: 1 }), workerStatus({ worker: 2, revision: 0 })];
+  const { status, body } = await adminOf({ workers: () => workers }).json("/readyz");
+  assert.deepEqual([status, body.reasons], [503, ["a worker serves without the routing table"]]);
+});
+
 test("GET /readyz stays 200 and says stale while the database is away", async () => {
   const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, lastError: "no answer" }) }).json("/readyz");
   assert.deepEqual([status, body.table.stale, body.database.readable], [200, true, false]);
