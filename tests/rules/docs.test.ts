@@ -49,7 +49,7 @@ test("deno.lock names packages only by name, version and digest", async () => {
 
 test("packaging/ names only settings that exist", async () => {
   const known = Object.values(SETTINGS).map((row) => row.variable);
-  for (const path of ["packaging/edgeproxy.env", "packaging/Dockerfile", "packaging/edgeproxy.service"]) {
+  for (const path of ["edgeproxy.env", "edgeproxy.service", "edgeproxy.socket", "Dockerfile"].map((name) => `packaging/${name}`)) {
     const named = [...(await text(path)).matchAll(/EDGEPROXY_[A-Z_]+/g)].map((match) => match[0]);
     assert.deepEqual(named.filter((name) => !known.includes(name)), [], path);
   }
