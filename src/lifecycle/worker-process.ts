@@ -71,7 +71,7 @@ export class WorkerProcess {
     this.#settings = settings;
     this.#descriptors = descriptors;
     this.#log = createLog(settings.logLevel, undefined, { worker });
-    this.#accessLog = new AccessLog({ share: settings.accessLogShare });
+    this.#accessLog = new AccessLog({ share: settings.accessLogShare, worker });
     this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors);
   }
 

@@ -27,6 +27,8 @@ export interface AccessEntry {
 export interface AccessLogOptions {
   /** Share of exchanges written: 0 = off, 1 = all. */
   readonly share: number;
+  /** The number of the worker whose exchanges these are; absent where everything is one process. */
+  readonly worker?: number;
   readonly writer?: LineWriter;
   readonly nowMs?: () => number;
   readonly random?: () => number;
@@ -39,6 +41,8 @@ export class AccessLog {
   readonly #writer: LineWriter;
   readonly #nowMs: () => number;
   readonly #random: () => number;
+  /** The end of every line. */
+  readonly #ending: string;
   #timeMs = Number.NaN;
   #time = "";
 
@@ -48,6 +52,7 @@ export class AccessLog {
     this.#writer = options.writer ?? standardOutput;
     this.#nowMs = options.nowMs ?? Date.now;
     this.#random = options.random ?? Math.random;
+    this.#ending = options.worker === undefined ? "}" : `,"worker":${options.worker}}`;
   }
 
   record(entry: AccessEntry): void {
@@ -58,7 +63,9 @@ export class AccessLog {
       }` +
         `,"path":${jsonString(entry.path)},"status":${entry.status},"bytes_in":${entry.bytesIn},"bytes_out":${entry.bytesOut}` +
         `,"duration_ms":${Math.round(entry.durationMs * 1000) / 1000},"upstream":${jsonString(entry.upstream)}` +
-        `,"region":${jsonString(entry.region)},"request_id":${jsonString(entry.requestId)},"error":${jsonString(entry.error)}}`,
+        `,"region":${jsonString(entry.region)},"request_id":${jsonString(entry.requestId)},"error":${
+          jsonString(entry.error)
+        }${this.#ending}`,
     );
   }
 

@@ -51,6 +51,12 @@ test("AccessLog.record() writes the fields of the contract", () => {
   }]);
 });
 
+test("AccessLog.record() says which worker it was, where there are several", () => {
+  const { log, lines } = recordedAccessLog({ worker: 2 });
+  log.record(ENTRY);
+  assert.deepEqual(lines().map((line) => (JSON.parse(line) as Record<string, unknown>)["worker"]), [2]);
+});
+
 test("AccessLog.record() writes one valid line whatever bytes a client sent", () => {
   const everyByte = String.fromCharCode(...Array.from({ length: 256 }, (_, i) => i));
   const { log, lines } = recordedAccessLog();
