@@ -12,6 +12,7 @@
  *  duplicate of its descriptor: Bun only closes its own, without shutdown, and has read nothing yet (Bun 1.4.5). Open channels are in our
  *  epoll set, which wakes up 20 times a second as long as there is one: a few seconds in the life of a process.
  */
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { epollSystem } from "./epoll-door.ts";
 import type { Polled } from "./epoll-loop.ts";
@@ -46,6 +47,8 @@ const MAX_WAITING_DESCRIPTORS = 4 * 1024;
 /** Messages read in one turn. */
 const MAX_READS = 16;
 const NEWLINE = 10;
+/** __SO_ACCEPTCON in /proc/net/unix. */
+const LISTENING = "00010000";
 const NO_HANDLER: ChannelHandler = { onMessage: (_, descriptors) => descriptors.forEach(closeDescriptor), onClose() {} };
 
 let messages: SocketMessage | undefined;
@@ -225,5 +228,17 @@ function parseLine(line: string): { descriptors: number; message: unknown } | nu
     return Number.isInteger(descriptors) && descriptors >= 0 ? { descriptors, message } : null;
   } catch {
     return null;
+  }
+}
+
+/** The names that begin so and have a listener, in this network name space. None where there are no channels. */
+export function channelNames(prefix: string): string[] {
+  if (epollSystem() === null) return [];
+  try {
+    const lines = readFileSync("/proc/net/unix", "latin1").split("\n").map((line) => line.split(" "));
+    const names = lines.filter(([, , , flags]) => flags === LISTENING).map((columns) => columns.at(-1)!);
+    return names.filter((name) => name.startsWith(`@${prefix}`)).map((name) => name.slice(1));
+  } catch {
+    return []; // no /proc
   }
 }

@@ -5,6 +5,7 @@
  *  descriptors, or from process to process (`fd-channel.ts`). Only where the epoll door is: no runtime API accepts from a descriptor
  *  without taking it over.
  */
+import { fstatSync } from "node:fs";
 import process from "node:process";
 import { adoptSocket, bindSocket, type BoundSocket } from "./bound-socket.ts";
 import { epollSystem } from "./epoll-door.ts";
@@ -55,6 +56,25 @@ export function adoptListeningSocket(fd: number, name = ""): ListeningSocket {
   const libc = descriptorCalls();
   if (libc === null) throw new Error(`Cannot listen on descriptor ${fd}: this runtime or machine does not let us`);
   return closable(libc, adoptSocket(libc, fd), name);
+}
+
+/**
+ * The sockets behind descriptors that came from other processes, each once: several may have sent the same. What is of no use is closed,
+ * and why is told.
+ */
+export function adoptListeningSockets(descriptors: readonly number[], onProblem: (problem: string) => void): ListeningSocket[] {
+  const sockets = new Map<number, ListeningSocket>();
+  for (const fd of descriptors) {
+    try {
+      const { ino } = fstatSync(fd);
+      if (sockets.has(ino)) closeDescriptor(fd);
+      else sockets.set(ino, adoptListeningSocket(fd));
+    } catch (error) {
+      onProblem((error as Error).message);
+      closeDescriptor(fd);
+    }
+  }
+  return [...sockets.values()];
 }
 
 /**
