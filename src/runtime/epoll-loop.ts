@@ -9,9 +9,10 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
-import { beginTurn, endTurn } from "./clock.ts";
+import { beginTurn, endTurn, nowMs } from "./clock.ts";
 import { EPOLL, type Libc, SOCKET } from "./libc.ts";
 import { workWaits } from "./later.ts";
+import { afterLook, beforeLook, stopLooking } from "./stalls.ts";
 import { uncaught } from "./uncaught.ts";
 
 /** Whoever owns a descriptor in the set. */
@@ -134,19 +135,26 @@ export class EpollLoop {
   }
 
   #step(): void {
-    const yieldAtMs = performance.now() + HOLD_MS;
+    let now = performance.now();
+    const yieldAtMs = now + HOLD_MS;
     this.#runtimeWaits = false;
-    while (this.#wait() && !this.#runtimeWaits && !workWaits() && performance.now() < yieldAtMs);
-    if (this.#count > 0) setImmediate(this.#turn);
-    else this.#running = false;
+    while (this.#wait(now) && !this.#runtimeWaits && !workWaits() && (now = performance.now()) < yieldAtMs);
+    if (this.#count > 0) return void setImmediate(this.#turn);
+    this.#running = false;
+    stopLooking();
   }
 
   /** True when something has happened, and the next wait need not be left to a turn of the runtime's loop. */
-  #wait(): boolean {
+  #wait(now: number): boolean {
+    beforeLook(now);
     const count = this.#libc.epollWait(this.#epoll, this.#events, MAX_EVENTS, workWaits() ? 0 : this.#sleepMs);
     this.#sleepMs = count === 0 ? Math.min(this.#sleepMs * 2, SLEEP_MS) : 1; // -1: a signal, which the runtime now handles
-    if (count <= 0) return false;
+    if (count <= 0) {
+      afterLook(performance.now());
+      return false;
+    }
     beginTurn();
+    afterLook(nowMs());
     for (let i = 0; i < count; i++) this.#dispatch(i * WORDS);
     endTurn();
     if (this.#drainMicrotasks === null || this.#count === 0) return false;

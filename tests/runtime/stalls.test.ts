@@ -1,0 +1,79 @@
+/** How long the process did not look at its sockets. */
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "node:test";
+import { connect, listen, socketDoors, type SocketSink } from "../../src/runtime/sockets.ts";
+import { takeLongestStallMs, watchStallsByTimer } from "../../src/runtime/stalls.ts";
+
+const BUSY_MS = 150;
+
+function beBusy(): void {
+  for (const endAtMs = performance.now() + BUSY_MS; performance.now() < endAtMs;);
+}
+
+/** Resolves when the first bytes have come over a connection to ourselves. */
+async function exchangeBytes(onBytes: () => void): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const idle: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    onConnection: (socket) => ({
+      ...idle,
+      onData() {
+        onBytes();
+        socket.destroy();
+        resolve();
+      },
+    }),
+    onExhausted() {},
+  });
+  connect({
+    host: "127.0.0.1",
+    port: listener.port,
+    onOpen: (socket) => {
+      socket.write(Buffer.from("x"));
+      return idle;
+    },
+    onFailure: (error) => assert.fail(error.message),
+  });
+  await promise;
+  await sleep(1);
+  listener.close();
+}
+
+test(
+  "takeLongestStallMs() tells of a callback that kept the loop, once",
+  { skip: socketDoors()[0]!.name !== "epoll" },
+  async () => {
+    takeLongestStallMs();
+    await exchangeBytes(() => {});
+    const calmMs = takeLongestStallMs();
+    await exchangeBytes(beBusy);
+    const busyMs = takeLongestStallMs();
+    assert.ok(busyMs >= BUSY_MS, `${busyMs} after ${BUSY_MS}`);
+    assert.ok(calmMs < busyMs && takeLongestStallMs() < busyMs);
+  },
+);
+
+test("takeLongestStallMs() tells of what has lasted until now", { skip: socketDoors()[0]!.name !== "epoll" }, async () => {
+  let lastedMs = 0;
+  await exchangeBytes(() => {
+    takeLongestStallMs();
+    beBusy();
+    lastedMs = takeLongestStallMs();
+  });
+  assert.ok(lastedMs >= BUSY_MS);
+});
+
+test("watchStallsByTimer() tells of most of a stall where the door does not", async () => {
+  const end = watchStallsByTimer();
+  takeLongestStallMs();
+  await sleep(1);
+  beBusy();
+  await sleep(1);
+  assert.ok(takeLongestStallMs() >= BUSY_MS - 100);
+  end();
+  beBusy();
+  assert.equal(takeLongestStallMs(), 0);
+});
