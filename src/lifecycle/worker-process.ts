@@ -90,6 +90,7 @@ export class WorkerProcess {
 
   /** The supervisor is gone. */
   #orphan(): void {
+    this.#worker?.orphaned();
     if (this.#phase === "draining") return;
     if (this.#phase !== "serving") return this.#end(1);
     this.#phase = "orphaned";

@@ -1,6 +1,7 @@
 /*  A worker: the data plane of one process, put together. It knows the table and the verdicts only from the messages of the
  *  control plane, and never talks to the database.
  */
+import process from "node:process";
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
@@ -15,16 +16,24 @@ import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { nowMs, Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import { later } from "../runtime/later.ts";
+import { socketDoors } from "../runtime/sockets.ts";
+import { takeLongestStallMs, watchStallsByTimer } from "../runtime/stalls.ts";
+import { systemTimers } from "../runtime/timers.ts";
+import { VERSION } from "../runtime/version.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
+import { httpProbe } from "../upstream/probe.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { RouteReceiver } from "./route-receiver.ts";
-import type { Channel, DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
+import { StandInProber } from "./stand-in-prober.ts";
+import type { Channel, DownMessage, UpMessage, WorkerFigures, WorkerSettings } from "./worker-channel.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
+/** Verdicts that are worked in within a turn that has other things to do. */
+const FEW_VERDICTS = 100;
 /** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
 const RESERVED_FILES = 128;
 /** Of either side, also where the file limit is lower than what we reserve. */
@@ -39,9 +48,11 @@ export class Worker {
   readonly #metrics: Metrics = new Metrics();
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
+  readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
   readonly #listener: DownstreamListener;
+  readonly #stopStalls: () => void;
 
   constructor(
     settings: WorkerSettings,
@@ -54,18 +65,20 @@ export class Worker {
     this.#descriptors = descriptors;
     this.#channel = channel;
     this.#accessLog = accessLog;
-    this.#endpoints = new Endpoints({
-      wanted: (key) => channel.send({ type: "wanted", key }),
-      failed: (key, error) => channel.send({ type: "failed", key, error }),
-    });
+    this.#standIn = this.#createStandIn(log);
+    this.#endpoints = new Endpoints(this.#standIn);
     this.#routes = new RouteReceiver({
       table: this.#table,
-      forget: (keys) => this.#endpoints.forget(keys),
+      forget: (keys) => {
+        this.#endpoints.forget(keys);
+        this.#standIn.forget(keys);
+      },
       send: (message) => channel.send(message),
       later,
       nowMs: () => performance.now(),
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
+    this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
     channel.onMessage = (message) => this.#receive(message);
   }
 
@@ -78,9 +91,29 @@ export class Worker {
   /** Begins nothing new; answers how many exchanges had to be cut after `graceMs`. `succeeded`: others accept from the same sockets. */
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     const cut = await this.#listener.drain(graceMs, { succeeded });
+    this.#standIn.stop();
     this.#endpoints.close();
     this.#sweep.close();
+    this.#stopStalls();
     return cut;
+  }
+
+  /** The supervisor is gone for good: from now on the worker probes by itself. */
+  orphaned(): void {
+    this.#standIn.orphaned();
+  }
+
+  #createStandIn(log: Log): StandInProber {
+    const { healthPath, healthTimeoutMs, healthIntervalMs } = this.#settings;
+    return new StandInProber({
+      endpoints: () => this.#endpoints,
+      send: (message) => this.#channel.send(message),
+      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
+      intervalMs: healthIntervalMs,
+      log,
+      timers: systemTimers,
+      random: Math.random,
+    });
   }
 
   #createListener(log: Log): DownstreamListener {
@@ -150,12 +183,13 @@ export class Worker {
   }
 
   #receive(message: DownMessage): void {
+    this.#standIn.heard();
     switch (message.type) {
       case "routes":
         return this.#routes.receive(message);
       case "health":
-        for (const [key, verdict] of message.verdicts) this.#endpoints.judge(key, verdict);
-        return this.#channel.send({ type: "judged" });
+        this.#standIn.judged(message.verdicts);
+        return this.#answerVerdicts(message.verdicts.length);
       case "heard":
         return;
       case "collect":
@@ -168,20 +202,30 @@ export class Worker {
     }
   }
 
+  /** In one process, too, thousands of verdicts must come in several turns. */
+  #answerVerdicts(count: number): void {
+    const answer = () => this.#channel.send({ type: "judged" });
+    if (count <= FEW_VERDICTS) answer();
+    else later(answer);
+  }
+
   #sendStats(serial: number): void {
     this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
     this.#metrics.revision = this.#table.revision;
     this.#metrics.routes = this.#table.size;
     const metrics = this.#metrics.snapshot();
-    const used = this.#endpoints.takeUsed();
-    this.#channel.send({
-      type: "stats",
-      serial,
-      metrics,
-      process: { residentBytes: process.memoryUsage.rss(), cpuSeconds: 0, stallSeconds: 0 },
-      used,
-    });
+    this.#channel.send({ type: "stats", serial, metrics, process: figures(), used: this.#standIn.takeUsed() });
   }
+}
+
+/** What the process says of itself; the stall is that since the last time. */
+function figures(): WorkerFigures {
+  const cpu = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage.rss(),
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    stallSeconds: takeLongestStallMs() / 1000,
+  };
 }
 
 /**

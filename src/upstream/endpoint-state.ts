@@ -111,6 +111,16 @@ export class Endpoints {
     return state;
   }
 
+  find(key: string): EndpointRecord | undefined {
+    return this.#states.get(key)?.record;
+  }
+
+  /** The VMs on which there is a verdict. */
+  judgedVms(): EndpointRecord[] {
+    const judged = [...this.#states.values()].filter(({ verdict }) => verdict !== "unprobed");
+    return judged.map(({ record }) => record); // a region's edge has none
+  }
+
   judge(key: string, verdict: HealthVerdict): void {
     this.#states.get(key)?.judge(verdict);
   }

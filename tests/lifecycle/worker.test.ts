@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseSettings } from "../../src/lifecycle/settings.ts";
-import { inProcessChannel } from "../../src/lifecycle/worker-channel.ts";
+import { type Channel, type DownMessage, inProcessChannel, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
 import { AccessLog } from "../../src/observation/access-log.ts";
@@ -19,7 +19,7 @@ test("shareFiles() gives clients half of what the file limit leaves, or as many 
   assert.deepEqual(shareFiles(64, 0), { downstream: 16, upstream: 16 }, "a few even below the reserve");
 });
 
-test("Worker takes a table of any size through its link, and counts it", async () => {
+function newWorker(): { worker: Worker; control: Channel<DownMessage, UpMessage> } {
   const { control, worker: channel } = inProcessChannel();
   const parsed = parseSettings({
     EDGEPROXY_DATABASE_URL: "postgres://127.0.0.1/x",
@@ -27,7 +27,11 @@ test("Worker takes a table of any size through its link, and counts it", async (
     EDGEPROXY_WORKERS: "0",
   });
   assert.ok("settings" in parsed);
-  const worker = new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 }));
+  return { control, worker: new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 })) };
+}
+
+test("Worker takes a table of any size through its link, and counts it", async () => {
+  const { worker, control } = newWorker();
   const routes = new Map(Array.from({ length: 100_000 }, (_, i) => [`d${i}.test`, route(`d${i}.test`, vm("10.0.0.1"))]));
   const link = new WorkerLink({ send: (message) => control.send(message), snapshot: () => ({ revision: 7, routes }) });
   let counted: MetricsSnapshot | undefined;
@@ -35,8 +39,34 @@ test("Worker takes a table of any size through its link, and counts it", async (
     if (!link.receive(message) && message.type === "stats") counted = message.metrics;
   };
   link.start();
+  assert.equal(link.appliedRevision, 0, "the table comes in later turns");
   await link.applied(7);
   control.send({ type: "collect", serial: 1 });
   assert.deepEqual([counted?.revision, counted?.routes], [7, 100_000]);
+  await worker.drain(0, false);
+});
+
+test("Worker says what it is asked for, when it is asked: figures of its process, and the serial of the question", async () => {
+  const { worker, control } = newWorker();
+  const heard: UpMessage[] = [];
+  control.onMessage = (message) => heard.push(message);
+  control.send({ type: "collect", serial: 42 });
+  const [stats] = heard;
+  assert.ok(heard.length === 1 && stats?.type === "stats");
+  assert.equal(stats.serial, 42);
+  assert.ok(stats.process.residentBytes > 2 ** 20 && stats.process.cpuSeconds > 0 && stats.process.stallSeconds >= 0);
+  await worker.drain(0, false);
+  assert.equal(heard.length, 1);
+});
+
+test("Worker answers verdicts, a great many in a later turn", async () => {
+  const { worker, control } = newWorker();
+  const heard: string[] = [];
+  control.onMessage = (message) => heard.push(message.type);
+  control.send({ type: "health", verdicts: [["vm/10.0.0.1:80", "healthy"]] });
+  assert.deepEqual(heard, ["judged"]);
+  control.send({ type: "health", verdicts: Array.from({ length: 1000 }, (_, i) => [`vm/${i}`, "healthy"] as const) });
+  assert.deepEqual(heard, ["judged"]);
+  await new Promise<void>((resolve) => control.onMessage = () => resolve());
   await worker.drain(0, false);
 });
