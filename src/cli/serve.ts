@@ -40,17 +40,22 @@ async function serve(settings: Settings, log: Log): Promise<number> {
   } catch (error) {
     return await giveUp(supervisor, log, (error as Error).message);
   }
-  void supervisor.ready().then(() => announce(supervisor, notifier, log));
-  const end = await Promise.race([signal, supervisor.failed.then((reason) => ({ reason }))]);
-  if (typeof end !== "string") return await giveUp(supervisor, log, end.reason);
-  return await shutDown(end, supervisor, notifier, log);
+  const broken = supervisor.ready().then(() => announce(supervisor, notifier, log));
+  return await Promise.race([
+    signal.then((name) => shutDown(name, supervisor, notifier, log)),
+    supervisor.succeeded.then((successor) => giveWay(successor, supervisor, notifier, log)),
+    supervisor.failed.then((reason) => giveUp(supervisor, log, reason)),
+    broken.then(() => new Promise<never>(() => {}), (error: Error) => giveUp(supervisor, log, error.message)),
+  ]);
 }
 
-function announce(supervisor: Supervisor, notifier: Notifier, log: Log): void {
+async function announce(supervisor: Supervisor, notifier: Notifier, log: Log): Promise<void> {
   if (supervisor.draining !== null) return;
   notifier.ready(supervisor.statusLine());
-  reportStatus(() => supervisor.statusLine(), (line) => notifier.status(line), systemTimers);
+  const undo = reportStatus(() => supervisor.statusLine(), (line) => notifier.status(line), systemTimers);
   log.info("ready", { routes: supervisor.control.table.size });
+  await supervisor.succeeded;
+  undo(); // the successor speaks for the service now
 }
 
 /** Resolves with the first SIGTERM or SIGINT, to its name. A second one ends the process at once. */
@@ -70,6 +75,7 @@ function untilSignal(supervisor: Supervisor, notifier: Notifier, log: Log): Prom
     onSignals({
       SIGTERM: end("SIGTERM"),
       SIGINT: end("SIGINT"),
+      SIGUSR2: () => supervisor.handOver(),
       SIGHUP: () => void notifier.reload(supervisor.control.refreshNow("SIGHUP"), () => supervisor.statusLine()),
     });
   });
@@ -87,6 +93,21 @@ async function shutDown(reason: string, supervisor: Supervisor, notifier: Notifi
   const cut = await supervisor.stop(reason);
   notifier.close();
   log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut, duration_ms: Math.round(performance.now() - startedAtMs) });
+  return 0;
+}
+
+/** A successor has taken over: nothing is lost by our end, whatever signal comes meanwhile. */
+async function giveWay(
+  { pid, own }: { readonly pid: number; readonly own: boolean },
+  supervisor: Supervisor,
+  notifier: Notifier,
+  log: Log,
+): Promise<number> {
+  if (own) notifier.mainPid(pid);
+  notifier.close();
+  log.info("succeeded", { by: pid });
+  const cut = await supervisor.stop(`succeeded by pid ${pid}`, { succeeded: true });
+  log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut });
   return 0;
 }
 

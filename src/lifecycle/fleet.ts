@@ -155,6 +155,11 @@ export class Fleet implements Workers {
     return [...this.#members].filter(({ serves }) => serves).length;
   }
 
+  /** Every worker serves. */
+  get complete(): boolean {
+    return this.#places.every(({ member }) => member?.serves === true);
+  }
+
   /** Where the workers listen, as one of them has said; null before. */
   get address(): Extract<UpMessage, { type: "listening" }> | null {
     return [...this.#members].find(({ listening }) => listening !== null)?.listening ?? null;

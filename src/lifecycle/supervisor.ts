@@ -20,12 +20,15 @@ import { childWorker } from "./child-worker.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { Drain, type DrainManner } from "./drain.ts";
 import { Fleet } from "./fleet.ts";
+import { type DrainReport, Generations } from "./generations.ts";
 import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
 import type { WorkerSettings } from "./worker-channel.ts";
 
+/** How long clients in a socket of the service manager wait for the first table before they are told that there is none. */
+const ACTIVATED_MS = 3000;
 /** How long a generation may wait for its workers once it has a table. */
 const SERVE_MS = 24 * 3_600_000;
 
@@ -37,8 +40,12 @@ export class Supervisor {
   readonly #log: Log;
   readonly #accessLog: AccessLog;
   readonly #drain: Drain;
+  readonly #generations: Generations;
   #fail: (reason: string) => void = () => {};
   #sockets: readonly ListeningSocket[] = [];
+  #isReady = false;
+  /** The service manager has opened the sockets. */
+  #activated = false;
   #fleet: Fleet | null = null;
   #admin: FetchServer | null = null;
 
@@ -46,6 +53,7 @@ export class Supervisor {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
+    this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
     this.control = new ControlPlane(settings, {
       routesChanged: (delta, revision) => this.#fleet?.routesChanged(delta, revision),
@@ -67,14 +75,18 @@ export class Supervisor {
     return this.#drain.status;
   }
 
-  /** Opens both addresses and begins to read routes; until the first table requests get 503. Rejects when an address is taken. */
+  /**
+   * Opens both addresses and begins to read routes; until the first table requests get 503. Where another generation serves, that one
+   * goes on until we are ready. Rejects when an address is taken.
+   */
   async start(): Promise<void> {
-    this.#sockets = this.#openSockets();
+    this.#sockets = this.#openSockets(await this.#generations.arrive());
+    this.#generations.offer(this.#sockets);
     this.#fleet = this.#createFleet();
     this.#fleet.start();
-    this.#fleet.listen();
+    this.#listenInTime();
     this.control.start();
-    await this.#openAdmin();
+    if (!this.#generations.adminHeld) await this.#openAdmin(false);
   }
 
   /** For the admin address, the self-check and the service manager. */
@@ -85,7 +97,7 @@ export class Supervisor {
       restarts: () => this.#fleet?.restarts ?? noRestarts(),
       retired: () => this.#fleet?.retired ?? new Metrics().snapshot(),
       drain: () => this.draining,
-      predecessors: () => [],
+      predecessors: () => this.#generations.predecessors(),
       refreshNow: (reason) => this.control.refreshNow(reason),
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
@@ -104,18 +116,43 @@ export class Supervisor {
     return this.#drain.mostMs;
   }
 
-  /** Resolves once the table is in force and a worker serves it. */
+  /**
+   * Resolves once the table is in force and every worker serves it; those before us are then told to drain. Rejects when the admin address,
+   * which one of them had, cannot be had.
+   */
   async ready(): Promise<void> {
+    const fleet = this.#fleet!;
     await this.control.loaded();
-    await this.#fleet!.until(() => this.#fleet!.serving > 0, SERVE_MS);
-    await this.#fleet!.applied(this.control.snapshot.revision);
+    fleet.listen();
+    await fleet.until(() => fleet.complete, SERVE_MS);
+    await fleet.applied(this.control.snapshot.revision);
+    if (this.#admin === null) await this.#openAdmin(true);
+    this.#isReady = true;
+    this.#generations.ready();
+  }
+
+  /** Starts the next generation, which takes over from us once it is ready. */
+  handOver(): void {
+    if (this.draining === null) this.#generations.startSuccessor();
+  }
+
+  /** Resolves when a successor has taken over; `own` if we have started it ourselves. */
+  get succeeded(): Promise<{ readonly pid: number; readonly own: boolean }> {
+    return this.#generations.succeeded.then((successor) => ({ pid: successor.pid, own: this.#generations.isChild(successor) }));
   }
 
   /** Readiness turns false at once; resolves when everything is closed. Answers how many exchanges were cut. */
   async stop(reason: string, how: DrainManner = {}): Promise<number> {
-    const cut = await this.#drain.begin(reason, how);
+    const over = this.#drain.begin(reason, how);
+    if (how.succeeded === true) {
+      // The successor has the address, too, and should be the only one who answers there
+      await this.#admin?.close();
+      this.#generations.report(() => drainReport(this.draining!));
+    }
+    const cut = await over;
     await this.control.close();
     await this.#admin?.close();
+    this.#generations.leave();
     this.#accessLog.close();
     return cut;
   }
@@ -126,10 +163,15 @@ export class Supervisor {
   }
 
   /** None where workers bind sockets of their own. */
-  #openSockets(): readonly ListeningSocket[] {
+  #openSockets(taken: readonly ListeningSocket[]): readonly ListeningSocket[] {
     const { httpAddr, workers } = this.#settings;
     const given = inheritedListeningSockets(process.env);
-    const sockets = given ?? openListeningSockets({ ...httpAddr, count: Math.max(workers, 1), reusePort: true }) ?? [];
+    this.#activated = given !== null;
+    const sockets = [
+      ...given ?? [],
+      ...taken,
+      ...this.#openMore(given === null ? Math.max(workers, 1) - taken.length : 0, taken.length > 0),
+    ];
     this.#log.info("listening", {
       address: sockets[0]?.host ?? httpAddr.host,
       "http_port": sockets[0]?.port ?? httpAddr.port,
@@ -138,6 +180,32 @@ export class Supervisor {
       ...given !== null && { from: "service manager" },
     });
     return sockets;
+  }
+
+  /**
+   * Requests that find no table get 503 at once, so that a load balancer learns of it. But where others serve, nobody is to get that from
+   * us; and who waits in a socket of the service manager has waited already, for the rest of a restart: a moment more is better.
+   */
+  #listenInTime(): void {
+    const { handOverTimeoutMs } = this.#settings;
+    if (this.#generations.preceded) {
+      systemTimers.after(
+        handOverTimeoutMs,
+        () => this.#isReady || this.#fail(`Cannot take over: not ready within ${handOverTimeoutMs} ms`),
+      );
+    } else if (this.#activated) systemTimers.after(ACTIVATED_MS, () => this.#fleet?.listen());
+    else this.#fleet?.listen();
+  }
+
+  #openMore(count: number, optional: boolean): readonly ListeningSocket[] {
+    if (count <= 0) return [];
+    try {
+      return openListeningSockets({ ...this.#settings.httpAddr, count, reusePort: true }) ?? [];
+    } catch (error) {
+      if (!optional) throw error;
+      this.#log.debug("the sockets that were handed over cannot be added to", { error: (error as Error).message });
+      return [];
+    }
   }
 
   #createFleet(): Fleet {
@@ -160,19 +228,24 @@ export class Supervisor {
     });
   }
 
-  async #openAdmin(): Promise<void> {
+  async #openAdmin(beside: boolean): Promise<void> {
     const { adminAddr } = this.#settings;
     if (adminAddr === null) return;
     const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation));
-    this.#admin = await serveFetch({ host: adminAddr.host, port: adminAddr.port, fetch: (request) => app.fetch(request) });
+    this.#admin = await serveFetch({ ...adminAddr, beside, fetch: (request) => app.fetch(request) });
     this.#log.info("admin listening", { address: adminAddr.host, "admin_port": this.#admin.port });
   }
 
   #finish(graceMs: number, succeeded: boolean): Promise<number> {
+    this.#generations.close(); // until now a successor could come
     // Ours first: the workers empty the queues before they close the last copies
     for (const socket of this.#sockets) socket.close();
     return this.#fleet?.drain(graceMs, succeeded) ?? Promise.resolve(0);
   }
+}
+
+function drainReport({ left, deadlineAtMs }: DrainStatus): DrainReport {
+  return { left, remainingMs: Math.max(0, deadlineAtMs - systemTimers.nowMs()) };
 }
 
 function workerSettings(settings: Settings): WorkerSettings {

@@ -15,7 +15,11 @@ import { createLog, type Log } from "../observation/log.ts";
 import type { ParentChannel } from "../runtime/child-process.ts";
 import { closeDescriptor } from "../runtime/listening-sockets.ts";
 import { onSignals } from "../runtime/signals.ts";
+import { systemTimers } from "../runtime/timers.ts";
 import { socketDoors } from "../runtime/sockets.ts";
+import { identityOf } from "./generations.ts";
+import { handOverKey } from "./hand-over.ts";
+import { offerSuccession, type SuccessionOffer } from "./succession-offer.ts";
 import type { Channel, DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
 import { Worker } from "./worker.ts";
 
@@ -36,6 +40,7 @@ export class WorkerProcess {
   #accessLog: AccessLog | null = null;
   #heardAtMs = performance.now();
   #leaving = false;
+  #offer: SuccessionOffer | null = null;
 
   constructor(parent: ParentChannel) {
     this.#parent = parent;
@@ -96,11 +101,32 @@ export class WorkerProcess {
     this.#phase = "orphaned";
     const { orphanTimeoutMs, shutdownTimeoutMs } = this.#settings!;
     this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
+    this.#worker!.orphaned();
+    // Who else accepted from them may be gone, and nobody is there to say who does now
+    void this.#worker!.listen([...this.#descriptors.keys()]);
+    this.#offerSockets(this.#settings!);
     setTimeout(() => {
       if (this.#phase !== "orphaned") return;
       this.#log.warn("orphaned for too long, draining");
       void this.#drain(shutdownTimeoutMs, false);
     }, orphanTimeoutMs);
+  }
+
+  /** A new supervisor's workers accept from our sockets, then tell us to drain. */
+  #offerSockets(settings: WorkerSettings): void {
+    const key = handOverKey(settings.httpAddr.host, settings.httpAddr.port);
+    if (key === null || this.#descriptors.length === 0) return;
+    this.#offer = offerSuccession({
+      key,
+      identity: identityOf(settings, performance.timeOrigin, "worker"),
+      listeners: () => this.#descriptors,
+      onSucceeded: ({ pid, close }) => {
+        this.#log.info("a new supervisor has taken over, draining", { pid });
+        void this.#drain(settings.shutdownTimeoutMs, true).then(close);
+      },
+      log: this.#log,
+      timers: systemTimers,
+    });
   }
 
   /** Somebody wants this process to end. */
@@ -136,6 +162,7 @@ export class WorkerProcess {
     for (const descriptor of this.#descriptors) closeDescriptor(descriptor);
     const cut = await this.#worker?.drain(graceMs, succeeded) ?? 0;
     this.#channel.send({ type: "drained", cut });
+    this.#offer?.close();
     this.#end(0);
   }
 

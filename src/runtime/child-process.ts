@@ -35,6 +35,7 @@ export function startChild({ parameters, descriptors, onMessage, onExit }: Child
   };
   const child = spawn(program, [...first, ...parameters], {
     stdio: ["ignore", "inherit", "inherit", "ipc", ...descriptors],
+    argv0: process.argv0, // for `ps`: the program may be /proc/self/exe
     env: inheritableEnvironment(process.env),
   });
   child.on("message", onMessage);

@@ -1,0 +1,184 @@
+/*  This generation between the one before it and the one after it, at the same address.
+ *
+ *      arrive                          ready                        a successor is ready
+ *   ----------> arriving: predecessors --------> serving, and offering ------------------> succeeded: drains, and tells
+ *               serve on                         its sockets          '--- leave: offers nothing any more; final
+ *
+ *  A successor is a process that somebody has started, or that we have (SIGUSR2): it finds us by our address either way. One that we have
+ *  started, and that has not become ready in time, is ended; we go on as if nothing had been.
+ */
+import process from "node:process";
+import type { Predecessor } from "../admin/deps.ts";
+import type { WorkLeft } from "../observation/drain-status.ts";
+import type { Log } from "../observation/log.ts";
+import { startSuccessor, type SuccessorProcess } from "../runtime/child-process.ts";
+import type { ListeningSocket } from "../runtime/listening-sockets.ts";
+import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import { VERSION } from "../runtime/version.ts";
+import { handOverKey, type Identity } from "./hand-over.ts";
+import { offerSuccession, type SuccessionOffer, type Successor } from "./succession-offer.ts";
+import type { ListenAddress, Settings } from "./settings.ts";
+import { type Succession, takeOver } from "./take-over.ts";
+
+/** What is told to a successor while this generation drains. */
+export interface DrainReport {
+  readonly left: WorkLeft;
+  readonly remainingMs: number;
+}
+
+/** What a successor has that we have started, beyond its own bound: time to start, and to say why it gives up. */
+const START_MS = 5000;
+const REPORT_MS = 1000;
+
+export class Generations {
+  /** Resolves when others accept from our sockets and we are to drain. */
+  readonly succeeded: Promise<Successor>;
+  readonly #settings: Settings;
+  readonly #log: Log;
+  readonly #timers: Timers;
+  readonly #startedAtMs: number;
+  #setSucceeded: (successor: Successor) => void = () => {};
+  #sockets: readonly ListeningSocket[] | null = null;
+  #offer: SuccessionOffer | null = null;
+  #succession: Succession | null = null;
+  #readyAtMs = 0;
+  #child: SuccessorProcess | null = null;
+  #cancelChild: CancelTimer = () => {};
+  #successor: Successor | null = null;
+
+  constructor(settings: Settings, log: Log, timers: Timers) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#timers = timers;
+    this.#startedAtMs = timers.nowMs();
+    this.succeeded = new Promise((resolve) => this.#setSucceeded = resolve);
+  }
+
+  /** The listening sockets of those before us. Rejects if we must not take over. */
+  async arrive(): Promise<readonly ListeningSocket[]> {
+    const { httpAddr: { host, port }, handOverTimeoutMs: waitMs } = this.#settings;
+    const key = handOverKey(host, port);
+    if (key === null) return [];
+    const options = {
+      key,
+      identity: identityOf(this.#settings, this.#startedAtMs, "supervisor"),
+      log: this.#log,
+      timers: this.#timers,
+    };
+    this.#offer = offerSuccession({
+      ...options,
+      listeners: () => this.#sockets?.map(({ fd }) => fd) ?? null,
+      onSucceeded: (successor) => this.#succeed(successor),
+    });
+    if (this.#offer === null) return [];
+    this.#succession = await takeOver({ ...options, waitMs });
+    this.#succession.onChange = ({ gone, identity: { pid } }) => {
+      if (gone) this.#log.info("predecessor is gone", { pid });
+    };
+    return this.#succession.sockets;
+  }
+
+  /** Whether somebody serves while we start. */
+  get preceded(): boolean {
+    return this.#succession !== null && this.#succession.predecessors.length > 0;
+  }
+
+  /** Whether one of them has the admin address that we are to have. */
+  get adminHeld(): boolean {
+    const ours = addressText(this.#settings.adminAddr);
+    return ours !== null &&
+      (this.#succession?.predecessors ?? []).some(({ identity, gone }) => !gone && identity.adminAddress === ours);
+  }
+
+  /** These may be handed on from now on. */
+  offer(sockets: readonly ListeningSocket[]): void {
+    this.#sockets = sockets;
+  }
+
+  /** We accept connections: those before us may drain. */
+  ready(): void {
+    if (!this.preceded) return;
+    this.#readyAtMs = this.#timers.nowMs();
+    const predecessors = this.#succession!.predecessors.map(({ identity: { pid, version } }) => ({ pid, version }));
+    this.#log.info("taking over", { predecessors });
+    this.#succession!.ready();
+  }
+
+  /** Those that have handed over to us and still drain. */
+  predecessors(): Predecessor[] {
+    if (this.#readyAtMs === 0) return [];
+    return this.#succession!.predecessors.filter(({ gone }) => !gone).map(({ identity: { pid, version }, left }) => {
+      return { pid, version, sinceAtMs: this.#readyAtMs, left };
+    });
+  }
+
+  /** Starts the program in our place anew; it takes over once it is ready, and if it never is, we go on. */
+  startSuccessor(): void {
+    const { port } = this.#settings.httpAddr;
+    if (this.#offer === null) {
+      return this.#log.error("cannot hand over", {
+        reason: port === 0 ? "the port is chosen by the kernel" : "not on this runtime or machine",
+      });
+    }
+    if (this.#child !== null) return this.#log.warn("a successor is being started already", { pid: this.#child.pid });
+    const child = startSuccessor((reason) => this.#childEnded(reason));
+    this.#child = child;
+    this.#log.info("successor started", { pid: child.pid, program: process.execPath });
+    this.#cancelChild = this.#timers.after(this.#settings.handOverTimeoutMs + START_MS, () => {
+      this.#log.error("successor did not become ready in time and is ended", { pid: child.pid });
+      child.kill();
+    });
+  }
+
+  /** Whether we have started this successor ourselves, so that it is the same service. */
+  isChild({ pid }: Successor): boolean {
+    return this.#child?.pid === pid;
+  }
+
+  /** Tells the successor how far our drain is, until `leave`. */
+  report(state: () => DrainReport): void {
+    const { left, remainingMs } = state();
+    this.#successor?.draining(left, remainingMs);
+    this.#timers.after(REPORT_MS, () => this.#successor !== null && this.report(state));
+  }
+
+  /** Offers nothing any more. */
+  close(): void {
+    this.#cancelChild();
+    this.#offer?.close();
+  }
+
+  /** The last word, when nothing is left to drain. */
+  leave(): void {
+    this.close();
+    this.#succession?.close();
+    this.#successor?.close();
+    this.#successor = null;
+  }
+
+  #succeed(successor: Successor): void {
+    this.#cancelChild();
+    this.#successor = successor;
+    this.#setSucceeded(successor);
+  }
+
+  #childEnded(reason: string): void {
+    this.#cancelChild();
+    if (this.#successor === null) {
+      this.#log.error("successor ended before it was ready, serving on", { pid: this.#child?.pid, reason });
+    }
+    this.#child = null;
+  }
+}
+
+export function identityOf(
+  { regionId: region, adminAddr = null }: Pick<Settings, "regionId"> & Partial<Settings>,
+  startedAtMs: number,
+  role: Identity["role"],
+): Identity {
+  return { pid: process.pid, version: VERSION, region, adminAddress: addressText(adminAddr), role, startedAtMs };
+}
+
+function addressText(address: ListenAddress | null): string | null {
+  return address === null ? null : `${address.host}:${address.port}`;
+}
