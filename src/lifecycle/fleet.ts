@@ -17,6 +17,7 @@ import type { RouteDelta } from "../table/record.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import { Changes } from "./changes.ts";
 import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
+import { FleetPlace } from "./fleet-place.ts";
 import { assignSockets } from "./socket-assignment.ts";
 import type { UpMessage } from "./worker-channel.ts";
 import type { Workers } from "./control-plane.ts";
@@ -49,20 +50,7 @@ export interface FleetOptions {
   readonly timers: Timers;
 }
 
-interface Place {
-  readonly worker: number;
-  member: FleetMember | null;
-  restarts: number;
-  /** Ends in a row after a short life. */
-  misses: number;
-  cancelRestart: CancelTimer;
-}
-
 const TICK_MS = 1000;
-/** A worker that has lived this long was no failed start. */
-const LONG_LIFE_MS = 10_000;
-const FIRST_BACK_OFF_MS = 100;
-const MOST_BACK_OFF_MS = 10_000;
 const FAILED_STARTS = 3;
 /** How long a scrape waits for an answer. */
 const COLLECT_MS = 250;
@@ -73,7 +61,7 @@ const DRAIN_MARGIN_MS = 2000;
 
 export class Fleet implements Workers {
   readonly #options: FleetOptions;
-  readonly #places: readonly Place[];
+  readonly #places: readonly FleetPlace[];
   readonly #members: Set<FleetMember> = new Set();
   readonly #restarts: Record<RestartReason, number> = noRestarts();
   readonly #changes: Changes;
@@ -89,7 +77,7 @@ export class Fleet implements Workers {
   constructor(options: FleetOptions) {
     this.#options = options;
     this.#changes = new Changes(options.timers);
-    this.#places = options.workers.map((worker) => ({ worker, member: null, restarts: 0, misses: 0, cancelRestart: () => {} }));
+    this.#places = options.workers.map((worker) => new FleetPlace(worker, options.timers));
   }
 
   start(): void {
@@ -142,7 +130,7 @@ export class Fleet implements Workers {
     const { revision } = this.#options.snapshot();
     const absent = this.#places.filter(({ member }) => member === null);
     const present = [...this.#members].map((member) => member.status(revision, this.#placeOf(member).restarts));
-    return [...absent.map((place) => absentStatus(place, revision)), ...present]
+    return [...absent.map((place) => place.status(revision)), ...present]
       .sort((a, b) => a.worker - b.worker || a.startedAtMs - b.startedAtMs);
   }
 
@@ -168,7 +156,7 @@ export class Fleet implements Workers {
   /** Begins nothing new; resolves to the number of exchanges that had to be cut after `graceMs`. */
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     this.#stopping = true;
-    for (const place of this.#places) place.cancelRestart();
+    for (const place of this.#places) place.close();
     for (const member of this.#members) member.drain(graceMs, succeeded);
     await this.until(() => this.#members.size === 0, graceMs + DRAIN_MARGIN_MS);
     this.kill();
@@ -179,11 +167,11 @@ export class Fleet implements Workers {
   kill(): void {
     this.#stopping = true;
     this.#cancelTick();
-    for (const place of this.#places) place.cancelRestart();
+    for (const place of this.#places) place.close();
     for (const member of this.#members) member.end.kill();
   }
 
-  #fill(place: Place): void {
+  #fill(place: FleetPlace): void {
     const { start, snapshot, timers } = this.#options;
     const end = start(place.worker, {
       message: (message) => this.#receive(member, message),
@@ -296,21 +284,15 @@ export class Fleet implements Workers {
     this.#changes.tell();
   }
 
-  #restart(place: Place, member: FleetMember, reason: RestartReason): void {
-    const { timers } = this.#options;
-    const lived = timers.nowMs() - member.startedAtMs >= LONG_LIFE_MS && member.listening !== null;
-    place.misses = lived ? 0 : place.misses + 1;
-    place.member = null;
-    const delayMs = place.misses <= 1 ? 0 : Math.min(FIRST_BACK_OFF_MS * 2 ** (place.misses - 2), MOST_BACK_OFF_MS);
-    place.cancelRestart = timers.after(delayMs, () => {
-      place.restarts++;
+  #restart(place: FleetPlace, member: FleetMember, reason: RestartReason): void {
+    place.vacate(member, () => {
       this.#restarts[reason]++;
       this.#fill(place);
     });
   }
 
   /** Where the first workers cannot start, others will not either. */
-  #checkStart(place: Place, { error }: FleetMember, reason: string): void {
+  #checkStart(place: FleetPlace, { error }: FleetMember, reason: string): void {
     if (this.#everServed || (error === null && place.misses < FAILED_STARTS)) return;
     this.#options.failed(error ?? `worker ${place.worker} ended ${place.misses} times before it served, last by ${reason}`);
   }
@@ -341,24 +323,7 @@ export class Fleet implements Workers {
     return this.#serial;
   }
 
-  #placeOf({ worker }: FleetMember): Place {
+  #placeOf({ worker }: FleetMember): FleetPlace {
     return this.#places.find((place) => place.worker === worker)!;
   }
-}
-
-/** A worker that is to be started again. */
-function absentStatus({ worker, restarts }: Place, revision: number): WorkerStatus {
-  return {
-    worker,
-    pid: null,
-    state: "restarting",
-    startedAtMs: 0,
-    restarts,
-    revision: 0,
-    revisionsBehind: revision,
-    heardAtMs: null,
-    answerMs: null,
-    figures: null,
-    metrics: null,
-  };
 }
