@@ -14,6 +14,8 @@ export class FleetPlace {
   member: FleetMember | null = null;
   readonly #timers: Timers;
   #restarts = 0;
+  /** When who was here last was started. */
+  #lastStartedAtMs = 0;
   /** Ends in a row after a short life. */
   #misses = 0;
   #cancelRestart: CancelTimer = () => {};
@@ -37,6 +39,7 @@ export class FleetPlace {
     const lived = this.#timers.nowMs() - startedAtMs >= LONG_LIFE_MS && listening !== null;
     this.#misses = lived ? 0 : this.#misses + 1;
     this.member = null;
+    this.#lastStartedAtMs = startedAtMs;
     const delayMs = this.#misses <= 1 ? 0 : Math.min(FIRST_BACK_OFF_MS * 2 ** (this.#misses - 2), MOST_BACK_OFF_MS);
     this.#cancelRestart = this.#timers.after(delayMs, () => {
       this.#restarts++;
@@ -55,7 +58,7 @@ export class FleetPlace {
       worker: this.worker,
       pid: null,
       state: "restarting",
-      startedAtMs: 0,
+      startedAtMs: this.#lastStartedAtMs,
       restarts: this.#restarts,
       revision: 0,
       revisionsBehind: revision,

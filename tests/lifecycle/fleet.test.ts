@@ -132,9 +132,12 @@ test("Fleet waits longer and longer for a worker that dies soon, and not for one
     await world.timers.advance(1);
     assert.equal(world.started.length, before + 1, `after ${delayMs} ms`);
   }
+  const startedAtMs = world.timers.nowMs();
   await world.timers.advance(10_000);
   const before = world.started.length;
   world.started.at(-1)!.events.exit("exit code 1");
+  const { state, pid, startedAtMs: last } = world.fleet.statuses()[0]!;
+  assert.deepEqual([state, pid, last], ["restarting", null, startedAtMs]);
   await world.timers.advance(0);
   assert.equal(world.started.length, before + 1);
   assert.equal(world.fleet.restarts.error, 11);
