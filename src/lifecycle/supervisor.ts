@@ -146,7 +146,7 @@ export class Supervisor {
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       // The successor has the address, too, and should be the only one who answers there
-      await this.#admin?.close();
+      await this.#admin?.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));
     }
     const cut = await over;

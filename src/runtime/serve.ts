@@ -1,5 +1,6 @@
 /** HTTP served by the runtime itself, for the admin address only; the data plane has its own listener. */
 import { namingPortOwner } from "./port-owner.ts";
+import { preferSecond } from "./reuse-port.ts";
 import { BUN, DENO } from "./which.ts";
 
 export interface ServeOptions {
@@ -14,8 +15,11 @@ export interface ServeOptions {
 
 export interface FetchServer {
   readonly port: number;
-  /** Closes the listener, and lets requests that have arrived finish for a moment; then closes every connection. */
-  close(): Promise<void>;
+  /**
+   * Closes the listener, and lets requests that have arrived finish for a moment; then closes every connection. `succeeded`: the next
+   * generation has the address, too.
+   */
+  close(how?: { readonly succeeded?: boolean }): Promise<void>;
 }
 
 /** Seconds without a byte after which a client is cut off. */
@@ -70,9 +74,12 @@ function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = 
     void trial.stop(true);
   }
   const server = serve(true, free);
+  if (beside) preferSecond(host, server.port);
   return {
     port: server.port,
-    close: async () => {
+    close: async ({ succeeded = false } = {}) => {
+      // Nobody comes any more; whoever has come is heard
+      if (succeeded) await new Promise((resolve) => setTimeout(resolve, FINISH_MS));
       await Promise.race([server.stop(false), new Promise((resolve) => setTimeout(resolve, FINISH_MS))]);
       await server.stop(true);
     },
