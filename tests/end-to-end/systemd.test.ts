@@ -8,7 +8,7 @@ import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
-import { listeningDescriptor, ServiceManager } from "../fixtures/service-manager.ts";
+import { listeningDescriptor, Systemd } from "../fixtures/systemd.ts";
 
 let server: TestDatabase;
 before(async () => server = await startPostgres());
@@ -18,7 +18,7 @@ for (const workers of ["0", "2"]) {
   test(`READY once the routes are in force, RELOADING on SIGHUP, STOPPING at the end (${workers} workers)`, async () => {
     await using platform = await Platform.start(server);
     await platform.vm("app.example.com");
-    await using manager = await ServiceManager.start();
+    await using manager = await Systemd.start();
     const edge = await platform.edge({ EDGEPROXY_WORKERS: workers, EDGEPROXY_SHUTDOWN_TIMEOUT: "7s", ...manager.env }, {
       ready: false,
     });
@@ -45,7 +45,7 @@ for (const workers of ["0", "2"]) {
 
 test("a proxy without routes is not READY; the status says what it waits for", async () => {
   await using platform = await Platform.start(server, {});
-  await using manager = await ServiceManager.start();
+  await using manager = await Systemd.start();
   const edge = await platform.edge({ EDGEPROXY_WORKERS: "1", ...manager.env }, { ready: false });
   await edge.waitForLog((line) => line["level"] === "error");
   assert.equal(manager.messages.some((message) => message.includes("READY=1")), false);
@@ -55,7 +55,7 @@ test("a proxy without routes is not READY; the status says what it waits for", a
 
 test("WATCHDOG comes while workers answer, stays away while they stand still, and comes back", async () => {
   await using platform = await Platform.start(server);
-  await using manager = await ServiceManager.start({ WATCHDOG_USEC: "1200000" });
+  await using manager = await Systemd.start({ WATCHDOG_USEC: "1200000" });
   const edge = await platform.edge({ EDGEPROXY_WORKERS: "2", ...manager.env });
   await manager.message(/^WATCHDOG=1$/, 1 + await manager.message(/^WATCHDOG=1$/));
   const pids = (await edge.workers()).map((worker) => worker.pid);
