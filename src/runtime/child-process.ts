@@ -1,5 +1,5 @@
 /** This program once more as a child process that we exchange messages with, and that process's end of it. */
-import { type ChildProcess as NodeChildProcess, spawn } from "node:child_process";
+import { type ChildProcess as NodeChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import process from "node:process";
 import { freshCommand, inheritableEnvironment, selfCommand, successorEnvironment } from "./processes.ts";
 
@@ -33,25 +33,39 @@ export function startChild({ parameters, descriptors, onMessage, onExit }: Child
     if (!ended) onExit(reason);
     ended = true;
   };
-  const child = spawn(program, [...first, ...parameters], {
+  const child = start(program, [...first, ...parameters], {
     stdio: ["ignore", "inherit", "inherit", "ipc", ...descriptors],
     argv0: process.argv0, // for `ps`: the program may be /proc/self/exe
     env: inheritableEnvironment(process.env),
-  });
-  child.on("message", onMessage);
-  child.on("error", (error) => end(error.message));
+  }, end);
+  child?.on("message", onMessage);
   // Its last messages come before this
-  child.on("close", (code, signal) => end(signal ?? `exit code ${code}`));
+  child?.on("close", (code, signal) => end(signal ?? `exit code ${code}`));
   return {
-    pid: child.pid ?? 0,
+    pid: child?.pid ?? 0,
     send: (message) => sendTo(child, message),
-    kill: (signal) => void child.kill(signal),
+    kill: (signal) => void child?.kill(signal),
   };
 }
 
+/** No failure is thrown, and none is told before this has returned: Bun throws some (ENOEXEC), and tells of others by an event. */
+function start(
+  program: string,
+  parameters: readonly string[],
+  options: SpawnOptions,
+  failed: (reason: string) => void,
+): NodeChildProcess | null {
+  try {
+    return spawn(program, parameters, options).on("error", (error) => failed(error.message));
+  } catch (error) {
+    setImmediate(() => failed((error as Error).message));
+    return null;
+  }
+}
+
 /** A channel that the other side has just closed is not an error: its end is told of by itself. */
-function sendTo(child: NodeChildProcess, message: unknown): void {
-  if (child.connected) child.send(message as object, () => {});
+function sendTo(child: NodeChildProcess | null, message: unknown): void {
+  if (child?.connected === true) child.send(message as object, () => {});
 }
 
 /** The same program from its place in the file system, with our command line, environment and output: our successor. */
@@ -64,19 +78,18 @@ export interface SuccessorProcess {
 /** `onExit` is told once, when it has ended or could not be started. It may outlive us. */
 export function startSuccessor(onExit: (reason: string) => void): SuccessorProcess {
   const [program, ...first] = freshCommand();
-  const child = spawn(program, [...first, ...process.argv.slice(2)], {
-    stdio: ["ignore", "inherit", "inherit"],
-    env: successorEnvironment(process.env),
-  });
   let ended = false;
   const end = (reason: string): void => {
     if (!ended) onExit(reason);
     ended = true;
   };
-  child.on("error", (error) => end(error.message));
-  child.on("exit", (code, signal) => end(signal ?? `exit code ${code}`));
-  child.unref();
-  return { pid: child.pid ?? 0, kill: () => void child.kill("SIGKILL") };
+  const child = start(program, [...first, ...process.argv.slice(2)], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: successorEnvironment(process.env),
+  }, end);
+  child?.on("exit", (code, signal) => end(signal ?? `exit code ${code}`));
+  child?.unref();
+  return { pid: child?.pid ?? 0, kill: () => void child?.kill("SIGKILL") };
 }
 
 /** The end of a child process that `startChild` has started. */
