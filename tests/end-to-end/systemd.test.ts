@@ -6,7 +6,7 @@ import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { stopProcess } from "../fixtures/processes.ts";
+import { alive, stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { listeningDescriptor, Systemd } from "../fixtures/systemd.ts";
 
@@ -96,3 +96,24 @@ for (const workers of ["0", "1", "2"]) {
     await late.served(await platform.edge({ EDGEPROXY_WORKERS: workers }, { sockets: [socket.fd] }));
   });
 }
+
+test("SIGUSR2 makes the next generation the main process, which is READY and keeps the watchdog; the old one says nothing more", async () => {
+  await using platform = await Platform.start(server);
+  await platform.vm("app.example.com");
+  await using manager = await Systemd.start({ WATCHDOG_USEC: "1200000" });
+  const edge = await platform.edge({ EDGEPROXY_WORKERS: "2", ...manager.env });
+  await manager.message(/^WATCHDOG=1$/);
+  edge.signal("SIGUSR2");
+  const main = await manager.message(/^MAINPID=\d+$/);
+  const pid = Number(manager.messages[main]?.slice("MAINPID=".length));
+  assert.ok(pid !== edge.pid && alive(pid));
+  await manager.message(/^READY=1\n/, 1 + await manager.message(/^READY=1\n/));
+  assert.equal(await edge.ended, 0);
+  const ended = manager.messages.length;
+  await manager.message(/^WATCHDOG=1$/, ended);
+  assert.equal(manager.messages.some((message) => message.startsWith("STOPPING=1")), false);
+  assert.equal((await get(edge, "app.example.com")).status, 200);
+  process.kill(pid, "SIGTERM");
+  await manager.message(/^STOPPING=1\n/, ended);
+  await edge.exited;
+});
