@@ -22,6 +22,8 @@ const BACKLOG = 4096;
 const ONE = Int32Array.of(1);
 const ZERO = Int32Array.of(0);
 const UNSENT = Int32Array.of(UNSENT_BYTES);
+/** `struct timeval`; the kernel rounds it up to its tick. */
+const MICROSECOND = Int32Array.of(0, 0, 1, 0);
 const STREAM = SOCKET.STREAM | SOCKET.NONBLOCK | SOCKET.CLOEXEC;
 
 /** Throws the system's error. */
@@ -43,6 +45,9 @@ export function adoptSocket(libc: Libc, fd: number): BoundSocket {
   if (problem !== null) throw new Error(`Cannot listen on descriptor ${fd}: ${problem}`);
   libc.control(fd, CONTROL.SETFD, CONTROL.CLOEXEC);
   libc.control(fd, CONTROL.SETFL, libc.control(fd, CONTROL.GETFL, 0) | SOCKET.NONBLOCK);
+  // The flag is the socket's, for all processes, and systemd clears it whenever it passes the socket on (without NonBlocking=yes): an
+  // accept that then finds nobody waits no longer than this, instead of until somebody comes
+  libc.setOption(fd, SOCKET.SOL_SOCKET, SOCKET.RECEIVE_TIMEOUT, MICROSECOND, MICROSECOND.byteLength);
   setInherited(libc, fd);
   return named(libc, fd);
 }

@@ -222,6 +222,18 @@ test("inheritedListeningSockets() accepts from descriptors 3 and up", { skip }, 
   sockets[1]!.close();
 });
 
+test("a listener is not held up when a service manager, on passing the socket again, has made it one that waits", { skip }, async () => {
+  const [socket] = open(1);
+  const { child } = await activate([socket!.fd], "");
+  const impatience = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  LIBC!.control(socket!.fd, 4, LIBC!.control(socket!.fd, 3, 0) & ~SOCKET.NONBLOCK); // of the socket, not of our copy alone
+  socket!.close();
+  assert.deepEqual([await ask(socket!.port), await ask(socket!.port)], [String(child.pid), String(child.pid)]);
+  clearTimeout(impatience);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+});
+
 test("inheritedListeningSockets() says which descriptor is of the wrong kind", { skip }, async () => {
   const sockets = open(1);
   const file = openSync("/dev/null", "r");
