@@ -222,7 +222,7 @@ test("inheritedListeningSockets() accepts from descriptors 3 and up", { skip }, 
   sockets[1]!.close();
 });
 
-test("a listener is not held up when a service manager, on passing the socket again, has made it one that waits", { skip }, async () => {
+test("a listener does not stand still when another process has made its socket one that waits", { skip }, async () => {
   const [socket] = open(1);
   const { child } = await activate([socket!.fd], "");
   const impatience = setTimeout(() => child.kill("SIGKILL"), 10_000);
