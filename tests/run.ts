@@ -40,7 +40,20 @@ const END_TO_END = "tests/end-to-end/";
 const STAGE_LIMIT_MS = 15 * 60_000;
 
 /** The longest first, so that no lane ends long after the other. */
-const LONG = ["timeouts", "leaks", "backpressure", "abuse", "slow-bodies", "refresh", "health", "demo"].map(endToEndFile);
+const LONG = [
+  "timeouts",
+  "hand-over",
+  "leaks",
+  "backpressure",
+  "workers",
+  "unready-successor",
+  "abuse",
+  "slow-bodies",
+  "refresh",
+  "health",
+  "demo",
+]
+  .map(endToEndFile);
 /** They hold thousands of connections, and measure what a process takes for them. */
 const ALONE = ["memory-per-connection", "abuse-floods"].map(endToEndFile);
 

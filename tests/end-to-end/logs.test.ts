@@ -151,6 +151,7 @@ test("access log has a line for each request when it is on", async () => {
     region: platform.region.id,
     request_id: "given-1",
     error: "",
+    worker: 1,
   });
   assert.ok(typeof duration === "number" && duration > 0);
   const { status, host, error, upstream, request_id: id } = own!;
