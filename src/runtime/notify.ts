@@ -15,9 +15,12 @@ export interface Notifier {
   /** A reload is under way until `work` has settled. Nothing is said before `ready`: its end would pass for the start's. */
   reload(work: Promise<unknown>, status: () => string): Promise<void>;
   status(status: string): void;
-  /** Another process is the service from now on. */
+  /** Another process is the service from now on, and speaks for it: nothing more is said here, but the end of a reload under way. */
   mainPid(pid: number): void;
-  /** Once, when the shutdown begins, which takes no longer than `withinMs`. The watchdog goes on until `close`. */
+  /**
+   * Once, when the shutdown begins, which takes no longer than `withinMs`. The watchdog goes on until `close`. Before `ready` only the time
+   * is asked for: that a successor ends which never was the service must not pass for the service's end.
+   */
   stopping(withinMs?: number): void;
   /** Ends the watchdog messages. */
   close(): void;
@@ -51,7 +54,7 @@ export function createNotifier({ env = process.env, send = senderFor(env), check
   if (send === null) return SILENT;
   const watchdogMs = watchdogIntervalMs(env);
   let watchdog: ReturnType<typeof setInterval> | undefined;
-  let state: "starting" | "ready" | "stopping" = "starting";
+  let state: "starting" | "ready" | "stopping" | "succeeded" = "starting";
   let reloads = 0;
   // One at a time: where each message is a process of its own, READY must not be overtaken by STOPPING.
   let last: Promise<unknown> = Promise.resolve();
@@ -73,14 +76,24 @@ export function createNotifier({ env = process.env, send = senderFor(env), check
       const begun = monotonicMicroseconds();
       last = last.then(async () => send(`RELOADING=1\nMONOTONIC_USEC=${await begun}`));
       await work.catch(() => {}); // a reload that failed is over, too: what served before serves on
-      if (--reloads === 0 && state === "ready") ready(status());
+      if (--reloads > 0) return;
+      if (state === "ready") ready(status());
+      else if (state === "succeeded") enqueue("READY=1"); // the manager would wait for it
     },
-    status: (status) => enqueue(`STATUS=${oneLine(status)}`),
-    mainPid: (pid) => enqueue(`MAINPID=${pid}`),
+    status: (status) => {
+      if (state !== "succeeded") enqueue(`STATUS=${oneLine(status)}`);
+    },
+    mainPid: (pid) => {
+      enqueue(`MAINPID=${pid}`);
+      clearInterval(watchdog);
+      state = "succeeded";
+    },
     stopping: (withinMs) => {
-      state = "stopping";
+      if (state === "succeeded") return;
+      const word = state === "starting" ? [] : ["STOPPING=1", "STATUS=Stopping"];
       const extension = withinMs === undefined ? [] : [`EXTEND_TIMEOUT_USEC=${Math.ceil(withinMs) * 1000}`];
-      enqueue("STOPPING=1", "STATUS=Stopping", ...extension);
+      state = "stopping";
+      if (word.length + extension.length > 0) enqueue(...word, ...extension);
     },
     close: () => clearInterval(watchdog),
   };

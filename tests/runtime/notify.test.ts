@@ -69,13 +69,13 @@ test("createNotifier() sends messages in order, one at a time", async () => {
   });
   notifier.ready("up");
   notifier.status("two\nlines");
-  notifier.mainPid(4711);
+  notifier.status("three");
   notifier.stopping(30_000.5);
   await promise;
   assert.deepEqual(sent, [
     "READY=1\nSTATUS=up",
     "STATUS=two lines",
-    "MAINPID=4711",
+    "STATUS=three",
     "STOPPING=1\nSTATUS=Stopping\nEXTEND_TIMEOUT_USEC=30001000",
   ]);
 });
@@ -126,6 +126,29 @@ test("createNotifier() says nothing of reloads before READY, which their end wou
   await reload;
   await settle();
   assert.equal(sent.filter((message) => message.startsWith("READY=1")).length, 1);
+});
+
+test("createNotifier() says nothing for a service that is another process now, whose end its words would announce", async () => {
+  const { notifier, sent } = collecting({ WATCHDOG_USEC: "4000" });
+  notifier.ready("1 route");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const reload = notifier.reload(promise, () => "2 routes");
+  notifier.mainPid(4711);
+  resolve();
+  await reload;
+  await notifier.reload(Promise.resolve(), () => "3 routes");
+  notifier.status("draining");
+  notifier.stopping(1000);
+  await new Promise((next) => setTimeout(next, 20));
+  assert.deepEqual(sent.toSpliced(1, 1), ["READY=1\nSTATUS=1 route", "MAINPID=4711", "READY=1"]);
+  assert.match(sent[1]!, /^RELOADING=1/);
+});
+
+test("createNotifier() asks for time and no more when what never was the service ends", async () => {
+  const { notifier, sent, until } = collecting();
+  notifier.stopping(1000);
+  await until(1);
+  assert.deepEqual(sent, ["EXTEND_TIMEOUT_USEC=1000000"]);
 });
 
 test("createNotifier() feeds the watchdog only while the check passes, and not when it answers late", async () => {
