@@ -2,7 +2,7 @@
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Sweep } from "../runtime/clock.ts";
-import { copyDescriptor } from "../runtime/listening-sockets.ts";
+import { closeDescriptor, copyDescriptor } from "../runtime/listening-sockets.ts";
 import { listen, type Listener, type ListenOptions, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
@@ -105,7 +105,13 @@ export class DownstreamListener implements H1Environment {
     }
     const fresh = descriptors.filter((descriptor) => !this.#listeners.has(descriptor));
     const { host, port } = this.#options;
-    for (const descriptor of fresh) await this.#listenAt(descriptor, { host, port, descriptors: [copyDescriptor(descriptor)] });
+    for (const descriptor of fresh) {
+      const copy = copyDescriptor(descriptor);
+      await this.#listenAt(descriptor, { host, port, descriptors: [copy] }).catch((error) => {
+        closeDescriptor(copy);
+        throw error;
+      });
+    }
     return this.#listeners.get(descriptors[0]!)!.port;
   }
 

@@ -25,6 +25,8 @@ import { Worker } from "./worker.ts";
 
 /** A supervisor that has said nothing for so long does not answer `leaving` either. */
 const SUPERVISOR_SILENT_MS = 10_000;
+/** When to try again to accept from a socket: files may be wanting for the moment. */
+const LISTEN_AGAIN_MS = 1000;
 
 type Phase = "waiting" | "starting" | "serving" | "orphaned" | "draining" | "ended";
 
@@ -40,6 +42,7 @@ export class WorkerProcess {
   #accessLog: AccessLog | null = null;
   #heardAtMs = performance.now();
   #leaving = false;
+  #listenAgain: ReturnType<typeof setTimeout> | undefined;
   #offer: SuccessionOffer | null = null;
 
   constructor(parent: ParentChannel) {
@@ -80,17 +83,30 @@ export class WorkerProcess {
     this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors);
   }
 
+  /** A worker that serves does not end because one more socket cannot be had: the connections that it has are worth more. */
   async #listen(sockets: readonly number[]): Promise<void> {
-    if (this.#phase !== "starting" && this.#phase !== "serving") return;
+    clearTimeout(this.#listenAgain);
+    if (!this.#accepts) return;
     try {
       const port = await this.#worker!.listen(sockets);
       if (this.#phase !== "starting") return;
       this.#phase = "serving";
       this.#channel.send({ type: "listening", port, sockets: socketDoors()[0]!.name });
     } catch (error) {
-      this.#channel.send({ type: "failed-to-start", error: (error as Error).message });
+      if (!this.#accepts) return;
+      const { message } = error as Error;
+      if (this.#phase !== "starting") {
+        this.#log.error("cannot accept from other sockets, trying again", { error: message });
+        this.#listenAgain = setTimeout(() => void this.#listen(sockets), LISTEN_AGAIN_MS);
+        return;
+      }
+      this.#channel.send({ type: "failed-to-start", error: message });
       this.#end(1);
     }
+  }
+
+  get #accepts(): boolean {
+    return this.#phase === "starting" || this.#phase === "serving" || this.#phase === "orphaned";
   }
 
   /** The supervisor is gone. */
@@ -103,7 +119,7 @@ export class WorkerProcess {
     this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
     this.#worker!.orphaned();
     // Who else accepted from them may be gone, and nobody is there to say who does now
-    void this.#worker!.listen([...this.#descriptors.keys()]);
+    if (this.#descriptors.length > 0) void this.#listen([...this.#descriptors.keys()]);
     this.#offerSockets(this.#settings!);
     setTimeout(() => {
       if (this.#phase !== "orphaned") return;
