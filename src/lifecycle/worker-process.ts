@@ -5,7 +5,7 @@
  *      |                   |                   '--- the supervisor is gone ---> orphaned --------^
  *      '--- the supervisor is gone: ended          a successor is ready, SIGTERM, the bound has passed
  *
- *  An orphan serves on with its table, probes for itself, and offers its listening sockets to the next generation. SIGTERM to a
+ *  An orphan that has a table serves on with it, probes for itself, and offers its listening sockets to the next generation. SIGTERM to a
  *  worker with a supervisor is passed on to that one, which starts a replacement and then says `drain`; only if it has been silent
  *  for long does the worker act by itself.
  */
@@ -113,7 +113,8 @@ export class WorkerProcess {
   #orphan(): void {
     this.#worker?.orphaned();
     if (this.#phase === "draining") return;
-    if (this.#phase !== "serving") return this.#end(1);
+    // Without a table it would serve nobody, and the next generation waits for one before it takes over
+    if (this.#phase !== "serving" || !this.#worker!.hasTable) return this.#end(1);
     this.#phase = "orphaned";
     const { orphanTimeoutMs, shutdownTimeoutMs } = this.#settings!;
     this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
@@ -174,6 +175,7 @@ export class WorkerProcess {
   async #drain(graceMs: number, succeeded: boolean): Promise<void> {
     if (this.#phase === "draining" || this.#phase === "ended") return;
     this.#phase = "draining";
+    if (!succeeded) this.#offer?.close(); // those are about to be closed
     // What the worker accepts from it has copies of; who closes the last one empties the queue before
     for (const descriptor of this.#descriptors) closeDescriptor(descriptor);
     const cut = await this.#worker?.drain(graceMs, succeeded) ?? 0;

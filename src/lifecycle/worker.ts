@@ -98,6 +98,11 @@ export class Worker {
     return cut;
   }
 
+  /** Without one every answer is 503. */
+  get hasTable(): boolean {
+    return this.#table.revision > 0;
+  }
+
   /** The supervisor is gone for good: from now on the worker probes by itself. */
   orphaned(): void {
     this.#standIn.orphaned();

@@ -7,6 +7,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
+import { handOverKey, namePrefix } from "../../src/lifecycle/hand-over.ts";
+import { channelNames } from "../../src/runtime/fd-channel.ts";
 import { bindLibc, SOCKET } from "../../src/runtime/libc.ts";
 import { openListeningSockets } from "../../src/runtime/listening-sockets.ts";
 import { encodeAddress } from "../../src/runtime/socket-address.ts";
@@ -16,6 +18,18 @@ import { servingWorker, settingsMessage, WorkerChild } from "../fixtures/worker-
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const ON_DENO = process.versions["deno"] !== undefined;
+
+const skip = socketDoors()[0]!.name === "epoll" ? false : "no listening on descriptors on this runtime or machine";
+const EMPTY_TABLE: DownMessage = {
+  type: "routes",
+  revision: 1,
+  base: 0,
+  first: true,
+  last: true,
+  endpoints: [],
+  upserts: [],
+  removals: [],
+};
 
 async function status(port: number): Promise<string> {
   const socket = connect({ host: "127.0.0.1", port });
@@ -73,14 +87,45 @@ test("worker process serves on without its supervisor, and ends when told to or 
   for (const timeout of ["1h", "200ms"]) {
     const port = await freePort();
     await using worker = await servingWorker(port, { EDGEPROXY_ORPHAN_TIMEOUT: timeout });
+    worker.send(EMPTY_TABLE);
+    await worker.until(() => worker.hears("taken") !== undefined);
     worker.leaveAlone();
     await worker.until(() => worker.output.includes("the supervisor is gone"));
     if (timeout === "1h") {
-      assert.equal(await status(port), "503");
+      assert.equal(await status(port), "404");
       worker.signal("SIGTERM");
     }
     assert.deepEqual(await worker.exited, [0, null]);
   }
+});
+
+test("worker process without a supervisor and without a table ends: it would answer 503 for minutes", async () => {
+  const port = await freePort();
+  await using worker = await servingWorker(port, { EDGEPROXY_ORPHAN_TIMEOUT: "1h" });
+  worker.leaveAlone();
+  assert.deepEqual(await worker.exited, [1, null]);
+});
+
+test("worker process without a supervisor offers no sockets once it drains on its own account", { skip }, async () => {
+  const [socket] = openListeningSockets({ host: "127.0.0.1", port: 0, count: 1, reusePort: true })!;
+  const { fd, port } = socket!;
+  await using worker = new WorkerChild([fd]);
+  worker.send(settingsMessage(port, {}, [4]));
+  worker.send(EMPTY_TABLE);
+  worker.send({ type: "listen", sockets: [0] });
+  await worker.until(() => worker.hears("listening") !== undefined);
+  const connection = connect({ host: "127.0.0.1", port });
+  connection.write("GET / HTTP/1.1\r\nHost: a.te");
+  worker.leaveAlone();
+  const offers = () => channelNames(namePrefix(handOverKey("127.0.0.1", port)!)).length;
+  while (offers() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  worker.signal("SIGTERM");
+  while (offers() > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  connection.write("st\r\n\r\n");
+  const [answer] = await once(connection, "data");
+  assert.match(String(answer), /^HTTP\/1.1 404 /);
+  socket!.close();
+  assert.deepEqual(await worker.exited, [0, null]);
 });
 
 test("worker process without a supervisor ends when it has not begun to serve", async () => {
@@ -92,7 +137,7 @@ test("worker process without a supervisor ends when it has not begun to serve", 
 
 test(
   "worker process that cannot accept from one more socket serves on, and tries again",
-  { skip: socketDoors()[0]!.name === "epoll" ? false : "no listening on descriptors on this runtime or machine" },
+  { skip },
   async () => {
     const [socket] = openListeningSockets({ host: "127.0.0.1", port: 0, count: 1, reusePort: true })!;
     const libc = bindLibc()!;
