@@ -91,6 +91,11 @@ export class Fleet implements Workers {
     this.#assign();
   }
 
+  /** Nobody else serves these addresses any more: workers are to go on without us, should we die. */
+  takeCharge(): void {
+    for (const member of this.#members) member.end.send({ type: "in-charge" });
+  }
+
   routesChanged(delta: RouteDelta, revision: number): void {
     for (const member of this.#members) member.link.routesChanged(delta, revision);
   }

@@ -128,6 +128,7 @@ export class Supervisor {
     await fleet.applied(this.control.snapshot.revision);
     if (this.#admin === null) await this.#openAdmin(true);
     this.#isReady = true;
+    fleet.takeCharge(); // in this order: two that serve are better than none, should we die in between
     this.#generations.ready();
   }
 
@@ -214,7 +215,7 @@ export class Supervisor {
     const descriptors = this.#sockets.map(({ fd }) => fd);
     const start = workers === 0
       ? localWorker({ settings, descriptors, log: this.#log, accessLog: this.#accessLog })
-      : childWorker(settings, descriptors);
+      : childWorker(settings, descriptors, () => this.#generations.preceded && !this.#isReady);
     return new Fleet({
       workers: workers === 0 ? [0] : Array.from({ length: workers }, (_, index) => index + 1),
       sockets: descriptors.length,

@@ -1,7 +1,7 @@
 /*  The typed messages between the planes, plain JSON each. In one process they are delivered at once; over IPC they are sent as
  *  they are, so there is one code path.
  *
- *  control  -- settings, listen, routes, health, heard, collect, drain --------------------------------------->  worker
+ *  control  -- settings, listen, in-charge, routes, health, heard, collect, drain --------------------------------->  worker
  *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, leaving, drained --  worker
  *
  *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
@@ -21,18 +21,24 @@ export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "admin
 
 /** Control to worker. */
 export type DownMessage =
-  /** First of all, to a worker process. `worker`: its number, from 1. `descriptors`: the listening sockets that it has inherited. */
+  /**
+   * First of all, to a worker process. `worker`: its number, from 1. `descriptors`: the listening sockets that it has inherited. `beside`:
+   * another generation accepts from them, too, until `in-charge`.
+   */
   | {
     readonly type: "settings";
     readonly worker: number;
     readonly settings: WorkerSettings;
     readonly descriptors: readonly number[];
+    readonly beside: boolean;
   }
   /**
    * Accept from exactly these of the inherited sockets, by their place in `descriptors`; where there are none, from a socket of its own.
    * The first one is answered by `listening` or `failed-to-start`.
    */
   | { readonly type: "listen"; readonly sockets: readonly number[] }
+  /** The generation before is told to drain. */
+  | { readonly type: "in-charge" }
   /**
    * One batch of a delta. `base`: the revision that it applies to, 0 = replaces everything. `first` begins a delta anew, whatever
    * was under way; `last` puts `revision` into force.

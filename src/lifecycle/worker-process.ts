@@ -3,7 +3,8 @@
  *            settings              listen             drain
  *   waiting ----------> starting ---------> serving ---------------------------> draining ---> ended     final
  *      |                   |                   '--- the supervisor is gone ---> orphaned --------^
- *      '--- the supervisor is gone: ended          a successor is ready, SIGTERM, the bound has passed
+ *      '--- the supervisor is gone: ended          a successor is ready, SIGTERM, the bound has passed,
+ *                                                  or at once: the generation before this one still serves
  *
  *  An orphan that has a table serves on with it, probes for itself, and offers its listening sockets to the next generation. SIGTERM to a
  *  worker with a supervisor is passed on to that one, which starts a replacement and then says `drain`; only if it has been silent
@@ -43,6 +44,8 @@ export class WorkerProcess {
   #heardAtMs = performance.now();
   #leaving = false;
   #listenAgain: ReturnType<typeof setTimeout> | undefined;
+  /** Another generation accepts from the same sockets. */
+  #beside = false;
   #offer: SuccessionOffer | null = null;
 
   constructor(parent: ParentChannel) {
@@ -67,6 +70,9 @@ export class WorkerProcess {
         return this.#begin(message);
       case "listen":
         return void this.#listen(message.sockets);
+      case "in-charge":
+        this.#beside = false;
+        return;
       case "drain":
         return void this.#drain(message.graceMs, message.succeeded);
       default:
@@ -74,9 +80,10 @@ export class WorkerProcess {
     }
   }
 
-  #begin({ worker, settings, descriptors }: Extract<DownMessage, { type: "settings" }>): void {
+  #begin({ worker, settings, descriptors, beside }: Extract<DownMessage, { type: "settings" }>): void {
     this.#phase = "starting";
     this.#settings = settings;
+    this.#beside = beside;
     this.#descriptors = descriptors;
     this.#log = createLog(settings.logLevel, undefined, { worker });
     this.#accessLog = new AccessLog({ share: settings.accessLogShare, worker });
@@ -115,8 +122,13 @@ export class WorkerProcess {
     if (this.#phase === "draining") return;
     // Without a table it would serve nobody, and the next generation waits for one before it takes over
     if (this.#phase !== "serving" || !this.#worker!.hasTable) return this.#end(1);
-    this.#phase = "orphaned";
     const { orphanTimeoutMs, shutdownTimeoutMs } = this.#settings!;
+    if (this.#beside) {
+      // Others serve, with a table that somebody keeps up to date
+      this.#log.warn("the supervisor is gone before it took over, draining");
+      return void this.#drain(shutdownTimeoutMs, false);
+    }
+    this.#phase = "orphaned";
     this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
     this.#worker!.orphaned();
     // Who else accepted from them may be gone, and nobody is there to say who does now

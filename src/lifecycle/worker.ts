@@ -203,6 +203,7 @@ export class Worker {
         return void this.drain(message.graceMs, message.succeeded);
       case "settings":
       case "listen":
+      case "in-charge":
         return; // told to the process, before there is a worker
     }
   }

@@ -7,7 +7,7 @@ import { loadSummary } from "../fixtures/constant-load.ts";
 import { type Generation, LoadedEdge } from "../fixtures/loaded-edge.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { alive, stopProcess } from "../fixtures/processes.ts";
+import { alive, clientPorts, commandOf, stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw, rawRequest } from "../fixtures/raw-client.ts";
 import { hang, type VmConnection } from "../fixtures/vm.ts";
 
@@ -134,6 +134,26 @@ test("SIGTERM while the old generation drains after a hand-over is not a second 
   assert.equal((await answer).body.toString(), "late");
   assert.equal(await edge.exited, 0, edge.report());
   assert.equal(await second.stop(), 0, second.report());
+});
+
+test("a next generation that dies before it has taken over takes its workers with it", async () => {
+  await using loaded = await LoadedEdge.start(server, TWO_WORKERS);
+  const before = await loaded.generation();
+  const second = await loaded.beside();
+  // One of its workers never comes to serve, so the generation serves, but is never ready.
+  let held: number | undefined;
+  await loaded.until(
+    () => (held = second.pids.find((pid) => commandOf(pid)[1] === "worker")) !== undefined,
+    () => "No worker starts",
+  );
+  await stopProcess(held ?? 0);
+  const { pid } = await second.waitForLog((line) => line["msg"] === "worker serves");
+  await loaded.until(() => clientPorts(Number(pid), loaded.edge.port).size > 0, () => "It has nothing to serve");
+  second.signal("SIGKILL");
+  process.kill(held ?? 0, "SIGCONT");
+  await loaded.onlyLeft(before);
+  await loaded.load.progress(1);
+  assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());
 });
 
 test("a new supervisor takes over from workers whose supervisor has died, and no request fails", async () => {
