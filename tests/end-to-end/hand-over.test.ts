@@ -7,7 +7,7 @@ import { loadSummary } from "../fixtures/constant-load.ts";
 import { type Generation, LoadedEdge } from "../fixtures/loaded-edge.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { alive, clientPorts, commandOf, stopProcess } from "../fixtures/processes.ts";
+import { alive, clientPorts, commandOf, signalTo, stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw, rawRequest } from "../fixtures/raw-client.ts";
 import { hang, type VmConnection } from "../fixtures/vm.ts";
 
@@ -114,7 +114,7 @@ for (const [how, by] of REPLACED) {
     else for (const { pid } of workers) process.kill(pid, "SIGKILL");
     const statuses = await Promise.all(waiting.map(async (connection) => (await connection.readResponse()).status));
     assert.deepEqual(statuses, Array(40).fill(200), edge.report());
-    for (const { pid } of workers.filter((worker) => alive(worker.pid))) process.kill(pid, "SIGCONT");
+    for (const { pid } of workers) signalTo(pid, "SIGCONT");
     await edge.waitFor(() => Promise.resolve(workers.every(({ pid }) => !alive(pid))), "keeps its old workers");
   });
 }
@@ -150,7 +150,7 @@ test("a next generation that dies before it has taken over takes its workers wit
   const { pid } = await second.waitForLog((line) => line["msg"] === "worker serves");
   await loaded.until(() => clientPorts(Number(pid), loaded.edge.port).size > 0, () => "It has nothing to serve");
   second.signal("SIGKILL");
-  process.kill(held ?? 0, "SIGCONT");
+  signalTo(held ?? 0, "SIGCONT");
   await loaded.onlyLeft(before);
   await loaded.load.progress(1);
   assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());

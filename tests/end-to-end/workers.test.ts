@@ -9,7 +9,7 @@ import type { WorkerView } from "../fixtures/edgeproxy.ts";
 import { LoadedEdge } from "../fixtures/loaded-edge.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { clientPorts, stopProcess } from "../fixtures/processes.ts";
+import { clientPorts, signalTo, stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw, type RawConnection } from "../fixtures/raw-client.ts";
 import { metric } from "../fixtures/served-vms.ts";
 import { respond } from "../fixtures/vm.ts";
@@ -97,7 +97,7 @@ test("a worker that ends again and again before it serves ends the supervisor wi
   let running = true;
   void edge.exited.then(() => running = false);
   while (running) {
-    for (const pid of edge.pids.filter((each) => each !== edge.pid)) process.kill(pid, "SIGKILL");
+    for (const pid of edge.pids.filter((each) => each !== edge.pid)) signalTo(pid, "SIGKILL");
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
   assert.equal(await edge.exited, 1, edge.report());
