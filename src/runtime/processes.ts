@@ -1,10 +1,12 @@
 /** Other processes: this program once more, and the environment they may see. */
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { DENO } from "./which.ts";
 
 /** As it was at the start: the file may be replaced. */
 const PROGRAM = process.execPath;
+/** Linux: the file that a process runs, whatever has become of its place. */
+const RUNNING = "/proc/self/exe";
 
 /** The command that starts the program in this file's place again, whichever way it was started: compiled, by Bun or by Deno. */
 export function freshCommand(): [program: string, ...parameters: string[]] {
@@ -15,8 +17,8 @@ export function freshCommand(): [program: string, ...parameters: string[]] {
 
 /** As `freshCommand`, but the very program that runs now, also when its file has been replaced meanwhile. */
 export function selfCommand(): [program: string, ...parameters: string[]] {
-  const compiled = process.platform === "linux" && isCompiled(process.argv[1] ?? "");
-  return compiled ? ["/proc/self/exe"] : freshCommand();
+  // Not in a chroot without /proc
+  return isCompiled(process.argv[1] ?? "") && existsSync(RUNNING) ? [RUNNING] : freshCommand();
 }
 
 /** What `ps` and `top` show of this process, 15 characters at most; where that can be set. */
