@@ -44,6 +44,7 @@ export class Generations {
   #readyAtMs = 0;
   #child: SuccessorProcess | null = null;
   #cancelChild: CancelTimer = () => {};
+  #dismissed = false;
   #successor: Successor | null = null;
 
   constructor(settings: Settings, log: Log, timers: Timers) {
@@ -126,8 +127,17 @@ export class Generations {
     this.#log.info("successor started", { pid: child.pid, program: process.execPath });
     this.#cancelChild = this.#timers.after(this.#settings.handOverTimeoutMs + START_MS, () => {
       this.#log.error("successor did not become ready in time and is ended", { pid: child.pid });
-      child.kill();
+      child.kill("SIGKILL");
     });
+  }
+
+  /** Whoever ends us does not mean to leave one behind that we have started: it ends, too, unless it has taken over already. */
+  dismissSuccessor(): void {
+    if (this.#child === null || this.#successor !== null) return;
+    this.#cancelChild();
+    this.#dismissed = true;
+    this.#log.info("successor is to end, too", { pid: this.#child.pid });
+    this.#child.kill("SIGTERM");
   }
 
   /** Whether we have started this successor ourselves, so that it is the same service. */
@@ -151,6 +161,7 @@ export class Generations {
   /** The last word, when nothing is left to drain. */
   leave(): void {
     this.close();
+    if (this.#dismissed) this.#child?.kill("SIGKILL");
     this.#succession?.close();
     this.#successor?.close();
     this.#successor = null;
@@ -164,7 +175,7 @@ export class Generations {
 
   #childEnded(reason: string): void {
     this.#cancelChild();
-    if (this.#successor === null) {
+    if (this.#successor === null && !this.#dismissed) {
       this.#log.error("successor ended before it was ready, serving on", { pid: this.#child?.pid, reason });
     }
     this.#child = null;

@@ -144,6 +144,7 @@ export class Supervisor {
 
   /** Readiness turns false at once; resolves when everything is closed. Answers how many exchanges were cut. */
   async stop(reason: string, how: DrainManner = {}): Promise<number> {
+    if (how.succeeded !== true) this.#generations.dismissSuccessor();
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       // The successor has the address, too, and should be the only one who answers there

@@ -72,7 +72,7 @@ function sendTo(child: NodeChildProcess | null, message: unknown): void {
 export interface SuccessorProcess {
   /** 0 when it could not be started. */
   readonly pid: number;
-  kill(): void;
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
 /** `onExit` is told once, when it has ended or could not be started. It may outlive us. */
@@ -89,7 +89,7 @@ export function startSuccessor(onExit: (reason: string) => void): SuccessorProce
   }, end);
   child?.on("exit", (code, signal) => end(signal ?? `exit code ${code}`));
   child?.unref();
-  return { pid: child?.pid ?? 0, kill: () => void child?.kill("SIGKILL") };
+  return { pid: child?.pid ?? 0, kill: (signal) => void child?.kill(signal) };
 }
 
 /** The end of a child process that `startChild` has started. */

@@ -156,6 +156,22 @@ test("a next generation that dies before it has taken over takes its workers wit
   assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());
 });
 
+for (const state of ["waits for its first table", "stands still"]) {
+  test(`SIGTERM during a hand-over ends the successor, too, which ${state}`, async () => {
+    await using platform = await Platform.start(server);
+    const edge = await platform.edge(TWO_WORKERS);
+    await platform.database.sql("alter table domains rename to elsewhere");
+    edge.signal("SIGUSR2");
+    const { pid } = await edge.waitForLog((line) => line["msg"] === "successor started");
+    await edge.waitForLog((line) => line["msg"] === "starting" && line["pid"] === pid);
+    if (state === "stands still") await stopProcess(Number(pid));
+    edge.signal("SIGTERM");
+    assert.equal(await edge.ended, 0, edge.report());
+    await edge.waitFor(() => Promise.resolve(!alive(Number(pid))), "leaves its successor behind");
+    await edge.exited; // nobody writes to its output any more
+  });
+}
+
 test("a new supervisor takes over from workers whose supervisor has died, and no request fails", async () => {
   await using loaded = await LoadedEdge.start(server, TWO_WORKERS);
   for (let n = 0; n < 2; n++) {
