@@ -1,9 +1,11 @@
 /** From arguments to the command that they name. */
 import type { Environment } from "../lifecycle/settings.ts";
+import { LAUNCH } from "../runtime/successor-process.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runExplain } from "./explain.ts";
 import { parseFlags } from "./flags.ts";
+import { runLaunch } from "./launch.ts";
 import { print, printError, toleratePipes } from "./output.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
@@ -14,11 +16,13 @@ import { type CommandName, findCommand, helpText, unknownCommand, versionText } 
 export async function run(argv: readonly string[], env: Environment): Promise<number> {
   toleratePipes();
   const [word = "serve", ...rest] = argv;
+  // These two are not for people, so not in the table of commands
+  if (word === LAUNCH) return await runLaunch(rest);
+  if (word === "worker") return await runWorker(rest[0]);
   if (word === "help" || asksForHelp(argv)) {
     print(helpText());
     return 0;
   }
-  if (word === "worker") return await runWorker(rest[0]); // not for people, so not in the table of commands
   const command = word === "--version" ? "version" : findCommand(word);
   if (command === null) return printError(`edgeproxy: ${unknownCommand(word)}\nTry edgeproxy --help`, 2);
   return await runCommand(command, rest, env);

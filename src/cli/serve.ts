@@ -103,10 +103,11 @@ async function giveWay(
   notifier: Notifier,
   log: Log,
 ): Promise<number> {
-  if (own) notifier.mainPid(pid);
+  const told = own ? supervisor.releaseSuccessor().then(() => notifier.mainPid(pid)) : null;
   notifier.close();
   log.info("succeeded", { by: pid });
   const cut = await supervisor.stop(`succeeded by pid ${pid}`, { succeeded: true });
+  await told;
   log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut });
   return 0;
 }

@@ -11,8 +11,8 @@ import process from "node:process";
 import type { Predecessor } from "../admin/deps.ts";
 import type { WorkLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
-import { startSuccessor, type SuccessorProcess } from "../runtime/child-process.ts";
 import type { ListeningSocket } from "../runtime/listening-sockets.ts";
+import { startSuccessor, type SuccessorProcess } from "../runtime/successor-process.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { handOverKey, type Identity } from "./hand-over.ts";
@@ -44,7 +44,8 @@ export class Generations {
   #readyAtMs = 0;
   #child: SuccessorProcess | null = null;
   #cancelChild: CancelTimer = () => {};
-  #dismissed = false;
+  /** Is to be told when the successor has ended that is to. */
+  #dismissed: (() => void) | null = null;
   #successor: Successor | null = null;
 
   constructor(settings: Settings, log: Log, timers: Timers) {
@@ -122,27 +123,41 @@ export class Generations {
       });
     }
     if (this.#child !== null) return this.#log.warn("a successor is being started already", { pid: this.#child.pid });
-    const child = startSuccessor((reason) => this.#childEnded(reason));
+    const child = startSuccessor({
+      onStart: (pid) => this.#log.info("successor started", { pid, program: process.execPath }),
+      onExit: (reason) => this.#childEnded(reason),
+    });
     this.#child = child;
-    this.#log.info("successor started", { pid: child.pid, program: process.execPath });
     this.#cancelChild = this.#timers.after(this.#settings.handOverTimeoutMs + START_MS, () => {
       this.#log.error("successor did not become ready in time and is ended", { pid: child.pid });
       child.kill("SIGKILL");
     });
   }
 
-  /** Whoever ends us does not mean to leave one behind that we have started: it ends, too, unless it has taken over already. */
-  dismissSuccessor(): void {
-    if (this.#child === null || this.#successor !== null) return;
+  /**
+   * Whoever ends us does not mean to leave one behind that we have started: it ends, too, unless it has taken over already. Resolves when
+   * it has; after `withinMs` it is ended.
+   */
+  async dismissSuccessor(withinMs: number): Promise<void> {
+    const child = this.#child;
+    if (child === null || this.#successor !== null) return;
     this.#cancelChild();
-    this.#dismissed = true;
-    this.#log.info("successor is to end, too", { pid: this.#child.pid });
-    this.#child.kill("SIGTERM");
+    this.#log.info("successor is to end, too", { pid: child.pid });
+    this.#cancelChild = this.#timers.after(withinMs, () => child.kill("SIGKILL"));
+    const ended = Promise.withResolvers<void>();
+    this.#dismissed = ended.resolve;
+    child.kill("SIGTERM");
+    await ended.promise;
   }
 
   /** Whether we have started this successor ourselves, so that it is the same service. */
   isChild({ pid }: Successor): boolean {
     return this.#child?.pid === pid;
+  }
+
+  /** A successor that we have started is a child of the service manager from then on. */
+  async releaseSuccessor(): Promise<void> {
+    await this.#child?.release();
   }
 
   /** Tells the successor how far our drain is, until `leave`. */
@@ -154,14 +169,13 @@ export class Generations {
 
   /** Offers nothing any more. */
   close(): void {
-    this.#cancelChild();
+    if (this.#dismissed === null) this.#cancelChild();
     this.#offer?.close();
   }
 
   /** The last word, when nothing is left to drain. */
   leave(): void {
     this.close();
-    if (this.#dismissed) this.#child?.kill("SIGKILL");
     this.#succession?.close();
     this.#successor?.close();
     this.#successor = null;
@@ -175,7 +189,8 @@ export class Generations {
 
   #childEnded(reason: string): void {
     this.#cancelChild();
-    if (this.#successor === null && !this.#dismissed) {
+    this.#dismissed?.();
+    if (this.#successor === null && this.#dismissed === null) {
       this.#log.error("successor ended before it was ready, serving on", { pid: this.#child?.pid, reason });
     }
     this.#child = null;

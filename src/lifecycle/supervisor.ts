@@ -29,6 +29,8 @@ import type { WorkerSettings } from "./worker-channel.ts";
 
 /** How long clients in a socket of the service manager wait for the first table before they are told that there is none. */
 const ACTIVATED_MS = 3000;
+/** What a successor that is to end with us has for that beyond its drain. */
+const DISMISS_MS = 2000;
 /** How long a generation may wait for its workers once it has a table. */
 const SERVE_MS = 24 * 3_600_000;
 
@@ -142,9 +144,17 @@ export class Supervisor {
     return this.#generations.succeeded.then((successor) => ({ pid: successor.pid, own: this.#generations.isChild(successor) }));
   }
 
+  /** One that we have started is a child of the service manager from then on. */
+  releaseSuccessor(): Promise<void> {
+    return this.#generations.releaseSuccessor();
+  }
+
   /** Readiness turns false at once; resolves when everything is closed. Answers how many exchanges were cut. */
   async stop(reason: string, how: DrainManner = {}): Promise<number> {
-    if (how.succeeded !== true) this.#generations.dismissSuccessor();
+    const { drainDelayMs, shutdownTimeoutMs } = this.#settings;
+    const dismissed = how.succeeded === true
+      ? null
+      : this.#generations.dismissSuccessor(drainDelayMs + shutdownTimeoutMs + DISMISS_MS);
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       // The successor has the address, too, and should be the only one who answers there
@@ -152,6 +162,7 @@ export class Supervisor {
       this.#generations.report(() => drainReport(this.draining!));
     }
     const cut = await over;
+    await dismissed;
     await this.control.close();
     await this.#admin?.close();
     this.#generations.leave();

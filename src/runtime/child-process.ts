@@ -1,7 +1,7 @@
 /** This program once more as a child process that we exchange messages with, and that process's end of it. */
 import { type ChildProcess as NodeChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import process from "node:process";
-import { freshCommand, inheritableEnvironment, selfCommand, successorEnvironment } from "./processes.ts";
+import { inheritableEnvironment, selfCommand } from "./processes.ts";
 
 export interface ChildOptions {
   /** Of this program's command line. */
@@ -49,7 +49,7 @@ export function startChild({ parameters, descriptors, onMessage, onExit }: Child
 }
 
 /** No failure is thrown, and none is told before this has returned: Bun throws some (ENOEXEC), and tells of others by an event. */
-function start(
+export function start(
   program: string,
   parameters: readonly string[],
   options: SpawnOptions,
@@ -66,30 +66,6 @@ function start(
 /** A channel that the other side has just closed is not an error: its end is told of by itself. */
 function sendTo(child: NodeChildProcess | null, message: unknown): void {
   if (child?.connected === true) child.send(message as object, () => {});
-}
-
-/** The same program from its place in the file system, with our command line, environment and output: our successor. */
-export interface SuccessorProcess {
-  /** 0 when it could not be started. */
-  readonly pid: number;
-  kill(signal: "SIGTERM" | "SIGKILL"): void;
-}
-
-/** `onExit` is told once, when it has ended or could not be started. It may outlive us. */
-export function startSuccessor(onExit: (reason: string) => void): SuccessorProcess {
-  const [program, ...first] = freshCommand();
-  let ended = false;
-  const end = (reason: string): void => {
-    if (!ended) onExit(reason);
-    ended = true;
-  };
-  const child = start(program, [...first, ...process.argv.slice(2)], {
-    stdio: ["ignore", "inherit", "inherit"],
-    env: successorEnvironment(process.env),
-  }, end);
-  child?.on("exit", (code, signal) => end(signal ?? `exit code ${code}`));
-  child?.unref();
-  return { pid: child?.pid ?? 0, kill: (signal) => void child?.kill(signal) };
 }
 
 /** The end of a child process that `startChild` has started. */

@@ -159,7 +159,7 @@ test("a next generation that dies before it has taken over takes its workers wit
 for (const state of ["waits for its first table", "stands still"]) {
   test(`SIGTERM during a hand-over ends the successor, too, which ${state}`, async () => {
     await using platform = await Platform.start(server);
-    const edge = await platform.edge(TWO_WORKERS);
+    const edge = await platform.edge({ ...TWO_WORKERS, EDGEPROXY_SHUTDOWN_TIMEOUT: "1s" });
     await platform.database.sql("alter table domains rename to elsewhere");
     edge.signal("SIGUSR2");
     const { pid } = await edge.waitForLog((line) => line["msg"] === "successor started");

@@ -5,9 +5,10 @@ import { after, before, test } from "node:test";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { alive, stopProcess } from "../fixtures/processes.ts";
+import { alive, commandOf, parentOf, stopProcess } from "../fixtures/processes.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { listeningDescriptor, Systemd } from "../fixtures/systemd.ts";
+import type { VmConnection } from "../fixtures/vm.ts";
 
 let server: TestDatabase;
 before(async () => server = await startPostgres());
@@ -93,6 +94,28 @@ for (const workers of ["0", "1", "2"]) {
     await late.served(await platform.edge({ EDGEPROXY_WORKERS: workers }, { sockets: [socket.fd] }));
   });
 }
+
+test("the next generation is no child of the old one when it becomes the main process: systemd would not wait for its end", async () => {
+  await using platform = await Platform.start(server);
+  const vm = await platform.vm("app.example.com");
+  const held = Promise.withResolvers<VmConnection>();
+  vm.script = (_request, connection) => held.resolve(connection);
+  await using manager = await Systemd.start();
+  const edge = await platform.edge({ EDGEPROXY_WORKERS: "2", ...manager.env });
+  const answer = get(edge, "app.example.com"); // the old one stays until it has gone out
+  const connection = await held.promise;
+  edge.signal("SIGUSR2");
+  const main = await manager.message(/^MAINPID=\d+$/);
+  const pid = Number(manager.messages[main]?.slice("MAINPID=".length));
+  assert.ok(alive(edge.pid) && alive(pid) && pid !== edge.pid);
+  assert.notEqual(parentOf(pid), edge.pid);
+  assert.ok(!commandOf(parentOf(pid)).includes("launch"));
+  connection.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  await answer;
+  assert.equal(await edge.ended, 0);
+  process.kill(pid, "SIGTERM");
+  await edge.exited;
+});
 
 test("SIGUSR2 makes the next generation the main process, which is READY and keeps the watchdog; the old one says nothing more", async () => {
   await using platform = await Platform.start(server);
