@@ -172,6 +172,17 @@ for (const state of ["waits for its first table", "stands still"]) {
   });
 }
 
+test("two next generations that start at once take over one after the other", async () => {
+  await using loaded = await LoadedEdge.start(server, TWO_WORKERS);
+  const before = await loaded.generation();
+  const both = await Promise.all([loaded.beside(), loaded.beside()]);
+  await loaded.until(() => loaded.pids.length === 3 && !loaded.pids.includes(before.supervisor), () => `${loaded.pids} are left`);
+  const { supervisor } = await loaded.generation();
+  assert.ok(both.some(({ pid }) => pid === supervisor));
+  await loaded.load.progress(1);
+  assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());
+});
+
 test("a new supervisor takes over from workers whose supervisor has died, and no request fails", async () => {
   await using loaded = await LoadedEdge.start(server, TWO_WORKERS);
   for (let n = 0; n < 2; n++) {
