@@ -10,6 +10,7 @@
 import type { WorkLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
 import { type ChannelListener, type FdChannel, listenForChannels } from "../runtime/fd-channel.ts";
+import { closeDescriptor } from "../runtime/listening-sockets.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import {
   type FromPredecessor,
@@ -101,7 +102,8 @@ class Offer implements SuccessionOffer {
   #hear(channel: FdChannel) {
     const cancel = this.#options.timers.after(SILENT_MS, () => this.#lose(channel, "it says nothing"));
     return {
-      onMessage: (message: unknown): void => {
+      onMessage: (message: unknown, descriptors: readonly number[]): void => {
+        descriptors.forEach(closeDescriptor);
         const parsed = fromSuccessor.safeParse(message);
         if (parsed.success) this.#receive(channel, parsed.data, cancel);
       },

@@ -30,11 +30,14 @@ export function nameProcess(name: string): void {
   }
 }
 
-/** The environment without the variables that steer the runtime, carry our own settings, or are the service manager's word to us. */
+/**
+ * The environment without the variables that steer the runtime, carry our own settings or the database's (PGPASSWORD), or are the service
+ * manager's word to us.
+ */
 export function inheritableEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const kept = Object.entries(env).filter((entry): entry is [string, string] => {
     const [name, value] = entry;
-    return value !== undefined && !/^(EDGEPROXY|BUN|DENO|NODE|LISTEN|WATCHDOG)_/.test(name) && name !== "NOTIFY_SOCKET";
+    return value !== undefined && !/^((EDGEPROXY|BUN|DENO|NODE|LISTEN|WATCHDOG)_|PG)/.test(name) && name !== "NOTIFY_SOCKET";
   });
   return Object.fromEntries(kept);
 }

@@ -252,6 +252,20 @@ test("who connects and says nothing is sent away; what makes no sense is skipped
   assert.equal(predecessor.successors, 0);
 });
 
+test("descriptors that a successor sends are closed", { skip }, async () => {
+  const key = freshKey();
+  using predecessor = new Generation(key, []);
+  const ours = connectChannel(`${namePrefix(key)}${predecessor.identity.pid}`);
+  const refused = Promise.withResolvers<unknown>();
+  ours.handler = { onMessage: refused.resolve, onClose() {} };
+  ours.send({ type: "ready" }, [0, 1, 2]);
+  const before = openFiles();
+  ours.send({ type: "hello", protocol: PROTOCOL, identity: identity() }, [0, 1, 2]);
+  await refused.promise;
+  assert.ok(openFiles() <= before + 1, "no more than the channel's other end");
+  ours.close();
+});
+
 test("what comes as garbage from a predecessor, or never, is passed over", { skip }, async () => {
   const key = freshKey();
   const garbage = net.createServer((socket) => void socket.on("error", () => {}).end("220 mail.example ESMTP\r\n"));
