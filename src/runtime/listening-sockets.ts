@@ -26,6 +26,8 @@ export interface ListeningSocketOptions {
   readonly port: number;
   /** That many sockets of one address, among which the kernel shares out the connections. */
   readonly count: number;
+  /** Throws if anybody listens there, also who would share the port: the kernel would give them a part of the connections. */
+  readonly alone?: boolean;
   readonly reusePort: true;
 }
 
@@ -39,6 +41,7 @@ export function openListeningSockets(options: ListeningSocketOptions): Listening
   const sockets: ListeningSocket[] = [];
   try {
     let { host, port } = options;
+    if (options.alone === true && port !== 0) libc.close(bindSocket(libc, { host, port }).fd);
     while (sockets.length < options.count) {
       const socket = bindSocket(libc, { host, port, reusePort: true });
       ({ host, port } = socket);

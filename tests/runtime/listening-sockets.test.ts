@@ -92,6 +92,18 @@ test("openListeningSockets() holds none when one cannot be had", { skip }, async
   taken.close();
 });
 
+test("openListeningSockets() alone shares the port with nobody, and says with whom it would", { skip }, () => {
+  const [other] = openListeningSockets({ host: "127.0.0.1", port: 0, count: 1, reusePort: true })!;
+  const { port } = other!;
+  const open = (alone: boolean) => openListeningSockets({ host: "127.0.0.1", port, count: 2, alone, reusePort: true })!;
+  for (const socket of open(false)) socket.close();
+  assert.throws(() => open(true), new RegExp(`EADDRINUSE, taken by .*${process.pid}`));
+  other!.close();
+  const sockets = open(true);
+  assert.deepEqual(sockets.map((socket) => socket.port), [port, port]);
+  for (const socket of sockets) socket.close();
+});
+
 test("connections wait in a socket that nobody accepts from, and are served by whoever does next", { skip }, async () => {
   const [socket] = open(1);
   const answers = [ask(socket!.port), ask(socket!.port)];
