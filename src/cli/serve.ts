@@ -30,23 +30,23 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
 }
 
 async function serve(settings: Settings, log: Log): Promise<number> {
-  log.info("starting", { version: VERSION, pid: process.pid, settings: effectiveSettings(settings) });
   surviveFaults(log);
   const supervisor = new Supervisor(settings, log);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });
   const signal = untilSignal(supervisor, notifier, log);
-  try {
-    await supervisor.start();
-  } catch (error) {
-    return await giveUp(supervisor, log, (error as Error).message);
-  }
-  const broken = supervisor.ready().then(() => announce(supervisor, notifier, log));
+  log.info("starting", { version: VERSION, pid: process.pid, settings: effectiveSettings(settings) });
+  const started = supervisor.start().then(() => supervisor.ready()).then(() => announce(supervisor, notifier, log));
   return await Promise.race([
     signal.then((name) => shutDown(name, supervisor, notifier, log)),
     supervisor.succeeded.then((successor) => giveWay(successor, supervisor, notifier, log)),
     supervisor.failed.then((reason) => giveUp(supervisor, log, reason)),
-    broken.then(() => new Promise<never>(() => {}), (error: Error) => giveUp(supervisor, log, error.message)),
+    started.then(forever, (error: Error) => supervisor.draining === null ? giveUp(supervisor, log, error.message) : forever()),
   ]);
+}
+
+/** It has begun, or its end has. */
+function forever(): Promise<never> {
+  return new Promise(() => {});
 }
 
 async function announce(supervisor: Supervisor, notifier: Notifier, log: Log): Promise<void> {

@@ -33,6 +33,8 @@ const REPORT_MS = 1000;
 export class Generations {
   /** Resolves when others accept from our sockets and we are to drain. */
   readonly succeeded: Promise<Successor>;
+  /** Called when those before us have all gone while we were not ready: nobody serves. */
+  onAlone: () => void = () => {};
   readonly #settings: Settings;
   readonly #log: Log;
   readonly #timers: Timers;
@@ -75,14 +77,16 @@ export class Generations {
     if (this.#offer === null) return [];
     this.#succession = await takeOver({ ...options, waitMs });
     this.#succession.onChange = ({ gone, identity: { pid } }) => {
-      if (gone) this.#log.info("predecessor is gone", { pid });
+      if (!gone) return;
+      this.#log.info("predecessor is gone", { pid });
+      if (!this.preceded && this.#readyAtMs === 0) this.onAlone();
     };
     return this.#succession.sockets;
   }
 
   /** Whether somebody serves while we start. */
   get preceded(): boolean {
-    return this.#succession !== null && this.#succession.predecessors.length > 0;
+    return this.#succession !== null && this.#succession.predecessors.some(({ gone }) => !gone);
   }
 
   /** Whether one of them has the admin address that we are to have. */
@@ -99,8 +103,8 @@ export class Generations {
 
   /** We accept connections: those before us may drain. */
   ready(): void {
-    if (!this.preceded) return;
     this.#readyAtMs = this.#timers.nowMs();
+    if (!this.preceded) return;
     const predecessors = this.#succession!.predecessors.map(({ identity: { pid, version } }) => ({ pid, version }));
     this.#log.info("taking over", { predecessors });
     this.#succession!.ready();
@@ -108,8 +112,8 @@ export class Generations {
 
   /** Those that have handed over to us and still drain. */
   predecessors(): Predecessor[] {
-    if (this.#readyAtMs === 0) return [];
-    return this.#succession!.predecessors.filter(({ gone }) => !gone).map(({ identity: { pid, version }, left }) => {
+    if (this.#readyAtMs === 0 || this.#succession === null) return [];
+    return this.#succession.predecessors.filter(({ gone }) => !gone).map(({ identity: { pid, version }, left }) => {
       return { pid, version, sinceAtMs: this.#readyAtMs, left };
     });
   }

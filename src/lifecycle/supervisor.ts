@@ -27,8 +27,8 @@ import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
 import type { WorkerSettings } from "./worker-channel.ts";
 
-/** How long clients in a socket of the service manager wait for the first table before they are told that there is none. */
-const ACTIVATED_MS = 3000;
+/** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
+const WAITING_MS = 3000;
 /** What a successor that is to end with us has for that beyond its drain. */
 const DISMISS_MS = 2000;
 /** How long a generation may wait for its workers once it has a table. */
@@ -82,7 +82,9 @@ export class Supervisor {
    * goes on until we are ready. Rejects when an address is taken.
    */
   async start(): Promise<void> {
-    this.#sockets = this.#openSockets(await this.#generations.arrive());
+    const taken = await this.#generations.arrive();
+    if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
+    this.#sockets = this.#openSockets(taken);
     this.#generations.offer(this.#sockets);
     this.#fleet = this.#createFleet();
     this.#fleet.start();
@@ -123,7 +125,8 @@ export class Supervisor {
    * which one of them had, cannot be had.
    */
   async ready(): Promise<void> {
-    const fleet = this.#fleet!;
+    const fleet = this.#fleet;
+    if (fleet === null) return;
     await this.control.loaded();
     fleet.listen();
     await fleet.until(() => fleet.complete, SERVE_MS);
@@ -202,18 +205,25 @@ export class Supervisor {
   #listenInTime(): void {
     const { handOverTimeoutMs } = this.#settings;
     if (this.#generations.preceded) {
-      systemTimers.after(
-        handOverTimeoutMs,
-        () => this.#isReady || this.#fail(`Cannot take over: not ready within ${handOverTimeoutMs} ms`),
-      );
-    } else if (this.#activated) systemTimers.after(ACTIVATED_MS, () => this.#fleet?.listen());
+      systemTimers.after(handOverTimeoutMs, () => {
+        if (this.#isReady || this.draining !== null || !this.#generations.preceded) return;
+        this.#fail(`Cannot take over: not ready within ${handOverTimeoutMs} ms`);
+      });
+      this.#generations.onAlone = () => this.#listenAlone();
+    } else if (this.#activated) systemTimers.after(WAITING_MS, () => this.#fleet?.listen());
     else this.#fleet?.listen();
+  }
+
+  /** Those before us are gone, and nobody is left whom our failure would leave in place: now it is as at any start. */
+  #listenAlone(): void {
+    systemTimers.after(WAITING_MS, () => this.#fleet?.listen());
+    if (this.#admin === null) this.#openAdmin(true).catch((error: Error) => this.#fail(error.message));
   }
 
   #openMore(count: number, optional: boolean): readonly ListeningSocket[] {
     if (count <= 0) return [];
     try {
-      return openListeningSockets({ ...this.#settings.httpAddr, count, reusePort: true }) ?? [];
+      return openListeningSockets({ ...this.#settings.httpAddr, count, alone: !optional, reusePort: true }) ?? [];
     } catch (error) {
       if (!optional) throw error;
       this.#log.debug("the sockets that were handed over cannot be added to", { error: (error as Error).message });
