@@ -10,7 +10,7 @@
  *  A reader that stands still (EAGAIN) costs memory up to a limit, then lines, which are counted and owned up to; it never blocks
  *  traffic. A reader that is gone (EPIPE) costs all further lines. Only `close` waits, for a bounded time.
  */
-import { writeSync } from "node:fs";
+import { writeOutput } from "../runtime/standard-output.ts";
 
 /** Writes bytes [offset, end) of the buffer and returns how many it took; throws as `fs.writeSync` does. */
 export type WriteBytes = (bytes: Uint8Array, offset: number) => number;
@@ -46,7 +46,7 @@ export class LineWriter {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: LineWriterOptions = {}) {
-    this.#write = options.write ?? ((bytes, offset) => writeSync(1, bytes, offset, bytes.length - offset));
+    this.#write = options.write ?? writeOutput;
     this.#flushChars = options.flushChars ?? 64 * 1024;
     this.#everyMs = options.everyMs ?? 100;
     this.#limitChars = options.limitChars ?? 8 * 1024 * 1024;

@@ -162,7 +162,6 @@ export async function monotonicMicroseconds(libc: Libc | null = bindLibc()): Pro
 // Linux, the same on x86-64 and arm64.
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
-const MSG_DONTWAIT = 0x40;
 const CLOCK_MONOTONIC = 1;
 /** What /proc/uptime leaves out. */
 const UPTIME_STEP_SECONDS = 0.01;
@@ -174,7 +173,7 @@ function sendDatagram(libc: Libc, path: string, message: string): boolean {
   if (fd < 0) return false;
   try {
     if (libc.connect(fd, address, address.length) !== 0) return false;
-    return libc.send(fd, bytes, bytes.length, SOCKET.MSG_NOSIGNAL | MSG_DONTWAIT) === bytes.length;
+    return libc.send(fd, bytes, bytes.length, SOCKET.MSG_NOSIGNAL | SOCKET.MSG_DONTWAIT) === bytes.length;
   } finally {
     libc.close(fd);
   }
