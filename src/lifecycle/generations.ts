@@ -18,7 +18,7 @@ import { VERSION } from "../runtime/version.ts";
 import { handOverKey, type Identity } from "./hand-over.ts";
 import { offerSuccession, type SuccessionOffer, type Successor } from "./succession-offer.ts";
 import type { ListenAddress, Settings } from "./settings.ts";
-import { type Succession, takeOver } from "./take-over.ts";
+import { type Succession, takeOver, type TakeOverOptions } from "./take-over.ts";
 
 /** What is told to a successor while this generation drains. */
 export interface DrainReport {
@@ -29,11 +29,13 @@ export interface DrainReport {
 /** What a successor has that we have started, beyond its own bound: time to start, and to say why it gives up. */
 const START_MS = 5000;
 const REPORT_MS = 1000;
+/** Until workers know that their supervisor is gone. */
+const ORPHANED_MS = 500;
 
 export class Generations {
   /** Resolves when others accept from our sockets and we are to drain. */
   readonly succeeded: Promise<Successor>;
-  /** Called when those before us have all gone while we were not ready: nobody serves. */
+  /** Called when those before us have all gone while we were not ready, and left no workers: nobody serves. */
   onAlone: () => void = () => {};
   readonly #settings: Settings;
   readonly #log: Log;
@@ -44,6 +46,7 @@ export class Generations {
   #offer: SuccessionOffer | null = null;
   #succession: Succession | null = null;
   #readyAtMs = 0;
+  #left = false;
   #child: SuccessorProcess | null = null;
   #cancelChild: CancelTimer = () => {};
   /** Is to be told when the successor has ended that is to. */
@@ -63,25 +66,42 @@ export class Generations {
     const { httpAddr: { host, port }, handOverTimeoutMs: waitMs } = this.#settings;
     const key = handOverKey(host, port);
     if (key === null) return [];
-    const options = {
-      key,
-      identity: identityOf(this.#settings, this.#startedAtMs, "supervisor"),
-      log: this.#log,
-      timers: this.#timers,
-    };
+    const identity = identityOf(this.#settings, this.#startedAtMs, "supervisor");
+    const options = { key, identity, log: this.#log, timers: this.#timers };
     this.#offer = offerSuccession({
       ...options,
       listeners: () => this.#sockets?.map(({ fd }) => fd) ?? null,
       onSucceeded: (successor) => this.#succeed(successor),
     });
     if (this.#offer === null) return [];
-    this.#succession = await takeOver({ ...options, waitMs });
-    this.#succession.onChange = ({ gone, identity: { pid } }) => {
+    this.#follow(await takeOver({ ...options, waitMs }), options);
+    return this.#succession!.sockets;
+  }
+
+  #follow(succession: Succession, options: Omit<TakeOverOptions, "waitMs">): void {
+    this.#succession = succession;
+    succession.onChange = ({ gone, identity: { pid, role } }) => {
       if (!gone) return;
       this.#log.info("predecessor is gone", { pid });
-      if (!this.preceded && this.#readyAtMs === 0) this.onAlone();
+      if (this.preceded) return;
+      if (role === "supervisor") this.#timers.after(ORPHANED_MS, () => void this.#followOrphans(options));
+      else if (this.#readyAtMs === 0) this.onAlone();
     };
-    return this.#succession.sockets;
+  }
+
+  /** A supervisor that was killed leaves workers. They serve, so they are our predecessors now; of their sockets we have copies. */
+  async #followOrphans(options: Omit<TakeOverOptions, "waitMs">): Promise<void> {
+    if (this.#left) return;
+    try {
+      const succession = await takeOver({ ...options, role: "worker", waitMs: 0 });
+      for (const socket of succession.sockets) socket.close();
+      if (this.#left) return succession.close();
+      this.#follow(succession, options);
+    } catch (error) {
+      this.#log.warn("workers of a predecessor that is gone are not taken over from", { error: (error as Error).message });
+    }
+    if (this.#readyAtMs > 0) this.ready();
+    else if (!this.preceded) this.onAlone();
   }
 
   /** Whether somebody serves while we start. */
@@ -103,7 +123,7 @@ export class Generations {
 
   /** We accept connections: those before us may drain. */
   ready(): void {
-    this.#readyAtMs = this.#timers.nowMs();
+    this.#readyAtMs ||= this.#timers.nowMs();
     if (!this.preceded) return;
     const predecessors = this.#succession!.predecessors.map(({ identity: { pid, version } }) => ({ pid, version }));
     this.#log.info("taking over", { predecessors });
@@ -179,6 +199,7 @@ export class Generations {
 
   /** The last word, when nothing is left to drain. */
   leave(): void {
+    this.#left = true;
     this.close();
     this.#succession?.close();
     this.#successor?.close();

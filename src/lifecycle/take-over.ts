@@ -29,6 +29,8 @@ export interface TakeOverOptions {
   readonly identity: Identity;
   /** How long to wait for predecessors that are being succeeded by others, or are only starting. */
   readonly waitMs: number;
+  /** Only those; default: all. */
+  readonly role?: Identity["role"];
   readonly log: Log;
   readonly timers: Timers;
 }
@@ -74,7 +76,9 @@ export async function takeOver(options: TakeOverOptions): Promise<Succession> {
   const { timers, waitMs } = options;
   const endAtMs = timers.nowMs() + waitMs;
   while (true) {
-    const answers = await Promise.all(channelNames(namePrefix(options.key)).map((name) => ask(name, options)));
+    const all = await Promise.all(channelNames(namePrefix(options.key)).map((name) => ask(name, options)));
+    const answers = all.filter((answer) => hasRole(answer, options));
+    giveBack(all.filter((answer) => !hasRole(answer, options)));
     const busy = answers.find((answer) => isBusy(answer, options.identity));
     if (busy === undefined) return succession(answers, options);
     giveBack(answers);
@@ -117,6 +121,11 @@ function ask(name: string, { identity, log, timers }: TakeOverOptions): Promise<
   };
   say(channel, { type: "hello", protocol: PROTOCOL, identity });
   return answered.promise;
+}
+
+function hasRole(answer: Answer, { role }: TakeOverOptions): boolean {
+  if (role === undefined || answer.kind === "none") return true;
+  return (answer.kind === "offer" ? answer.predecessor : answer).identity.role === role;
 }
 
 /** Null for what is no answer; its descriptors are closed then. */

@@ -41,6 +41,22 @@ test("a successor whose predecessor dies before it is ready answers 503 until it
   assert.equal(await successor.stop(), 0);
 });
 
+test("a successor whose predecessor's supervisor is killed takes over from the workers that are left", async () => {
+  await using database = await startPostgres();
+  await using platform = await Platform.start(database);
+  await platform.vm("app.example.com");
+  const edge = await platform.edge(ONE_WORKER);
+  await database.kill();
+  const successor = await platform.edge(ONE_WORKER, { adminPort: edge.adminPort, ready: false });
+  await successor.waitForLog((line) => line["msg"] === "listening");
+  edge.signal("SIGKILL");
+  await successor.waitForLog((line) => line["msg"] === "predecessor is gone");
+  assert.equal((await get(edge, "app.example.com")).status, 200);
+  await database.restart();
+  await edge.exited; // its worker, too
+  assert.equal((await get(successor, "app.example.com")).status, 200);
+});
+
 test("SIGTERM to a generation that waits until another one has taken over ends it at once", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge(ONE_WORKER);

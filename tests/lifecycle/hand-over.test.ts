@@ -169,6 +169,24 @@ test("a predecessor has one successor at a time: the next one waits until that i
   succession.close();
 });
 
+test("takeOver() of workers alone gives supervisors their offers back", { skip }, async () => {
+  const key = freshKey();
+  const sockets = openSockets(2);
+  using _supervisor = new Generation(key, [sockets[0]!.fd]);
+  using worker = new Generation(key, [sockets[1]!.fd], { role: "worker" });
+  const options = { key, identity: identity(), waitMs: 0, log: new CollectingLog(), timers: systemTimers };
+  const succession = await takeOver({ ...options, role: "worker" });
+  assert.deepEqual(succession.predecessors.map((each) => each.identity.role), ["worker"]);
+  assert.equal(succession.sockets.length, 1);
+  succession.ready();
+  await worker.succeeded;
+  const rest = await take(key);
+  assert.deepEqual(rest.predecessors.map((each) => each.identity.role), ["supervisor"]);
+  giveUp(succession);
+  giveUp(rest);
+  sockets.forEach((socket) => socket.close());
+});
+
 test("a predecessor that drains already is passed over", { skip }, async () => {
   const key = freshKey();
   using oldest = new Generation(key, []);
