@@ -104,9 +104,11 @@ async function giveWay(
   log: Log,
 ): Promise<number> {
   const told = own ? supervisor.releaseSuccessor().then(() => notifier.mainPid(pid)) : null;
-  notifier.close();
+  if (own) notifier.close();
+  else notifier.stopping(supervisor.mostDrainMs); // we are the main process to our end
   log.info("succeeded", { by: pid });
   const cut = await supervisor.stop(`succeeded by pid ${pid}`, { succeeded: true });
+  notifier.close();
   await told;
   log[cut > 0 ? "warn" : "info"]("stopped", { exchanges_cut: cut });
   return 0;

@@ -117,6 +117,25 @@ test("the next generation is no child of the old one when it becomes the main pr
   await edge.exited;
 });
 
+test("a generation that is succeeded by one of somebody else's says that it stops, and keeps the watchdog until it has", async () => {
+  await using platform = await Platform.start(server);
+  const vm = await platform.vm("app.example.com");
+  const held = Promise.withResolvers<VmConnection>();
+  vm.script = (_request, connection) => held.resolve(connection);
+  await using manager = await Systemd.start({ WATCHDOG_USEC: "1200000" });
+  const edge = await platform.edge({ EDGEPROXY_WORKERS: "2", ...manager.env });
+  const answer = get(edge, "app.example.com");
+  const connection = await held.promise;
+  const second = await platform.edge({ EDGEPROXY_WORKERS: "2" }, { adminPort: edge.adminPort, ready: false });
+  const stopping = await manager.message(/^STOPPING=1\nSTATUS=.*\nEXTEND_TIMEOUT_USEC=\d+$/);
+  await manager.message(/^WATCHDOG=1$/, 1 + await manager.message(/^WATCHDOG=1$/, stopping));
+  assert.equal(manager.messages.some((message) => message.startsWith("MAINPID=")), false);
+  connection.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  assert.equal((await answer).status, 200);
+  assert.equal(await edge.exited, 0, edge.report());
+  assert.equal(await second.stop(), 0);
+});
+
 test("SIGUSR2 makes the next generation the main process, which is READY and keeps the watchdog; the old one says nothing more", async () => {
   await using platform = await Platform.start(server);
   await platform.vm("app.example.com");
