@@ -39,6 +39,12 @@ const RESERVED_FILES = 128;
 /** Of either side, also where the file limit is lower than what we reserve. */
 const LEAST_CONNECTIONS = 16;
 
+/**
+ * Between two slices of a delta, while clients send. With 1,000 requests a second and 200,000 changed routes: p99 5.4 -> 3.0 ms (2.5
+ * without any change), in force after 2.2 s instead of 1.7.
+ */
+const REST_MS = 2;
+
 export class Worker {
   readonly #settings: WorkerSettings;
   /** Listening sockets; none where it binds one by itself. */
@@ -51,6 +57,8 @@ export class Worker {
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
+  /** What clients had sent at the last slice of a delta. */
+  #bytesSeen = 0;
   readonly #listener: DownstreamListener;
   readonly #stopStalls: () => void;
 
@@ -74,7 +82,7 @@ export class Worker {
         this.#standIn.forget(keys);
       },
       send: (message) => channel.send(message),
-      later,
+      later: (run) => this.#inPeace(run),
       nowMs: () => performance.now(),
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
@@ -96,6 +104,14 @@ export class Worker {
     this.#sweep.close();
     this.#stopStalls();
     return cut;
+  }
+
+  /** While there is traffic, it has most of the time between two slices of a delta. */
+  #inPeace(run: () => void): void {
+    const { bytesIn } = this.#metrics;
+    if (bytesIn === this.#bytesSeen) return later(run);
+    this.#bytesSeen = bytesIn;
+    setTimeout(run, REST_MS);
   }
 
   /** Without one every answer is 503. */
