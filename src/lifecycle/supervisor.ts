@@ -29,6 +29,9 @@ import type { WorkerSettings } from "./worker-channel.ts";
 
 /** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
 const WAITING_MS = 3000;
+/** How long an address may be taken, and how often it is tried. */
+const TAKEN_MS = 1000;
+const TAKEN_AGAIN_MS = 50;
 /** What a successor that is to end with us has for that beyond its drain. */
 const DISMISS_MS = 2000;
 /** How long a generation may wait for its workers once it has a table. */
@@ -82,9 +85,8 @@ export class Supervisor {
    * goes on until we are ready. Rejects when an address is taken.
    */
   async start(): Promise<void> {
-    const taken = await this.#generations.arrive();
+    this.#sockets = await this.#takeSockets();
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
-    this.#sockets = this.#openSockets(taken);
     this.#generations.offer(this.#sockets);
     this.#fleet = this.#createFleet();
     this.#fleet.start();
@@ -176,6 +178,21 @@ export class Supervisor {
   /** Ends workers and this generation at once. */
   kill(): void {
     this.#fleet?.kill();
+  }
+
+  /** Of those before us, or our own. Who is about to end may hold the address for a moment longer and offer it to nobody. */
+  async #takeSockets(): Promise<readonly ListeningSocket[]> {
+    const untilMs = systemTimers.nowMs() + TAKEN_MS;
+    while (true) {
+      const taken = await this.#generations.arrive();
+      if (this.draining !== null) return taken;
+      try {
+        return this.#openSockets(taken);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== "EADDRINUSE" || systemTimers.nowMs() >= untilMs) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, TAKEN_AGAIN_MS));
+    }
   }
 
   /** None where workers bind sockets of their own. */
