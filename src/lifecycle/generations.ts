@@ -61,16 +61,17 @@ export class Generations {
     this.succeeded = new Promise((resolve) => this.#setSucceeded = resolve);
   }
 
-  /** The listening sockets of those before us. Rejects if we must not take over. */
+  /** The listening sockets of those before us; may be asked again while there are none. Rejects if we must not take over. */
   async arrive(): Promise<readonly ListeningSocket[]> {
     const { httpAddr: { host, port }, handOverTimeoutMs: waitMs } = this.#settings;
     const key = handOverKey(host, port);
     if (key === null) return [];
     const identity = identityOf(this.#settings, this.#startedAtMs, "supervisor");
     const options = { key, identity, log: this.#log, timers: this.#timers };
-    this.#offer = offerSuccession({
+    this.#offer ??= offerSuccession({
       ...options,
       listeners: () => this.#sockets?.map(({ fd }) => fd) ?? null,
+      readyWithinMs: waitMs + START_MS,
       onSucceeded: (successor) => this.#succeed(successor),
     });
     if (this.#offer === null) return [];

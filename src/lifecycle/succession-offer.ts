@@ -2,7 +2,7 @@
  *
  *                hello: the offer                ready
  *    open ------------------------> offered ----------------> succeeded      final: the generation drains and tells of it
- *     | ^------- successor lost --------'  |
+ *     | ^--- successor lost, or late ----'  |
  *     '----------- close() ----------------'---> closed                      final
  *
  *  One successor at a time. Whoever else says hello is refused, and may ask again if it is told `starting` or `succeeding`.
@@ -27,6 +27,8 @@ export interface SuccessionOptions {
   readonly identity: Identity;
   /** What a successor is to accept from; null while this generation has not opened its own sockets. */
   readonly listeners: () => readonly number[] | null;
+  /** A successor that is not ready by then is forgotten: it may hang, and must not keep others from coming. */
+  readonly readyWithinMs: number;
   /** Others accept from these sockets from now on: drain. Once. */
   readonly onSucceeded: (successor: Successor) => void;
   readonly log: Log;
@@ -49,7 +51,7 @@ export interface SuccessionOffer {
 
 type State =
   | { readonly state: "open" }
-  | { readonly state: "offered"; readonly channel: FdChannel; readonly successor: Identity }
+  | { readonly state: "offered"; readonly channel: FdChannel; readonly successor: Identity; readonly cancel: CancelTimer }
   | { readonly state: "succeeded" }
   | { readonly state: "closed" };
 
@@ -80,7 +82,10 @@ class Offer implements SuccessionOffer {
 
   close(): void {
     if (this.#state.state === "succeeded") return;
-    if (this.#state.state === "offered") this.#state.channel.close();
+    if (this.#state.state === "offered") {
+      this.#state.cancel();
+      this.#state.channel.close();
+    }
     this.#state = { state: "closed" };
     this.#listener?.close();
   }
@@ -134,7 +139,8 @@ class Offer implements SuccessionOffer {
       say(channel, { type: "refused", reason: reason ?? "starting", by, identity });
       return this.#lose(channel, "it has said hello twice");
     }
-    this.#state = { state: "offered", channel, successor };
+    const cancel = this.#options.timers.after(this.#options.readyWithinMs, () => this.#lose(channel, "it was not ready in time"));
+    this.#state = { state: "offered", channel, successor, cancel };
     log.debug("offered the listening sockets", {
       to: successor.pid,
       version: successor.version,
@@ -158,7 +164,8 @@ class Offer implements SuccessionOffer {
 
   #succeed(channel: FdChannel): void {
     if (this.#state.state !== "offered" || this.#state.channel !== channel) return;
-    const { pid, version } = this.#state.successor;
+    const { cancel, successor: { pid, version } } = this.#state;
+    cancel();
     this.#state = { state: "succeeded" };
     this.#options.onSucceeded({
       pid,
@@ -174,6 +181,7 @@ class Offer implements SuccessionOffer {
   #lose(channel: FdChannel, reason: string): void {
     channel.close();
     if (this.#state.state !== "offered" || this.#state.channel !== channel) return;
+    this.#state.cancel();
     this.#options.log.debug("a successor went before it was ready, serving on", { pid: this.#state.successor.pid, reason });
     this.#state = { state: "open" };
   }

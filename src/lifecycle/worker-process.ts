@@ -149,6 +149,7 @@ export class WorkerProcess {
       key,
       identity: identityOf(settings, performance.timeOrigin, "worker"),
       listeners: () => this.#descriptors,
+      readyWithinMs: settings.handOverTimeoutMs,
       onSucceeded: ({ pid, close }) => {
         this.#log.info("a new supervisor has taken over, draining", { pid });
         void this.#drain(settings.shutdownTimeoutMs, true).then(close);

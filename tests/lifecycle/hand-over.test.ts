@@ -51,6 +51,7 @@ class Generation {
       key,
       identity: this.identity,
       listeners: () => descriptors,
+      readyWithinMs: 60_000,
       onSucceeded,
       log: this.log,
       timers,
@@ -94,7 +95,7 @@ test(
   { skip: !skip && "there are" },
   async () => {
     const options = { identity: identity(), log: new CollectingLog(), timers: systemTimers, key: freshKey() };
-    assert.equal(offerSuccession({ ...options, listeners: () => [], onSucceeded: () => assert.fail() }), null);
+    assert.equal(offerSuccession({ ...options, listeners: () => [], readyWithinMs: 0, onSucceeded: () => assert.fail() }), null);
     assert.deepEqual((await takeOver({ ...options, waitMs: 0 })).predecessors, []);
   },
 );
@@ -167,6 +168,23 @@ test("a predecessor has one successor at a time: the next one waits until that i
   succession.ready();
   await predecessor.succeeded;
   succession.close();
+});
+
+test("a successor that is not ready in time is forgotten, and the next one takes over", { skip }, async () => {
+  const key = freshKey();
+  const timers = new FakeTimers();
+  using predecessor = new Generation(key, [], {}, timers);
+  const hanging = await take(key);
+  await timers.advance(59_999);
+  await assert.rejects(take(key, {}, 0), /is not ready yet, is taking over from it/);
+  await timers.advance(1);
+  const succession = await take(key, {}, 0);
+  hanging.ready();
+  succession.ready();
+  await predecessor.succeeded;
+  assert.equal(predecessor.successors, 1);
+  giveUp(hanging);
+  giveUp(succession);
 });
 
 test("takeOver() of workers alone gives supervisors their offers back", { skip }, async () => {
