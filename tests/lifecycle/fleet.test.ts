@@ -290,3 +290,15 @@ test("Fleet.drain() ends what is left after the grace, and answers how much was 
   assert.ok(second!.killed);
   assert.equal(world.started.length, 2, "nobody is replaced");
 });
+
+test("Fleet.drain() answers how much all workers together have cut", async () => {
+  const world = new World();
+  await world.run();
+  const drained = world.fleet.drain(5000, false);
+  for (const [index, { events }] of world.started.entries()) {
+    events.message({ type: "drained", cut: 3 + index });
+    events.exit("exit code 0");
+  }
+  await world.timers.advance(0);
+  assert.equal(await drained, 7);
+});
