@@ -1,6 +1,7 @@
 /*  `edgeproxy serve`: settings, signals, exit code.
  *
- *  SIGTERM, SIGINT: drain, exit 0; a second one exits at once (1). SIGHUP: refresh now.
+ *  SIGTERM, SIGINT: drain, exit 0; a second one exits at once (1). SIGHUP: refresh now. SIGUSR2: hand over to the program in our place.
+ *  Once a successor has taken over, from there or started by hand: drain, exit 0.
  */
 import process from "node:process";
 import { selfCheck } from "../lifecycle/self-check.ts";

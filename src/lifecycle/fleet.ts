@@ -143,19 +143,9 @@ export class Fleet implements Workers {
     return this.#restarts;
   }
 
-  /** How many workers serve. */
-  get serving(): number {
-    return [...this.#members].filter(({ serves }) => serves).length;
-  }
-
   /** Every worker serves. */
   get complete(): boolean {
     return this.#places.every(({ member }) => member?.serves === true);
-  }
-
-  /** Where the workers listen, as one of them has said; null before. */
-  get address(): Extract<UpMessage, { type: "listening" }> | null {
-    return [...this.#members].find(({ listening }) => listening !== null)?.listening ?? null;
   }
 
   /** Begins nothing new; resolves to the number of exchanges that had to be cut after `graceMs`. */

@@ -147,6 +147,8 @@ export class Generations {
         reason: port === 0 ? "the port is chosen by the kernel" : "not on this runtime or machine",
       });
     }
+    // The end of the first process of a container ends all others
+    if (process.pid === 1) return this.#log.error("cannot hand over", { reason: "process 1 of a container must stay" });
     if (this.#child !== null) return this.#log.warn("a successor is being started already", { pid: this.#child.pid });
     const child = startSuccessor({
       onStart: (pid) => this.#log.info("successor started", { pid, program: process.execPath }),

@@ -1,8 +1,8 @@
 /*  One generation of the proxy: the control plane, its workers, the admin address, readiness, and their ends.
  *
- *            start                 table in force, a worker serves         drain
- *   created -------> starting -------------------------------------> ready -------> draining ---> stopped    final
- *                        '----------------------------------------------------------^
+ *            start                 table in force, all workers serve        drain, succeeded
+ *   created -------> starting -------------------------------------> ready ------------------> draining ---> stopped    final
+ *                        '---------------------------------------------------------------------^
  */
 import process from "node:process";
 import { adminApp } from "../admin/app.ts";

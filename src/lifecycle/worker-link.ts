@@ -58,7 +58,6 @@ export class WorkerLink {
   #verdicts: Map<string, HealthVerdict> = new Map();
   #sending = false;
   #appliedRevision = 0;
-  #waiting: { readonly revision: number; readonly resolve: () => void }[] = [];
 
   constructor(options: WorkerLinkOptions) {
     this.#options = options;
@@ -76,13 +75,12 @@ export class WorkerLink {
     this.#pump();
   }
 
-  /** Nothing is sent any more; nobody waits any longer. */
+  /** Nothing is sent any more. */
   close(): void {
     this.#state = "closed";
     this.#transfer = null;
     this.#queue = [];
     this.#verdicts.clear();
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
   routesChanged(delta: RouteDelta, revision: number): void {
@@ -106,7 +104,7 @@ export class WorkerLink {
     switch (message.type) {
       case "taken":
         this.#routesOut--;
-        this.#applied(message.revision);
+        this.#appliedRevision = message.revision;
         this.#pump();
         return true;
       case "judged":
@@ -129,20 +127,6 @@ export class WorkerLink {
       case "drained":
         return false;
     }
-  }
-
-  /** Resolves when a revision is in force in the worker, or the link is closed. Whoever waits sets the bound. */
-  applied(revision: number): Promise<void> {
-    if (this.#appliedRevision >= revision || this.#state === "closed") return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ revision, resolve }));
-  }
-
-  #applied(revision: number): void {
-    if (revision === this.#appliedRevision) return;
-    this.#appliedRevision = revision;
-    const waiting = this.#waiting;
-    this.#waiting = waiting.filter((each) => each.revision > revision);
-    for (const each of waiting) if (each.revision <= revision) each.resolve();
   }
 
   #dropQueue(): void {

@@ -30,7 +30,7 @@ export interface ChannelPeer {
   readonly uid: number;
 }
 
-export interface ChannelHandler {
+export interface ChannelSink {
   /** The descriptors are the handler's now. */
   onMessage(message: unknown, descriptors: readonly number[]): void;
   /** Last, and not after `close`. `error` is null if the peer has closed. */
@@ -49,7 +49,7 @@ const MAX_READS = 16;
 const NEWLINE = 10;
 /** __SO_ACCEPTCON in /proc/net/unix. */
 const LISTENING = "00010000";
-const NO_HANDLER: ChannelHandler = { onMessage: (_, descriptors) => descriptors.forEach(closeDescriptor), onClose() {} };
+const NO_HANDLER: ChannelSink = { onMessage: (_, descriptors) => descriptors.forEach(closeDescriptor), onClose() {} };
 
 let messages: SocketMessage | undefined;
 
@@ -59,7 +59,7 @@ let messages: SocketMessage | undefined;
  */
 export function listenForChannels(
   name: string,
-  onChannel: (channel: FdChannel) => ChannelHandler,
+  onChannel: (channel: FdChannel) => ChannelSink,
   onStranger: (peer: ChannelPeer) => void = () => {},
 ): ChannelListener | null {
   const system = epollSystem();
@@ -116,7 +116,7 @@ function openChannel(system: EpollSystem, fd: number): FdChannel | ChannelPeer |
 export class FdChannel implements Polled {
   serial = 0;
   /** Set at once by whoever opened the channel. */
-  handler: ChannelHandler = NO_HANDLER;
+  handler: ChannelSink = NO_HANDLER;
   readonly peer: ChannelPeer;
   readonly #system: EpollSystem;
   readonly #fd: number;

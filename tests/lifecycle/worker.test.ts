@@ -7,6 +7,7 @@ import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
 import { AccessLog } from "../../src/observation/access-log.ts";
 import type { MetricsSnapshot } from "../../src/observation/metrics.ts";
+import { settle } from "../fixtures/fake-timers.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { route, vm } from "../fixtures/records.ts";
 
@@ -40,7 +41,7 @@ test("Worker takes a table of any size through its link, and counts it", async (
   };
   link.start();
   assert.equal(link.appliedRevision, 0, "the table comes in later turns");
-  await link.applied(7);
+  while (link.appliedRevision === 0) await settle();
   control.send({ type: "collect", serial: 1 });
   assert.deepEqual([counted?.revision, counted?.routes], [7, 100_000]);
   await worker.drain(0, false);
