@@ -6,7 +6,6 @@ import type { Snapshot } from "../../src/lifecycle/route-transfer.ts";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import type { RouteDelta, RouteRecord } from "../../src/table/record.ts";
-import { settle } from "../fixtures/fake-timers.ts";
 import { ELSEWHERE, region, route, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
