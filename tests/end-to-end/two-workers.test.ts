@@ -8,7 +8,7 @@ import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { clientPorts } from "../fixtures/processes.ts";
 import { getRequest, openRaw, type RawConnection } from "../fixtures/raw-client.ts";
 import { metric } from "../fixtures/served-vms.ts";
-import { type Vm, type VmConnection } from "../fixtures/vm.ts";
+import type { Vm, VmConnection } from "../fixtures/vm.ts";
 
 const HOST = "app.example.com";
 const FORWARDED = 'edgeproxy_requests_total{outcome="forwarded",status_class="2xx"}';
