@@ -1,4 +1,4 @@
-/** Workers are started, watched, replaced. The processes are stand-ins here; tests/end-to-end/planes.test.ts kills real ones. */
+/** Workers are started, watched, replaced. The processes are stand-ins here; tests/end-to-end/workers.test.ts kills real ones. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Fleet, type FleetOptions, type WorkerEvents } from "../../src/lifecycle/fleet.ts";
