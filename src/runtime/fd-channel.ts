@@ -19,7 +19,7 @@ import type { Polled } from "./epoll-loop.ts";
 import type { EpollSystem } from "./epoll-system.ts";
 import { CONTROL, EAGAIN, EINTR, EPOLL, errorName, SOCKET } from "./libc.ts";
 import { closeDescriptor } from "./listening-sockets.ts";
-import { encodeAbstract } from "./socket-address.ts";
+import { encodeUnix } from "./socket-address.ts";
 import { MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, SocketMessage } from "./socket-message.ts";
 import { uncaught } from "./uncaught.ts";
 import { BUN } from "./which.ts";
@@ -88,7 +88,7 @@ export function connectChannel(name: string): FdChannel {
   if (system === null) throw failed("this runtime or machine does not let us");
   const { libc } = system;
   const fd = libc.socket(SOCKET.UNIX, SOCKET.STREAM | SOCKET.NONBLOCK | SOCKET.CLOEXEC, 0);
-  const address = encodeAbstract(name);
+  const address = encodeUnix(`@${name}`);
   if (fd < 0 || libc.connect(fd, address, address.length) < 0) {
     const reason = errorName(libc.errno());
     if (fd >= 0) libc.close(fd);

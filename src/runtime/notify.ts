@@ -7,6 +7,7 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { bindLibc, type Libc, SOCKET } from "./libc.ts";
+import { encodeUnix } from "./socket-address.ts";
 
 /** What the process tells its service manager. */
 export interface Notifier {
@@ -160,7 +161,6 @@ export async function monotonicMicroseconds(libc: Libc | null = bindLibc()): Pro
 }
 
 // Linux, the same on x86-64 and arm64.
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const CLOCK_MONOTONIC = 1;
 /** What /proc/uptime leaves out. */
@@ -168,8 +168,8 @@ const UPTIME_STEP_SECONDS = 0.01;
 
 function sendDatagram(libc: Libc, path: string, message: string): boolean {
   const bytes = Buffer.from(message);
-  const address = unixAddress(path);
-  const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCKET.CLOEXEC, 0);
+  const address = encodeUnix(path);
+  const fd = libc.socket(SOCKET.UNIX, SOCK_DGRAM | SOCKET.CLOEXEC, 0);
   if (fd < 0) return false;
   try {
     if (libc.connect(fd, address, address.length) !== 0) return false;
@@ -177,13 +177,4 @@ function sendDatagram(libc: Libc, path: string, message: string): boolean {
   } finally {
     libc.close(fd);
   }
-}
-
-/** `struct sockaddr_un`: the family in the machine's byte order (little-endian on both), then the name. */
-function unixAddress(path: string): Buffer {
-  const abstract = path.startsWith("@");
-  const name = Buffer.from(abstract ? `\0${path.slice(1)}` : `${path}\0`);
-  const family = Buffer.alloc(2);
-  family.writeUInt16LE(AF_UNIX);
-  return Buffer.concat([family, name]);
 }

@@ -40,11 +40,11 @@ function isMapped(bytes: Uint8Array): boolean {
   return bytes[V6_AT + 10] === 0xff && bytes[V6_AT + 11] === 0xff;
 }
 
-/** A unix socket in the abstract name space (`struct sockaddr_un`): a zero, then the name. */
-export function encodeAbstract(name: string): Uint8Array {
-  const text = Buffer.from(name, "latin1");
-  const bytes = new Uint8Array(3 + text.length);
+/** `struct sockaddr_un` of a path, or of a name in the abstract name space if it begins with `@`; as long as it has to be. */
+export function encodeUnix(path: string): Uint8Array {
+  const name = Buffer.from(path.startsWith("@") ? `\0${path.slice(1)}` : `${path}\0`);
+  const bytes = new Uint8Array(2 + name.length);
   bytes[0] = SOCKET.UNIX;
-  bytes.set(text, 3);
+  bytes.set(name, 2);
   return bytes;
 }

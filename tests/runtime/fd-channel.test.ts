@@ -12,7 +12,7 @@ import { epollSystem } from "../../src/runtime/epoll-door.ts";
 import { connectChannel, type FdChannel, listenForChannels } from "../../src/runtime/fd-channel.ts";
 import { bindLibc, SOCKET } from "../../src/runtime/libc.ts";
 import { closeDescriptor } from "../../src/runtime/listening-sockets.ts";
-import { encodeAbstract } from "../../src/runtime/socket-address.ts";
+import { encodeUnix } from "../../src/runtime/socket-address.ts";
 import { SocketMessage } from "../../src/runtime/socket-message.ts";
 import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { openFiles } from "../fixtures/told-sockets.ts";
@@ -171,7 +171,7 @@ test("channels: descriptors of a line that never ends are closed with the channe
   const file = openSync("/dev/null", "r");
   const before = openFiles();
   const raw = LIBC!.socket(SOCKET.UNIX, SOCKET.STREAM, 0);
-  const address = encodeAbstract(server.name);
+  const address = encodeUnix(`@${server.name}`);
   assert.equal(LIBC!.connect(raw, address, address.length), 0);
   const bytes = Buffer.from('{"descriptors":2,');
   assert.equal(new SocketMessage(LIBC!).send(raw, bytes, [file, file]), bytes.length);
