@@ -6,6 +6,7 @@ import { connect, listen, socketDoors, type SocketSink } from "../../src/runtime
 import { takeLongestStallMs, watchStallsByTimer } from "../../src/runtime/stalls.ts";
 
 const BUSY_MS = 150;
+const ROUNDS = 20;
 
 function beBusy(): void {
   for (const endAtMs = performance.now() + BUSY_MS; performance.now() < endAtMs;);
@@ -46,13 +47,15 @@ test(
   "takeLongestStallMs() tells of a callback that kept the loop, once",
   { skip: socketDoors()[0]!.name !== "epoll" },
   async () => {
-    takeLongestStallMs();
-    await exchangeBytes(() => {});
-    const calmMs = takeLongestStallMs();
-    await exchangeBytes(beBusy);
-    const busyMs = takeLongestStallMs();
-    assert.ok(busyMs >= BUSY_MS, `${busyMs} after ${BUSY_MS}`);
-    assert.ok(calmMs < busyMs && takeLongestStallMs() < busyMs);
+    // The machine may keep us, too, now and then; but not each time
+    for (let round = 0; round < ROUNDS; round++) {
+      await exchangeBytes(beBusy);
+      const busyMs = takeLongestStallMs();
+      assert.ok(busyMs >= BUSY_MS, `${busyMs} after ${BUSY_MS}`);
+      await exchangeBytes(() => {});
+      if (takeLongestStallMs() < BUSY_MS) return;
+    }
+    assert.fail("it tells of it again and again");
   },
 );
 
