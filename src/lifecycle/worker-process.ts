@@ -118,7 +118,7 @@ export class WorkerProcess {
 
   /** The supervisor is gone. */
   #orphan(): void {
-    this.#worker?.orphaned();
+    this.#worker?.orphaned(); // also while it drains: what is left may need a probe
     if (this.#phase === "draining") return;
     // Without a table it would serve nobody, and the next generation waits for one before it takes over
     if (this.#phase !== "serving" || !this.#worker!.hasTable) return this.#end(1);
@@ -130,7 +130,6 @@ export class WorkerProcess {
     }
     this.#phase = "orphaned";
     this.#log.warn("the supervisor is gone, serving on", { for_ms: orphanTimeoutMs });
-    this.#worker!.orphaned();
     // Who else accepted from them may be gone, and nobody is there to say who does now
     if (this.#descriptors.length > 0) void this.#listen([...this.#descriptors.keys()]);
     this.#offerSockets(this.#settings!);
