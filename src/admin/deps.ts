@@ -4,7 +4,7 @@ import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { RefreshStatus } from "../sources/refresh.ts";
-import type { RouteRecord } from "../table/record.ts";
+import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
 
 /** A generation that has handed over to this one and still drains. */
@@ -35,8 +35,8 @@ export interface AdminDeps {
   readonly refreshStatus: () => RefreshStatus;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;
-  /** The records served now; a later refresh makes another map. */
-  readonly routes: () => ReadonlyMap<string, RouteRecord>;
+  /** Served now. */
+  readonly routes: () => Routes;
   /** The watched endpoints. */
   readonly endpointHealth: () => readonly EndpointHealth[];
   /** Everything a scrape shows. */

@@ -2,7 +2,8 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { normaliseDomain } from "../table/host-name.ts";
-import type { RouteRecord } from "../table/record.ts";
+import type { Routes } from "../table/routes.ts";
+import type { Service } from "../table/services.ts";
 import type { AdminDeps } from "./deps.ts";
 import { problem } from "./problem.ts";
 
@@ -20,12 +21,12 @@ export function listRoutes(c: Context, deps: AdminDeps): Response {
   if (!query.success) return problem(c, 400, "bad_query", query.error.issues.map(issueText).join("; "));
   const { limit, after, q } = query.data;
   const table = deps.routes();
-  const hosts = firstHosts(table.keys(), limit + 1, after, q.toLowerCase());
+  const hosts = firstHosts(hostsOf(table), limit + 1, after, q.toLowerCase());
   const page = hosts.slice(0, limit);
   return c.json({
     revision: deps.refreshStatus().revision,
     total: table.size,
-    routes: page.map((host) => routeView(table.get(host)!)),
+    routes: page.map((host) => routeView(host, table.get(host)!)),
     next: hosts.length > limit ? page.at(-1) : null,
   });
 }
@@ -34,12 +35,18 @@ export function listRoutes(c: Context, deps: AdminDeps): Response {
 export function showRoute(c: Context, deps: AdminDeps): Response {
   const asked = c.req.param("host") ?? "";
   const host = normaliseDomain(asked);
-  const route = host === null ? undefined : deps.routes().get(host);
-  if (route === undefined) return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}`);
-  return c.json(routeView(route));
+  const service = host === null ? undefined : deps.routes().get(host);
+  if (host === null || service === undefined) {
+    return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}`);
+  }
+  return c.json(routeView(host, service));
 }
 
-function routeView({ host, endpoints }: RouteRecord): unknown {
+function* hostsOf(routes: Routes): Iterable<string> {
+  for (const [host] of routes.entries()) yield host;
+}
+
+function routeView(host: string, { endpoints }: Service): unknown {
   return { host, endpoints: endpoints.map(({ kind, address, port, region }) => ({ kind, address, port, region })) };
 }
 

@@ -78,7 +78,7 @@ function troubleOf(finding: TableFinding): string | null {
 async function checkRoutes(settings: Settings): Promise<boolean> {
   const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
   try {
-    const reading = await source.read(AbortSignal.timeout(PATIENCE_MS));
+    const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));
     reportRegion(settings, reading);
     reportRoutes(reading);
     return true;
@@ -98,11 +98,12 @@ function reportRegion(settings: Settings, reading: SourceReading): void {
 }
 
 function reportRoutes(reading: SourceReading): void {
-  const { routes, badRows, badRowCount } = reading;
-  const here = routes.filter((route) => route.endpoints.some((endpoint) => endpoint.kind === "vm")).length;
-  report(routes.length > 0 ? "ok" : "warn", "routes", `${routes.length}, of which ${here} have a VM in this region`);
-  for (const row of badRows.slice(0, MOST_BAD_ROW_LINES)) report("warn", "bad row", `${row.domain}: ${row.reason}`);
-  if (badRowCount > MOST_BAD_ROW_LINES) report("warn", "bad row", `and ${badRowCount - MOST_BAD_ROW_LINES} more`);
+  const { routes, excluded, excludedCount } = reading;
+  let here = 0;
+  for (const [, { endpoints }] of routes.entries()) if (endpoints.some(({ kind }) => kind === "vm")) here++;
+  report(routes.size > 0 ? "ok" : "warn", "routes", `${routes.size}, of which ${here} have a VM in this region`);
+  for (const { domain, reason } of excluded.slice(0, MOST_BAD_ROW_LINES)) report("warn", "bad row", `${domain}: ${reason}`);
+  if (excludedCount > MOST_BAD_ROW_LINES) report("warn", "bad row", `and ${excludedCount - MOST_BAD_ROW_LINES} more`);
 }
 
 function describeSession(session: Session): string {

@@ -73,9 +73,9 @@ function ask(url: string, headers: readonly string[]): Question | string {
 async function readTable(settings: Settings): Promise<RoutingTable | string> {
   const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
   try {
-    const reading = await source.read(AbortSignal.timeout(30_000));
+    const reading = await source.read({ whole: true }, AbortSignal.timeout(30_000));
     const table = new RoutingTable();
-    table.replace(reading.routes, 1);
+    table.replace([...reading.routes.entries()].map(([host, { endpoints }]) => ({ host, endpoints })), 1);
     return table;
   } catch (error) {
     return `Cannot read routes: ${(error as Error).message}`;

@@ -5,6 +5,7 @@ import { PostgresSource } from "../sources/postgres.ts";
 import type { SourceReading } from "../sources/source.ts";
 import { normaliseDomain } from "../table/host-name.ts";
 import type { RouteRecord } from "../table/record.ts";
+import type { Routes } from "../table/routes.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { requireSettings } from "./configuration.ts";
 import { parseFlags } from "./flags.ts";
@@ -23,7 +24,7 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
   if (settings === null) return 2;
   const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
   try {
-    const reading = await source.read(AbortSignal.timeout(PATIENCE_MS));
+    const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));
     return show(reading, host, flags.json === true);
   } catch (error) {
     return printError(`edgeproxy routes: ${describeError(error)}`, 1);
@@ -33,11 +34,17 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
 }
 
 function show(reading: SourceReading, host: string | undefined, json: boolean): number {
-  const routes = host === undefined ? reading.routes : routesFor(host, reading.routes);
+  const all = recordsOf(reading.routes);
+  const routes = host === undefined ? all : routesFor(host, all);
   if (json) print(JSON.stringify(routes, null, 2));
   else if (routes.length > 0) print(asTable(routes));
-  if (reading.badRowCount > 0) printError(`Bad rows skipped: ${reading.badRowCount} (edgeproxy check names them)`, 0);
+  if (reading.excludedCount > 0) printError(`Bad rows skipped: ${reading.excludedCount} (edgeproxy check names them)`, 0);
   return host !== undefined && routes.length === 0 ? printError(`No route for ${host}`, 1) : 0;
+}
+
+/** In the order of their names. */
+function recordsOf(routes: Routes): readonly RouteRecord[] {
+  return [...routes.entries()].map(([host, { endpoints }]) => ({ host, endpoints })).sort((a, b) => a.host < b.host ? -1 : 1);
 }
 
 /** As the proxy would find it: the exact name, else a wildcard; a wildcard itself is looked up by its own name. */

@@ -5,12 +5,13 @@
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
 import type { Log } from "../observation/log.ts";
+import { inSlices } from "../runtime/in-slices.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { Refresher, type RefreshStatus } from "../sources/refresh.ts";
 import type { Source } from "../sources/source.ts";
-import type { RouteDelta, RouteRecord } from "../table/record.ts";
+import { changes, type Routes } from "../table/routes.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
@@ -20,8 +21,8 @@ import type { UpMessage } from "./worker-channel.ts";
 
 /** All of them. */
 export interface Workers {
-  /** `snapshot` has the change already. */
-  routesChanged(delta: RouteDelta, revision: number): void;
+  /** `snapshot` has a new revision. */
+  routesChanged(): void;
   healthChanged(verdicts: readonly Verdict[]): void;
   /** Resolves when a revision is in force everywhere (true), or when that has taken too long. */
   applied(revision: number): Promise<boolean>;
@@ -44,7 +45,8 @@ export class ControlPlane {
       log,
       timers: systemTimers,
       random: Math.random,
-      publish: (delta, revision, before) => this.#publish(delta, revision, before),
+      prepare: (before, after) => inSlices(changes(before, after), (change) => this.#directory.apply(change)),
+      publish: () => this.#publish(),
     });
     this.#prober = new Prober({
       probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
@@ -66,7 +68,7 @@ export class ControlPlane {
     await this.#workers.applied(this.#refresher.revision);
   }
 
-  get table(): ReadonlyMap<string, RouteRecord> {
+  get table(): Routes {
     return this.#refresher.table;
   }
 
@@ -126,11 +128,11 @@ export class ControlPlane {
     else this.#prober.failed(endpoint, message.error);
   }
 
-  #publish(delta: RouteDelta, revision: number, before: ReadonlyMap<string, RouteRecord>): void {
-    const gone = this.#directory.apply(delta, before);
-    this.#workers.routesChanged(delta, revision);
+  #publish(): void {
+    const gone = this.#directory.takeUnused();
+    this.#workers.routesChanged();
     // Until no worker sends them traffic they are probed: a request that comes before the change must not pay for it
-    if (gone.length > 0) void this.#workers.applied(revision).then(() => this.#release(gone));
+    if (gone.length > 0) void this.#workers.applied(this.#refresher.revision).then(() => this.#release(gone));
   }
 
   #release(keys: readonly string[]): void {

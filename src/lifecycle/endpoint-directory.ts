@@ -1,9 +1,11 @@
-/*  Which VM endpoints the table leads to, and how many routes each; kept up to date by deltas.
+/*  Which VM endpoints the table leads to, and how many routes each; kept up to date by changes.
  *
- *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the delta yet send
+ *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the change yet send
  *  it traffic and ask for its verdict.
  */
-import type { EndpointRecord, RouteDelta, RouteRecord } from "../table/record.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { RouteChange } from "../table/routes.ts";
+import type { Service } from "../table/services.ts";
 
 interface Entry {
   readonly record: EndpointRecord;
@@ -12,20 +14,23 @@ interface Entry {
 
 export class EndpointDirectory {
   readonly #entries: Map<string, Entry> = new Map();
+  /** Those that lost a route since they were last asked for. */
+  #left: Set<string> = new Set();
 
   find(key: string): EndpointRecord | undefined {
     return this.#entries.get(key)?.record;
   }
 
-  /** `before` is the table without the delta. Answers the keys that no route leads to any more. */
-  apply(delta: RouteDelta, before: ReadonlyMap<string, RouteRecord>): string[] {
-    const left = new Set<string>();
-    for (const host of delta.removals) this.#count(before.get(host), -1, left);
-    for (const route of delta.upserts) {
-      this.#count(before.get(route.host), -1, left);
-      this.#count(route, 1, left);
-    }
-    return [...left].filter((key) => this.#isUnused(key));
+  apply({ before, after }: RouteChange): void {
+    this.#count(before, -1);
+    this.#count(after, 1);
+  }
+
+  /** The keys that no route leads to any more, as far as they were left since the last call. */
+  takeUnused(): string[] {
+    const unused = [...this.#left].filter((key) => this.#isUnused(key));
+    this.#left.clear();
+    return unused;
   }
 
   /** Forgets those of the keys that still no route leads to. */
@@ -37,13 +42,13 @@ export class EndpointDirectory {
     return (this.#entries.get(key)?.routes ?? 0) <= 0;
   }
 
-  #count(route: RouteRecord | undefined, change: 1 | -1, left: Set<string>): void {
-    for (const record of route?.endpoints ?? []) {
+  #count(service: Service | undefined, change: 1 | -1): void {
+    for (const record of service?.endpoints ?? []) {
       if (record.kind !== "vm") continue;
       const entry = this.#entries.get(record.key);
       if (entry === undefined) this.#entries.set(record.key, { record, routes: change });
       else entry.routes += change;
-      if (change < 0) left.add(record.key);
+      if (change < 0) this.#left.add(record.key);
     }
   }
 }

@@ -13,7 +13,6 @@ import type { Log } from "../observation/log.ts";
 import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observation/metrics.ts";
 import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import type { RouteDelta } from "../table/record.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import { Changes } from "./changes.ts";
 import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
@@ -96,8 +95,8 @@ export class Fleet implements Workers {
     for (const member of this.#members) member.end.send({ type: "in-charge" });
   }
 
-  routesChanged(delta: RouteDelta, revision: number): void {
-    for (const member of this.#members) member.link.routesChanged(delta, revision);
+  routesChanged(): void {
+    for (const member of this.#members) member.link.routesChanged();
   }
 
   healthChanged(verdicts: readonly Verdict[]): void {

@@ -1,5 +1,6 @@
 /** One delta, or the whole table, on its way to a worker: cut into batches one by one, as the worker takes them. */
-import type { RouteDelta, RouteRecord } from "../table/record.ts";
+import type { RouteRecord } from "../table/record.ts";
+import { changes, type Routes } from "../table/routes.ts";
 import { compactBatch } from "./route-batch.ts";
 import type { DownMessage } from "./worker-channel.ts";
 
@@ -7,7 +8,7 @@ import type { DownMessage } from "./worker-channel.ts";
 export interface Snapshot {
   /** 0 before the first table. */
   readonly revision: number;
-  readonly routes: ReadonlyMap<string, RouteRecord>;
+  readonly routes: Routes;
 }
 
 /** Changes per message: some 50 us to write and read. */
@@ -22,7 +23,7 @@ export class RouteTransfer {
   #removalsLeft: number;
   #first = true;
 
-  constructor(delta: { upserts: Sized<RouteRecord>; removals: Sized<string> }, base: number, revision: number) {
+  private constructor(delta: { upserts: Sized<RouteRecord>; removals: Sized<string> }, base: number, revision: number) {
     this.base = base;
     this.revision = revision;
     this.#upserts = delta.upserts[Symbol.iterator]();
@@ -32,8 +33,24 @@ export class RouteTransfer {
   }
 
   static ofTable({ routes, revision }: Snapshot): RouteTransfer {
-    const upserts = { length: routes.size, [Symbol.iterator]: () => routes.values() };
-    return new RouteTransfer({ upserts, removals: [] }, 0, revision);
+    function* upserts(): Iterable<RouteRecord> {
+      for (const [host, { endpoints }] of routes.entries()) yield { host, endpoints };
+    }
+    return new RouteTransfer(
+      { upserts: { length: routes.size, [Symbol.iterator]: () => upserts()[Symbol.iterator]() }, removals: [] },
+      0,
+      revision,
+    );
+  }
+
+  /** From one revision to another. */
+  static between(before: Snapshot, after: Snapshot): RouteTransfer {
+    const upserts: RouteRecord[] = [], removals: string[] = [];
+    for (const { host, after: service } of changes(before.routes, after.routes)) {
+      if (service === undefined) removals.push(host);
+      else upserts.push({ host, endpoints: service.endpoints });
+    }
+    return new RouteTransfer({ upserts, removals }, before.revision, after.revision);
   }
 
   get over(): boolean {
@@ -58,17 +75,4 @@ interface Sized<T> extends Iterable<T> {
 
 function take<T>(values: Iterator<T>, count: number): T[] {
   return Array.from({ length: count }, () => values.next().value as T);
-}
-
-/** Several deltas in a row as one: what came last for a host counts. */
-export function mergeDeltas(deltas: readonly RouteDelta[]): RouteDelta {
-  if (deltas.length === 1) return deltas[0]!;
-  const changes = new Map<string, RouteRecord | null>();
-  for (const { upserts, removals } of deltas) {
-    for (const host of removals) changes.set(host, null);
-    for (const route of upserts) changes.set(route.host, route);
-  }
-  const upserts = [...changes.values()].filter((route) => route !== null);
-  const removals = [...changes].flatMap(([host, route]) => route === null ? [host] : []);
-  return { upserts, removals };
 }

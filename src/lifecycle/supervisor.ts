@@ -61,7 +61,7 @@ export class Supervisor {
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
     this.control = new ControlPlane(settings, {
-      routesChanged: (delta, revision) => this.#fleet?.routesChanged(delta, revision),
+      routesChanged: () => this.#fleet?.routesChanged(),
       healthChanged: (verdicts) => this.#fleet?.healthChanged(verdicts),
       applied: async (revision) => await this.#fleet?.applied(revision) ?? true,
     }, log);

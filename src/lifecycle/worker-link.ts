@@ -1,30 +1,28 @@
 /*  The control side of one worker: what it is told of routes and verdicts, at the pace at which it takes them.
  *
  *               a table is there                   all batches sent                       the table changed
- *   created ----------------------> whole table ---------------------> level with the table ----------------> a delta
- *                                     ^  ^                                ^                                   |  |
- *                                     |  '---- resync --------------------|-----------------------------------'  |
- *                                     '------- more has changed ----------|------ than the table is large -------|
- *                                                                         '--------- all batches sent -----------'
+ *   created ----------------------> whole table ---------------------> level with the table ----------------> what differs
+ *                                     ^                                   ^                                     |  |
+ *                                     '---- resync -----------------------|-------------------------------------'  |
+ *                                                                         '---------- all batches sent ------------'
  *   close: from any state, final
  *
- *  - A worker has at most ROUTES_CREDIT batches that it has not taken. What changes meanwhile waits here, small deltas merged into one;
- *    when that outgrows the table it is dropped, and the table as it is then is sent whole. So a worker that does not read costs a
- *    few messages, two tables that others hold anyway, and no more.
+ *  - A worker has at most ROUTES_CREDIT batches that it has not taken. The link remembers which revision it will have then; what has
+ *    changed meanwhile is compared with that one when it is due. So a worker that does not read costs a few messages and one table.
  *  - Verdicts go their own way with their own credit: they never wait for routes. What waits is kept by endpoint, the last word counts.
  *  - Whoever owns the worker creates a link, passes on what the control plane tells all workers, calls `start` when
  *    the worker can be spoken to, gives every message of the worker to `receive` first, and calls `close` when the worker is gone.
  */
-import type { RouteDelta } from "../table/record.ts";
+import { Routes } from "../table/routes.ts";
 import type { HealthVerdict } from "../upstream/availability.ts";
 import type { Verdict } from "../upstream/prober.ts";
-import { BATCH, mergeDeltas, RouteTransfer, type Snapshot } from "./route-transfer.ts";
+import { RouteTransfer, type Snapshot } from "./route-transfer.ts";
 import type { DownMessage, UpMessage } from "./worker-channel.ts";
 
 export interface WorkerLinkOptions {
   /** Must not throw. */
   send(message: DownMessage): void;
-  /** The table as of now; it already has what `routesChanged` tells of. */
+  /** The table as of now. */
   snapshot(): Snapshot;
 }
 
@@ -33,26 +31,15 @@ const ROUTES_CREDIT = 8;
 const HEALTH_CREDIT = 4;
 /** Verdicts per message. */
 const VERDICTS = 1000;
-/** Deltas of a small table are not worth dropping. */
-const LEAST_QUEUE = 1000;
-
-interface Change {
-  readonly delta: RouteDelta;
-  readonly revision: number;
-}
+const NOTHING: Snapshot = { revision: 0, routes: Routes.none };
 
 export class WorkerLink {
   readonly #options: WorkerLinkOptions;
   #state: "created" | "started" | "closed" = "created";
   /** What is being sent; the next message is its next batch. */
   #transfer: RouteTransfer | null = null;
-  /** Nothing but the whole table helps. */
-  #wholeDue = true;
-  #queue: Change[] = [];
-  /** Routes in the queue. */
-  #queued = 0;
   /** What the worker will have when it has taken all that was begun. */
-  #begunRevision = 0;
+  #begun: Snapshot = NOTHING;
   #routesOut = 0;
   #healthOut = 0;
   #verdicts: Map<string, HealthVerdict> = new Map();
@@ -79,17 +66,12 @@ export class WorkerLink {
   close(): void {
     this.#state = "closed";
     this.#transfer = null;
-    this.#queue = [];
+    this.#begun = NOTHING;
     this.#verdicts.clear();
   }
 
-  routesChanged(delta: RouteDelta, revision: number): void {
-    if (this.#state === "closed") return;
-    if (!this.#wholeDue && revision > this.#begunRevision) {
-      this.#queue.push({ delta, revision });
-      this.#queued += sizeOf(delta);
-      if (this.#queued > Math.max(this.#options.snapshot().routes.size, LEAST_QUEUE)) this.#dropQueue();
-    }
+  /** There is a new revision. */
+  routesChanged(): void {
     this.#pump();
   }
 
@@ -113,7 +95,7 @@ export class WorkerLink {
         return true;
       case "resync":
         this.#transfer = null;
-        this.#dropQueue();
+        this.#begun = NOTHING;
         this.#pump();
         return true;
       case "wanted":
@@ -127,12 +109,6 @@ export class WorkerLink {
       case "drained":
         return false;
     }
-  }
-
-  #dropQueue(): void {
-    this.#wholeDue = true;
-    this.#queue = [];
-    this.#queued = 0;
   }
 
   /** Sends what there is credit for. In one process an answer comes while its message is being sent: the loop below then goes on. */
@@ -171,31 +147,10 @@ export class WorkerLink {
   }
 
   #nextTransfer(): RouteTransfer | null {
-    const transfer = this.#wholeDue ? this.#wholeTable() : this.#nextDelta();
-    if (transfer !== null) this.#begunRevision = transfer.revision;
+    const snapshot = this.#options.snapshot();
+    if (snapshot.revision === this.#begun.revision) return null;
+    const transfer = this.#begun.revision === 0 ? RouteTransfer.ofTable(snapshot) : RouteTransfer.between(this.#begun, snapshot);
+    this.#begun = snapshot;
     return transfer;
   }
-
-  #wholeTable(): RouteTransfer | null {
-    const snapshot = this.#options.snapshot();
-    if (snapshot.revision === 0) return null;
-    this.#wholeDue = false;
-    return RouteTransfer.ofTable(snapshot);
-  }
-
-  /** As many of the deltas that wait as fit into one message, or one that does not. */
-  #nextDelta(): RouteTransfer | null {
-    if (this.#queue.length === 0) return null;
-    let count = 1;
-    let size = sizeOf(this.#queue[0]!.delta);
-    while (count < this.#queue.length && (size += sizeOf(this.#queue[count]!.delta)) <= BATCH) count++;
-    const changes = this.#queue.splice(0, count);
-    const delta = mergeDeltas(changes.map((change) => change.delta));
-    for (const change of changes) this.#queued -= sizeOf(change.delta);
-    return new RouteTransfer(delta, this.#begunRevision, changes.at(-1)!.revision);
-  }
-}
-
-function sizeOf(delta: RouteDelta): number {
-  return delta.upserts.length + delta.removals.length;
 }

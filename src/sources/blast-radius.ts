@@ -1,16 +1,27 @@
 /*  The guard against a half-restored database: a reading that would remove most of the routes must be said twice.
  *
  *            removes too much                        none of the held routes is back
- *  open ------------------------> holding(removals) ---------------------------------> open, the reading is applied
+ *  open ------------------------> holding(reading) ----------------------------------> open, the reading is applied
  *    ^                              |   ^     |
  *    |---- removes little ----------'   '-----'  some are back, but it still removes too much: held anew
  *
  *  A reading that is held changes nothing. There is no final state.
  */
+import type { Routes } from "../table/routes.ts";
 
 export type BlastRadius =
   | { readonly state: "open" }
-  | { readonly state: "holding"; readonly removals: ReadonlySet<string> };
+  | { readonly state: "holding"; readonly reading: Routes; readonly removals: number };
+
+/** A reading, compared with the routes that are served. */
+export interface Reading {
+  readonly routes: Routes;
+  readonly removals: number;
+  /** It has routes that the held reading would have removed. */
+  readonly bringsBack: boolean;
+  /** It was read from the tables after the one that is held. */
+  readonly fresh: boolean;
+}
 
 export interface GuardStep {
   readonly guard: BlastRadius;
@@ -21,19 +32,14 @@ export interface GuardStep {
 const MOST_REMOVALS = 100;
 const MOST_SHARE = 0.5;
 
-const OPEN: BlastRadius = { state: "open" };
+export const OPEN: BlastRadius = { state: "open" };
 
-/** `routes` is the size of the table now, `removals` what the reading would take from it. */
-export function step(guard: BlastRadius, routes: number, removals: readonly string[]): GuardStep {
-  if (removals.length <= MOST_REMOVALS || removals.length <= routes * MOST_SHARE) return { guard: OPEN, apply: true };
-  if (guard.state === "holding" && isSubset(guard.removals, removals)) return { guard: OPEN, apply: true };
-  return { guard: { state: "holding", removals: new Set(removals) }, apply: false };
-}
-
-function isSubset(part: ReadonlySet<string>, whole: readonly string[]): boolean {
-  const all = new Set(whole);
-  for (const host of part) {
-    if (!all.has(host)) return false;
+/** `routes`: how many are served now. */
+export function step(guard: BlastRadius, routes: number, reading: Reading): GuardStep {
+  const { removals } = reading;
+  if (removals <= MOST_REMOVALS || removals <= routes * MOST_SHARE) return { guard: OPEN, apply: true };
+  if (guard.state === "holding" && !reading.bringsBack) {
+    return reading.fresh ? { guard: OPEN, apply: true } : { guard, apply: false };
   }
-  return true;
+  return { guard: { state: "holding", reading: reading.routes, removals }, apply: false };
 }

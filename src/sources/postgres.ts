@@ -9,8 +9,10 @@
  */
 import { type Here, RouteCompiler, type RouteRow } from "../table/compile.ts";
 import { ConnectionLost, type DatabaseClient, type DatabaseRow, openDatabase } from "./database-client.ts";
+import { Routes, RoutesDraft } from "../table/routes.ts";
+import { Services } from "../table/services.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "./database-url.ts";
-import type { RegionRow, Source, SourceReading } from "./source.ts";
+import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
 const READ_TIMEOUT_MS = 30_000;
@@ -37,12 +39,18 @@ export interface PostgresOptions {
 
 export class PostgresSource implements Source {
   readonly name = "postgres";
+  readonly following: Following = "tables";
+  readonly server: string | null = null;
+  readonly pollMs: number | null = null;
+  onChange: () => void = () => {};
+  readonly #services: Services = new Services();
   readonly #target: DatabaseTarget;
   readonly #here: Here;
   readonly #query: string;
   readonly #readTimeoutMs: number;
   readonly #closing = new AbortController();
   #client: DatabaseClient | null = null;
+  #routes: Routes = Routes.none;
 
   constructor(options: PostgresOptions) {
     const target = parseDatabaseUrl(options.url);
@@ -53,7 +61,7 @@ export class PostgresSource implements Source {
     this.#readTimeoutMs = options.readTimeoutMs ?? READ_TIMEOUT_MS;
   }
 
-  async read(signal: AbortSignal): Promise<SourceReading> {
+  async read(_how: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
     const timeout = new AbortController();
     const expire = () => timeout.abort(new Error(`No answer from the database within ${this.#readTimeoutMs} ms`));
     const timer = setTimeout(expire, this.#readTimeoutMs);
@@ -90,7 +98,12 @@ export class PostgresSource implements Source {
       if ("region" in row) regions.push({ id: String(row["region"]).toLowerCase(), publicIpv4: address(row) });
       else compiler.add(routeRow(row));
     }, signal);
-    return { ...compiler.finish(), regions };
+    const { routes, badRows, badRowCount } = compiler.finish();
+    const draft = new RoutesDraft();
+    for (const { host, endpoints } of routes) draft.put(host, this.#services.of(endpoints));
+    this.#routes = draft.finish(this.#routes);
+    const excluded = badRows.map(({ domain, reason }): Exclusion => ({ domain, host: null, code: "bad_row", reason }));
+    return { routes: this.#routes, excluded, excludedCount: badRowCount, regions, whole: true };
   }
 }
 

@@ -1,26 +1,20 @@
-/*  Keeps the table as the source says it.
+/*  Keeps the served table as the source says it.
  *
- *           timer, refreshNow                ok: after the interval
- *   idle ---------------------> reading ---------------------------------> idle
- *                               |  ^  '-- failed: after a back-off ------> idle, the table stays as it was
- *          refreshNow meanwhile '--'      (exactly one more reading, however many ask)
+ *           timer, onChange, refreshNow       ok: until the interval, the source's own pace, or onChange
+ *   idle ----------------------------> reading ------------------------------------------> idle
+ *                                      |  ^  '-- failed: after a back-off ---------------> idle, the table stays as it was
+ *         onChange, refreshNow meanwhile '--'    (exactly one more reading, however many ask)
  *   stop: stopped, final
  *
- *  Both delays have 10 % jitter, so that a fleet that lost its database does not come back in step.
- *  A reading becomes a delta against the table and is published as one revision; a reading that changes nothing is not.
- *
- *  The change feed (see `source.ts`) will add one arrow: hosts that the feed names are read alone and published the same way;
- *  the interval then only bounds how long a mistake of the feed can live. The last good table (`last-good`) will be a source
- *  that is read once, before the first reading here.
+ *  All delays have 10 % jitter, so that a fleet that lost its database does not come back in step. A source that is told of
+ *  changes is read as soon as it says so, `GAP_MS` after the last reading at the earliest: a storm of commits shares readings.
  */
 import type { Log } from "../observation/log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import type { BadRow } from "../table/compile.ts";
-import { diffTable, type TableDiff } from "../table/diff.ts";
-import type { RouteDelta, RouteRecord } from "../table/record.ts";
-import { type BlastRadius, step } from "./blast-radius.ts";
+import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
-import type { RegionRow, Source, SourceReading } from "./source.ts";
+import { ServedTable } from "./served-table.ts";
+import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 export interface RefresherOptions {
   readonly source: Source;
@@ -29,8 +23,10 @@ export interface RefresherOptions {
   readonly timers: Timers;
   /** 0 to 1. */
   readonly random: () => number;
-  /** Called with each change, in order, when `table` has it already. `before`: the table without it, empty before revision 1. */
-  readonly publish: (delta: RouteDelta, revision: number, before: ReadonlyMap<string, RouteRecord>) => void;
+  /** Before a revision is in force. */
+  readonly prepare?: (before: Routes, after: Routes) => Promise<void> | void;
+  /** Called with each revision, in order, when `table` has it already. `before`: the routes without it, none before revision 1. */
+  readonly publish: (before: Routes) => void;
 }
 
 /** What readiness, metrics and the admin API show. */
@@ -38,6 +34,8 @@ export interface RefreshStatus {
   /** 0 before the first table. */
   readonly revision: number;
   readonly routes: number;
+  readonly following: Following;
+  readonly server: string | null;
   /** When the table was last known to be what the source says. */
   readonly lastSuccessAtMs: number | null;
   readonly lastAttemptAtMs: number | null;
@@ -54,8 +52,16 @@ export interface RefreshStatus {
 
 const FIRST_RETRY_MS = 250;
 const JITTER = 0.1;
+/** Between two readings that changes have caused. */
+const GAP_MS = 5;
 /** Per reading; the rest is one line with their number. */
-const MOST_BAD_ROW_LINES = 20;
+const MOST_EXCLUSION_LINES = 20;
+
+/** A reading that is due. */
+interface Wish {
+  readonly reason: string;
+  readonly whole: boolean;
+}
 
 export class Refresher {
   /** Resolves once there is a table. */
@@ -63,65 +69,73 @@ export class Refresher {
   readonly #options: RefresherOptions;
   readonly #stopping = new AbortController();
   readonly #setLoaded: () => void;
-  #table: ReadonlyMap<string, RouteRecord> = new Map();
-  #guard: BlastRadius = { state: "open" };
-  #regions: readonly RegionRow[] = [];
-  #loggedBadRows: ReadonlySet<string> = new Set();
+  readonly #served: ServedTable;
   #reading: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
+  #wish: Wish | null = null;
   #cancelTimer: CancelTimer = () => {};
-  #revision = 0;
+  /** When everything is read again because a reading is held back. */
+  #secondOpinionAtMs: number | null = null;
+  #excluded: readonly Exclusion[] = [];
+  #loggedExclusions: ReadonlySet<string> = new Set();
   #refreshes = 0;
   #failures = 0;
   /** In a row, for the back-off. */
   #misses = 0;
   #badRows = 0;
+  #regions: readonly RegionRow[] = [];
   #lastSuccessAtMs: number | null = null;
   #lastAttemptAtMs: number | null = null;
   #lastError: string | null = null;
   #lastDurationMs = 0;
 
   constructor(options: RefresherOptions) {
+    const { log, source, publish, prepare = () => {} } = options;
     this.#options = options;
+    this.#served = new ServedTable({ log, prepare, publish });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;
+    source.onChange = () => this.#sourceChanged();
   }
 
   start(): void {
     void this.refreshNow("start");
   }
 
-  /** Resolves, never rejects, after a reading that began after this call. */
+  /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
-    if (this.#reading === null) return this.#begin(reason);
-    this.#queued ??= this.#reading.then(() => {
-      this.#queued = null;
-      return this.#begin(reason);
-    });
-    return this.#queued;
+    return this.#read({ reason, whole: true });
   }
 
-  /** The records served now; a reader may keep it, it does not change. */
-  get table(): ReadonlyMap<string, RouteRecord> {
-    return this.#table;
+  /** The routes served now. */
+  get table(): Routes {
+    return this.#served.routes;
   }
 
-  /** Of the records served now; 0 before the first table. */
+  /** Of the routes served now; 0 before the first table. */
   get revision(): number {
-    return this.#revision;
+    return this.#served.revision;
+  }
+
+  /** As of the last reading. */
+  get excluded(): readonly Exclusion[] {
+    return this.#excluded;
   }
 
   status(): RefreshStatus {
+    const { following, server } = this.#options.source;
     return {
-      revision: this.#revision,
-      routes: this.#table.size,
+      revision: this.#served.revision,
+      routes: this.#served.routes.size,
+      following,
+      server,
       lastSuccessAtMs: this.#lastSuccessAtMs,
       lastAttemptAtMs: this.#lastAttemptAtMs,
       lastError: this.#lastError,
       refreshes: this.#refreshes,
       failures: this.#failures,
-      held: this.#guard.state === "holding" ? this.#guard.removals.size : 0,
+      held: this.#served.held,
       badRows: this.#badRows,
       lastDurationMs: this.#lastDurationMs,
       regions: this.#regions,
@@ -139,69 +153,85 @@ export class Refresher {
     return this.#stopping.signal.aborted;
   }
 
-  #begin(reason: string): Promise<void> {
+  /** While the last reading has failed, the back-off decides. */
+  #sourceChanged(): void {
+    if (this.#stopped || this.#misses > 0) return;
+    const wish = { reason: "change", whole: false };
+    if (this.#reading !== null) void this.#read(wish);
+    else this.#schedule(GAP_MS, wish);
+  }
+
+  /** Resolves after a reading that began after this call. */
+  #read(wish: Wish): Promise<void> {
+    if (this.#reading === null) return this.#begin(wish);
+    if (this.#wish?.whole !== true) this.#wish = wish;
+    this.#queued ??= this.#reading.then(() => {
+      const next = this.#wish!;
+      this.#queued = null;
+      this.#wish = null;
+      return this.#begin(next);
+    });
+    return this.#queued;
+  }
+
+  #begin(wish: Wish): Promise<void> {
     this.#cancelTimer();
     if (this.#stopped) return Promise.resolve();
-    this.#reading = this.#refresh(reason).then(() => {
+    this.#reading = this.#refresh(wish).then(() => {
       this.#reading = null;
-      if (this.#queued === null) this.#schedule();
+      if (this.#queued === null) this.#scheduleNext();
     });
     return this.#reading;
   }
 
-  #schedule(): void {
-    if (this.#stopped) return;
-    const { intervalMs, random, timers } = this.#options;
-    const delayMs = this.#misses === 0 ? intervalMs : Math.min(FIRST_RETRY_MS * 2 ** (this.#misses - 1), intervalMs);
-    const jittered = delayMs * (1 - JITTER + 2 * JITTER * random());
-    this.#cancelTimer = timers.after(jittered, () => void this.refreshNow(this.#misses === 0 ? "interval" : "retry"));
+  #scheduleNext(): void {
+    const { intervalMs, random, source, timers } = this.#options;
+    const jitter = 1 - JITTER + 2 * JITTER * random();
+    const holding = this.#served.held > 0;
+    if (!holding) this.#secondOpinionAtMs = null;
+    if (this.#misses > 0) {
+      const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#misses - 1), intervalMs);
+      this.#schedule(delayMs * jitter, { reason: "retry", whole: false });
+    } else if (holding) {
+      // Not put off by changes that come meanwhile
+      this.#secondOpinionAtMs ??= timers.nowMs() + intervalMs * jitter;
+      this.#schedule(Math.max(0, this.#secondOpinionAtMs - timers.nowMs()), { reason: "interval", whole: true });
+    } else if (source.pollMs === null) this.#schedule(intervalMs * jitter, { reason: "interval", whole: false });
+    else this.#schedule(Math.min(source.pollMs, intervalMs) * jitter, { reason: "poll", whole: false });
   }
 
-  async #refresh(reason: string): Promise<void> {
+  #schedule(delayMs: number, wish: Wish): void {
+    this.#cancelTimer();
+    if (this.#stopped) return;
+    this.#cancelTimer = this.#options.timers.after(delayMs, () => void this.#read(wish));
+  }
+
+  async #refresh({ reason, whole }: Wish): Promise<void> {
     const { source, timers } = this.#options;
     const startMs = timers.nowMs();
     this.#lastAttemptAtMs = startMs;
     try {
-      const reading = await source.read(this.#stopping.signal);
+      const reading = await source.read({ whole: whole || this.#served.revision === 0 }, this.#stopping.signal);
       if (this.#stopped) return;
       this.#lastDurationMs = timers.nowMs() - startMs;
-      this.#take(reading, reason);
+      await this.#take(reading, reason);
       this.#recordSuccess();
     } catch (error) {
       if (!this.#stopped) this.#recordFailure(describeError(error));
     }
   }
 
-  #take(reading: SourceReading, reason: string): void {
+  async #take(reading: SourceReading, reason: string): Promise<void> {
     this.#regions = reading.regions;
-    this.#badRows = reading.badRowCount;
-    this.#logBadRows(reading);
-    const diff = diffTable(this.#table, reading.routes);
-    const { guard, apply } = step(this.#guard, this.#table.size, diff.delta.removals);
-    this.#guard = guard;
-    if (!apply) return this.#logHeld(diff);
-    this.#publish(diff, reason);
-    this.#lastSuccessAtMs = this.#options.timers.nowMs();
-  }
-
-  #publish(diff: TableDiff, reason: string): void {
-    const { added, removed, changed, table, delta } = diff;
-    const first = this.#revision === 0;
-    if (!first && added + removed + changed === 0) return;
-    const before = this.#table;
-    this.#revision++;
-    this.#table = table;
-    this.#options.publish(delta, this.#revision, before);
-    this.#options.log.info("routes changed", {
-      added,
-      removed,
-      changed,
-      routes: table.size,
-      revision: this.#revision,
-      duration_ms: Math.round(this.#lastDurationMs),
+    this.#badRows = reading.excludedCount;
+    this.#takeExclusions(reading.excluded);
+    const isServed = await this.#served.offer({ routes: reading.routes, fresh: reading.whole }, {
       reason,
+      durationMs: this.#lastDurationMs,
     });
-    if (first) this.#setLoaded();
+    if (!isServed) return;
+    this.#lastSuccessAtMs = this.#options.timers.nowMs();
+    this.#setLoaded();
   }
 
   #recordSuccess(): void {
@@ -216,33 +246,26 @@ export class Refresher {
   #recordFailure(message: string): void {
     const { log, source } = this.#options;
     if (message !== this.#lastError) {
-      log.error("cannot read routes", { source: source.name, error: message, routes: this.#table.size });
+      log.error("cannot read routes", { source: source.name, error: message, routes: this.#served.routes.size });
     }
     this.#failures++;
     this.#misses++;
     this.#lastError = message;
   }
 
-  #logHeld(diff: TableDiff): void {
-    this.#options.log.warn("refresh held back: it would remove most of the routes", {
-      removed: diff.removed,
-      routes: this.#table.size,
-      added: diff.added,
-      changed: diff.changed,
-    });
-  }
-
-  #logBadRows(reading: SourceReading): void {
+  #takeExclusions(excluded: readonly Exclusion[]): void {
+    if (excluded === this.#excluded) return;
+    this.#excluded = excluded;
     const { log } = this.#options;
     const seen = new Set<string>();
-    const fresh: BadRow[] = [];
-    for (const row of reading.badRows) {
-      const identity = `${row.domain}\n${row.reason}`;
-      if (!seen.has(identity) && !this.#loggedBadRows.has(identity)) fresh.push(row);
+    const fresh: Exclusion[] = [];
+    for (const exclusion of excluded) {
+      const identity = `${exclusion.domain}\n${exclusion.reason}`;
+      if (!seen.has(identity) && !this.#loggedExclusions.has(identity)) fresh.push(exclusion);
       seen.add(identity);
     }
-    this.#loggedBadRows = seen;
-    for (const row of fresh.slice(0, MOST_BAD_ROW_LINES)) log.warn("bad row skipped", { domain: row.domain, reason: row.reason });
-    if (fresh.length > MOST_BAD_ROW_LINES) log.warn("more bad rows skipped", { count: fresh.length - MOST_BAD_ROW_LINES });
+    this.#loggedExclusions = seen;
+    for (const { domain, reason } of fresh.slice(0, MOST_EXCLUSION_LINES)) log.warn("bad row skipped", { domain, reason });
+    if (fresh.length > MOST_EXCLUSION_LINES) log.warn("more bad rows skipped", { count: fresh.length - MOST_EXCLUSION_LINES });
   }
 }

@@ -1,11 +1,8 @@
-/*  Where routes come from. A source reads everything there is, whole and validated; `refresh` decides when, compares with what
- *  is served, and publishes the difference.
- *
- *  The change feed will be a source that also says what changed since a reading: it then gets a second, optional method that
- *  waits for changes and yields the hosts concerned, and `refresh` calls it between whole readings. Whole readings stay: they
- *  are what every (re)connect begins with.
+/*  Where routes come from. A source keeps what it has last read to itself, and answers each `read` with everything it says now: it knows
+ *  best what a reading may leave out (a change feed, digests, files that have not changed). `refresh` decides when to read, compares
+ *  with what is served, and publishes the difference.
  */
-import type { CompiledRoutes } from "../table/compile.ts";
+import type { Routes } from "../table/routes.ts";
 
 /** A row of the platform's regions, for the admin API. */
 export interface RegionRow {
@@ -14,15 +11,43 @@ export interface RegionRow {
   readonly publicIpv4: string | null;
 }
 
-export interface SourceReading extends CompiledRoutes {
-  readonly regions: readonly RegionRow[];
+/** A domain that is not served, or not as its row says. */
+export interface Exclusion {
+  /** As the source spells it. */
+  readonly domain: string;
+  /** Normalised; null when it is no host name. */
+  readonly host: string | null;
+  /** `bad_row`: it cannot be used. `conflict`: another row has the host. `flapping`: it changes too often. */
+  readonly code: "bad_row" | "conflict" | "flapping";
+  readonly reason: string;
 }
+
+export interface SourceReading {
+  /** All of them; the same object as in the reading before when nothing has changed. */
+  readonly routes: Routes;
+  /** The first of them; `excludedCount` counts all. The same list as before when nothing has changed. */
+  readonly excluded: readonly Exclusion[];
+  readonly excludedCount: number;
+  readonly regions: readonly RegionRow[];
+  /** Everything was compared, not only what a feed has named. */
+  readonly whole: boolean;
+}
+
+/** How a source learns of changes: it is told, it asks its log, or it compares the tables. */
+export type Following = "notifications" | "change log" | "tables";
 
 export interface Source {
   /** For logs and status: `postgres`. */
   readonly name: string;
-  /** Rejects when the source cannot be read; bad rows are part of the reading. Never called twice at once. */
-  read(signal: AbortSignal): Promise<SourceReading>;
+  readonly following: Following;
+  /** Which server answers, for people: `db1:5432 (standby)`; null while there is none. */
+  readonly server: string | null;
+  /** When to read again without being told, in ms; null: at the interval. */
+  readonly pollMs: number | null;
+  /** Set by who reads: something may have changed. */
+  onChange: () => void;
+  /** Rejects when the source cannot be read. `whole`: compare everything, whatever a feed says. Never called twice at once. */
+  read(how: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading>;
   /** Gives everything back; nothing is read afterwards. */
   close(): Promise<void>;
 }

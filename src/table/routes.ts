@@ -1,5 +1,5 @@
 /** Which service each host leads to: one revision of the routing table, immutable, sharing with others what did not change. */
-import type { Service } from "./service.ts";
+import type { Service } from "./services.ts";
 
 /** What a host led to, and what it leads to; absent on one side: the route is new, or gone. */
 export interface RouteChange {

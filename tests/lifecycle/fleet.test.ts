@@ -5,6 +5,7 @@ import { Fleet, type FleetOptions, type WorkerEvents } from "../../src/lifecycle
 import type { DownMessage, UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { Routes } from "../../src/table/routes.ts";
 import { FakeTimers } from "../fixtures/fake-timers.ts";
 
 /** A process that says what the test wants. */
@@ -72,7 +73,7 @@ class World {
           },
         };
       },
-      snapshot: () => ({ revision: 0, routes: new Map() }),
+      snapshot: () => ({ revision: 0, routes: Routes.none }),
       receive: () => {},
       failed: (reason) => this.failures.push(reason),
       graceMs: 1000,
@@ -234,7 +235,7 @@ test("Fleet keeps the counters of workers that are gone, and not their gauges", 
 });
 
 test("Fleet waits for a silent worker neither at a scrape nor when a refresh is to be in force", async () => {
-  const world = new World({ snapshot: () => ({ revision: 5, routes: new Map() }) });
+  const world = new World({ snapshot: () => ({ revision: 5, routes: Routes.none }) });
   world.fleet.start();
   world.started[1]!.awake = false;
   let collected = false;
@@ -248,11 +249,11 @@ test("Fleet waits for a silent worker neither at a scrape nor when a refresh is 
 
 test("Fleet tells every worker of verdicts, and waits for those that serve until they have a revision", async () => {
   let revision = 0;
-  const world = new World({ snapshot: () => ({ revision, routes: new Map() }) });
+  const world = new World({ snapshot: () => ({ revision, routes: Routes.none }) });
   await world.run();
   world.fleet.healthChanged([["vm/10.0.0.1:80", "unprobed"]]);
   revision = 1;
-  world.fleet.routesChanged({ upserts: [], removals: [] }, 1);
+  world.fleet.routesChanged();
   await world.timers.advance(0);
   for (const { received } of world.started) assert.deepEqual(received.slice(-2).map(({ type }) => type), ["health", "routes"]);
   const applied = world.fleet.applied(1);
@@ -264,7 +265,7 @@ test("Fleet tells every worker of verdicts, and waits for those that serve until
 });
 
 test("Fleet lets a worker accept only once it has the present table", async () => {
-  const world = new World({ snapshot: () => ({ revision: 5, routes: new Map() }) });
+  const world = new World({ snapshot: () => ({ revision: 5, routes: Routes.none }) });
   await world.run();
   assert.ok(!world.started[0]!.told("listen"));
   world.started[0]!.events.message({ type: "taken", revision: 5 });

@@ -6,7 +6,8 @@ import type { Snapshot } from "../../src/lifecycle/route-transfer.ts";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import type { RouteDelta, RouteRecord } from "../../src/table/record.ts";
-import { ELSEWHERE, region, route, vm } from "../fixtures/records.ts";
+import { Routes } from "../../src/table/routes.ts";
+import { ELSEWHERE, recordsOf, region, route, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
 
@@ -14,18 +15,18 @@ const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113
 class Told {
   readonly messages: DownMessage[] = [];
   readonly link: WorkerLink;
-  snapshot: Snapshot = { revision: 0, routes: new Map() };
+  snapshot: Snapshot = { revision: 0, routes: Routes.none };
 
   constructor(send?: (message: DownMessage) => void) {
     this.link = new WorkerLink({ send: send ?? ((message) => this.messages.push(message)), snapshot: () => this.snapshot });
   }
 
   change(delta: RouteDelta): void {
-    const routes = new Map(this.snapshot.routes);
-    for (const host of delta.removals) routes.delete(host);
-    for (const each of delta.upserts) routes.set(each.host, each);
-    this.snapshot = { revision: this.snapshot.revision + 1, routes };
-    this.link.routesChanged(delta, this.snapshot.revision);
+    const records = new Map(recordsOf(this.snapshot.routes).map((each) => [each.host, each]));
+    for (const host of delta.removals) records.delete(host);
+    for (const each of delta.upserts) records.set(each.host, each);
+    this.snapshot = { revision: this.snapshot.revision + 1, routes: routesOf(records.values()) };
+    this.link.routesChanged();
   }
 
   /** As a worker that reads everything; answers how many messages there were. */
@@ -64,7 +65,7 @@ class ReadingWorker {
 }
 
 function assertSame(worker: ReadingWorker, snapshot: Snapshot): void {
-  const routes = [...snapshot.routes.values()].map((
+  const routes = recordsOf(snapshot.routes).map((
     { host, endpoints },
   ): [string, string[]] => [host, endpoints.map((each) => each.key)]);
   assert.deepEqual([...worker.routes].sort(), routes.sort());
@@ -233,7 +234,7 @@ test("a link knows the revision that is in force, and is silent once it is close
 
 function randomDelta(random: () => number, snapshot: Snapshot): RouteDelta {
   const count = random() < 0.1 ? 3000 : 5;
-  const removals = [...snapshot.routes.keys()].filter(() => random() < 0.05);
+  const removals = recordsOf(snapshot.routes).map(({ host }) => host).filter(() => random() < 0.05);
   const gone = new Set(removals);
   const upserts = routes(Math.floor(random() * count), Math.floor(random() * 2000)).filter((each) => !gone.has(each.host));
   return { upserts, removals };

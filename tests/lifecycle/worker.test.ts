@@ -9,7 +9,7 @@ import { AccessLog } from "../../src/observation/access-log.ts";
 import type { MetricsSnapshot } from "../../src/observation/metrics.ts";
 import { settle } from "../fixtures/fake-timers.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
-import { route, vm } from "../fixtures/records.ts";
+import { route, routesOf, vm } from "../fixtures/records.ts";
 
 const REGION = "00000000-0000-4000-8000-000000000001";
 
@@ -33,7 +33,7 @@ function newWorker(): { worker: Worker; control: Channel<DownMessage, UpMessage>
 
 test("Worker takes a table of any size through its link, and counts it", async () => {
   const { worker, control } = newWorker();
-  const routes = new Map(Array.from({ length: 100_000 }, (_, i) => [`d${i}.test`, route(`d${i}.test`, vm("10.0.0.1"))]));
+  const routes = routesOf(Array.from({ length: 100_000 }, (_, i) => route(`d${i}.test`, vm("10.0.0.1"))));
   const link = new WorkerLink({ send: (message) => control.send(message), snapshot: () => ({ revision: 7, routes }) });
   let counted: MetricsSnapshot | undefined;
   control.onMessage = (message) => {

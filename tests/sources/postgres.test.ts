@@ -21,6 +21,7 @@ import { SELF_SIGNED_CERT } from "../fixtures/self-signed.ts";
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
 const never = new AbortController().signal;
+const WHOLE = { whole: true };
 
 let database: TestDatabase;
 
@@ -86,19 +87,21 @@ for (const type of ["inet", "text"] as const) {
       );
 
       const postgres = source();
-      const reading = await postgres.read(never);
+      const reading = await postgres.read(WHOLE, never);
       await postgres.close();
 
       assert.deepEqual(
-        Object.fromEntries(reading.routes.map((route) => [route.host, route.endpoints.map((endpoint) => endpoint.key)])),
+        Object.fromEntries([...reading.routes.entries()].map(([host, { endpoints }]) => [host, endpoints.map(({ key }) => key)])),
         {
           "*.wild.example": ["region/203.0.113.7:80"],
           "app.example.com": ["vm/10.0.0.5:8080", "vm/10.0.0.6:8080", "region/203.0.113.7:80"],
           "six.example.com": ["vm/[fd00::5]:1"],
         },
       );
-      assert.deepEqual(reading.badRows, [{
+      assert.deepEqual(reading.excluded, [{
         domain: "lost.example.com",
+        host: null,
+        code: "bad_row",
         reason: `its region ${bare} is not ours and has no public address`,
       }]);
       assert.deepEqual(reading.regions.find((region) => region.id === THERE), { id: THERE, publicIpv4: "203.0.113.7" });
@@ -123,7 +126,7 @@ describe("PostgresSource", () => {
       source: source(database.url.replace(/\/\/[^@]*@/, "//reader:p%40ss%2Fword@")),
       [Symbol.asyncDispose]: () => user.source.close(),
     };
-    assert.equal((await user.source.read(never)).routes.length, 1);
+    assert.equal((await user.source.read(WHOLE, never)).routes.size, 1);
     const [row] = await database.sql("select application_name from pg_stat_activity where usename = 'reader'");
     assert.equal(row?.["application_name"], "edgeproxy");
   });
@@ -132,22 +135,22 @@ describe("PostgresSource", () => {
     const postgres = source(
       withParameters("channel_binding=prefer&connect_timeout=3&gssencmode=disable&schema=public&pgbouncer=true"),
     );
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
   it("read() finds the tables where the options of the URL say", async () => {
     const postgres = source(withParameters(`options=${encodeURIComponent("-c search_path=elsewhere")}`));
-    await assert.rejects(postgres.read(never), /relation "domains" does not exist/);
+    await assert.rejects(postgres.read(WHOLE, never), /relation "domains" does not exist/);
     await postgres.close();
   });
 
   it("read() rejects when a statement takes too long, and works again afterwards", async () => {
     const postgres = source(database.url, { statementTimeoutMs: 100 });
     await database.sql("alter table domains rename to slow; create view domains as select slow.* from slow, pg_sleep(30)");
-    await assert.rejects(postgres.read(never), /statement timeout/);
+    await assert.rejects(postgres.read(WHOLE, never), /statement timeout/);
     await database.sql("drop view domains; alter table slow rename to domains");
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
@@ -155,31 +158,31 @@ describe("PostgresSource", () => {
     const postgres = source(withParameters("application_name=given-up"));
     await database.sql("alter table domains rename to slow; create view domains as select slow.* from slow, pg_sleep(1)");
     const caller = new AbortController();
-    const reading = postgres.read(caller.signal);
+    const reading = postgres.read(WHOLE, caller.signal);
     const active =
       "select 1 from pg_stat_activity where application_name = 'given-up' and state = 'active' and query like 'begin%'";
     while ((await database.sql(active)).length === 0);
     caller.abort(new Error("Enough"));
     await assert.rejects(reading, /Enough/);
     await database.sql("drop view domains; alter table slow rename to domains");
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
   it("read() rejects after the server was killed and works after its restart", async () => {
     const postgres = source();
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await database.kill();
-    await assert.rejects(postgres.read(never), /Cannot connect to the database at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
+    await assert.rejects(postgres.read(WHOLE, never), /Cannot connect to the database at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
     await database.restart();
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
   it("read() rejects when the server is killed in the middle, and works after its restart", async () => {
     const postgres = source(withParameters("application_name=in-the-middle"));
     await database.sql("alter table domains rename to slow; create view domains as select slow.* from slow, pg_sleep(30)");
-    const reading = assert.rejects(postgres.read(never));
+    const reading = assert.rejects(postgres.read(WHOLE, never));
     const active =
       "select 1 from pg_stat_activity where application_name = 'in-the-middle' and state = 'active' and query like 'begin%'";
     while ((await database.sql(active)).length === 0);
@@ -187,15 +190,15 @@ describe("PostgresSource", () => {
     await reading;
     await database.restart();
     await database.sql("drop view domains; alter table slow rename to domains");
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
   it("read() gets over a session that the server ended in between", async () => {
     const postgres = source(withParameters("application_name=ended"));
-    await postgres.read(never);
+    await postgres.read(WHOLE, never);
     await database.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ended'");
-    assert.equal((await postgres.read(never)).routes.length, 1);
+    assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
     await postgres.close();
   });
 
@@ -203,21 +206,21 @@ describe("PostgresSource", () => {
     const { port, server } = await fakeServer(() => null);
     const credentials = database.url.replace(/@.*/, "");
     const both = source(`${credentials}@127.0.0.1:${port},127.0.0.1:${database.port}/postgres`);
-    assert.equal((await both.read(never)).routes.length, 1);
+    assert.equal((await both.read(WHOLE, never)).routes.size, 1);
     await both.close();
     const none = source(`${credentials}@127.0.0.1:${port},127.0.0.1:${port}/postgres?sslmode=disable`);
-    await assert.rejects(none.read(never), /127\.0\.0\.1:\d+: The server closed the connection before the session began/);
+    await assert.rejects(none.read(WHOLE, never), /127\.0\.0\.1:\d+: The server closed the connection before the session began/);
     await none.close();
     server.close();
   });
 
   it("read() passes over hosts of another kind", async () => {
     const standby = source(withParameters("target_session_attrs=standby"));
-    await assert.rejects(standby.read(never), /The server is not standby/);
+    await assert.rejects(standby.read(WHOLE, never), /The server is not standby/);
     await standby.close();
     for (const kind of ["primary", "read-write", "prefer-standby", "any"]) {
       const postgres = source(withParameters(`target_session_attrs=${kind}`));
-      assert.equal((await postgres.read(never)).routes.length, 1);
+      assert.equal((await postgres.read(WHOLE, never)).routes.size, 1);
       await postgres.close();
     }
   });
@@ -226,7 +229,7 @@ describe("PostgresSource", () => {
     const { port, server } = await fakeServer(() => new Uint8Array());
     for (const mode of ["disable", "prefer"]) {
       const postgres = source(`postgres://u:p@127.0.0.1:${port}/d?sslmode=${mode}`, { readTimeoutMs: 50 });
-      await assert.rejects(postgres.read(never), /No answer from the database within 50 ms/);
+      await assert.rejects(postgres.read(WHOLE, never), /No answer from the database within 50 ms/);
       await postgres.close();
     }
     server.close();
@@ -235,19 +238,19 @@ describe("PostgresSource", () => {
   it("read() refuses plain text when TLS is required and bytes smuggled behind the answer", async () => {
     const plain = await fakeServer(() => new TextEncoder().encode("N"));
     const refused = source(`postgres://u:p@127.0.0.1:${plain.port}/d?sslmode=require`);
-    await assert.rejects(refused.read(never), /does not offer TLS, but sslmode is require/);
+    await assert.rejects(refused.read(WHOLE, never), /does not offer TLS, but sslmode is require/);
     await refused.close();
     plain.server.close();
     const smuggler = await fakeServer(() => new TextEncoder().encode("SR"));
     const smuggled = source(`postgres://u:p@127.0.0.1:${smuggler.port}/d?sslmode=require`);
-    await assert.rejects(smuggled.read(never), /more than one byte/);
+    await assert.rejects(smuggled.read(WHOLE, never), /more than one byte/);
     await smuggled.close();
     smuggler.server.close();
   });
 
   it("read() does not show the password when it is wrong", async () => {
     const postgres = source(database.url.replace(/\/\/[^@]*@/, "//postgres:very-wrong@"));
-    const error = await postgres.read(never).then(() => null, (error: Error) => error);
+    const error = await postgres.read(WHOLE, never).then(() => null, (error: Error) => error);
     assert.match(error?.message ?? "", /password authentication failed/);
     assert.doesNotMatch(error?.message ?? "", /very-wrong/);
     await postgres.close();
@@ -268,7 +271,7 @@ describe("PostgresSource with TLS", () => {
   async function encrypted(parameters: string): Promise<boolean> {
     const postgres = source(withParameters(`${parameters}&application_name=tls-test`));
     try {
-      await postgres.read(never);
+      await postgres.read(WHOLE, never);
       const rows = await database.sql(
         "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'tls-test'",
       );
@@ -295,10 +298,10 @@ describe("PostgresSource with TLS", () => {
     const named = (mode: string) =>
       source(`${database.url.replace("127.0.0.1", "localhost")}?sslmode=${mode}&sslrootcert=${certificate}`);
     const authority = named("verify-ca");
-    await authority.read(never);
+    await authority.read(WHOLE, never);
     await authority.close();
     const full = named("verify-full");
-    await assert.rejects(full.read(never), /altname|identity/i);
+    await assert.rejects(full.read(WHOLE, never), /altname|identity/i);
     await full.close();
   });
 });

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Refresher, type RefreshStatus } from "../../src/sources/refresh.ts";
-import type { Source, SourceReading } from "../../src/sources/source.ts";
+import type { Following, Source, SourceReading } from "../../src/sources/source.ts";
 import type { BadRow } from "../../src/table/compile.ts";
-import { endpointKey, type RouteDelta, type RouteRecord } from "../../src/table/record.ts";
+import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
+import { changes, type Routes } from "../../src/table/routes.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
+import { recordsOf, routesOf } from "../fixtures/records.ts";
 
 const INTERVAL_MS = 10_000;
 
@@ -20,18 +22,24 @@ function hosts(count: number, from = 0): RouteRecord[] {
 /** Says what the test wants, when the test wants it. */
 class ScriptedSource implements Source {
   readonly name = "scripted";
+  readonly following: Following = "tables";
+  readonly server = null;
+  pollMs: number | null = null;
+  onChange: () => void = () => {};
   routes: readonly RouteRecord[] = [];
   badRows: readonly BadRow[] = [];
   failure: Error | null = null;
   /** While set, readings wait for it. */
   gate: Promise<void> | null = null;
   readings = 0;
+  readonly hows: boolean[] = [];
   #reading = false;
 
-  async read(signal: AbortSignal): Promise<SourceReading> {
+  async read({ whole }: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
     assert.equal(this.#reading, false, "two readings at once");
     this.#reading = true;
     this.readings++;
+    this.hows.push(whole);
     const aborted = new Promise<never>((_, reject) =>
       signal.addEventListener("abort", () => reject(signal.reason), { once: true })
     );
@@ -42,7 +50,8 @@ class ScriptedSource implements Source {
       this.#reading = false;
     }
     if (this.failure !== null) throw this.failure;
-    return { routes: this.routes, badRows: this.badRows, badRowCount: this.badRows.length, regions: [] };
+    const excluded = this.badRows.map((row) => ({ ...row, host: null, code: "bad_row" as const }));
+    return { routes: routesOf(this.routes), excluded, excludedCount: excluded.length, regions: [], whole };
   }
 
   close(): Promise<void> {
@@ -51,7 +60,8 @@ class ScriptedSource implements Source {
 }
 
 interface Published {
-  readonly delta: RouteDelta;
+  readonly upserts: readonly RouteRecord[];
+  readonly removals: readonly string[];
   readonly revision: number;
   /** Routes before and after. */
   readonly sizes: readonly [number, number];
@@ -68,9 +78,19 @@ function stage(random = 0.5) {
     log,
     intervalMs: INTERVAL_MS,
     random: () => random,
-    publish: (delta, revision, before) => published.push({ delta, revision, sizes: [before.size, refresher.table.size] }),
+    publish: (before) => published.push(publishedOf(before, refresher.table, refresher.revision)),
   });
   return { source, timers, log, published, refresher };
+}
+
+function publishedOf(before: Routes, after: Routes, revision: number): Published {
+  const upserts: RouteRecord[] = [], removals: string[] = [];
+  for (const change of changes(before, after)) {
+    if (change.after === undefined) removals.push(change.host);
+    else upserts.push({ host: change.host, endpoints: change.after.endpoints });
+  }
+  upserts.sort((a, b) => a.host < b.host ? -1 : 1);
+  return { upserts, removals, revision, sizes: [before.size, after.size] };
 }
 
 describe("Refresher", () => {
@@ -79,8 +99,8 @@ describe("Refresher", () => {
     source.routes = hosts(2);
     refresher.start();
     await refresher.loaded;
-    assert.deepEqual(published, [{ delta: { upserts: hosts(2), removals: [] }, revision: 1, sizes: [0, 2] }]);
-    assert.deepEqual([...refresher.table.keys()], ["h0.example", "h1.example"]);
+    assert.deepEqual(published, [{ upserts: hosts(2), removals: [], revision: 1, sizes: [0, 2] }]);
+    assert.deepEqual(recordsOf(refresher.table).map(({ host }) => host), ["h0.example", "h1.example"]);
     assert.deepEqual(log.take(), ["info routes changed"]);
   });
 
@@ -88,7 +108,7 @@ describe("Refresher", () => {
     const { published, refresher } = stage();
     refresher.start();
     await refresher.loaded;
-    assert.deepEqual(published, [{ delta: { upserts: [], removals: [] }, revision: 1, sizes: [0, 0] }]);
+    assert.deepEqual(published, [{ upserts: [], removals: [], revision: 1, sizes: [0, 0] }]);
   });
 
   it("refreshNow() publishes only what changed, and nothing when nothing did", async () => {
@@ -99,7 +119,8 @@ describe("Refresher", () => {
     await refresher.refreshNow("test");
     await refresher.refreshNow("test");
     assert.deepEqual(published.slice(1), [{
-      delta: { upserts: [route("b.example", "10.0.0.6"), route("d.example")], removals: ["c.example"] },
+      upserts: [route("b.example", "10.0.0.6"), route("d.example")],
+      removals: ["c.example"],
       revision: 2,
       sizes: [3, 3],
     }]);
@@ -257,7 +278,7 @@ describe("Refresher with a reading that removes most of the routes", () => {
     assert.deepEqual(log.take(), ["warn refresh held back: it would remove most of the routes"]);
     await refresher.refreshNow("test");
     assert.deepEqual(held(refresher.status()), [0, 100, 2]);
-    assert.equal(published.at(-1)?.delta.removals.length, 200);
+    assert.equal(published.at(-1)?.removals.length, 200);
   });
 
   it("refreshNow() forgets what was held when the routes are back", async () => {
@@ -313,5 +334,70 @@ describe("Refresher with a reading that removes most of the routes", () => {
     large.source.routes = hosts(500);
     await large.refresher.refreshNow("test");
     assert.equal(large.refresher.table.size, 500);
+  });
+});
+
+describe("Refresher with a source that is told of changes", () => {
+  async function following() {
+    const scene = stage();
+    scene.source.pollMs = 1000;
+    scene.source.routes = hosts(300);
+    await scene.refresher.refreshNow("test");
+    await settle();
+    return scene;
+  }
+
+  it("reads soon when the source says so, everything only when it must", async () => {
+    const { source, timers, published } = await following();
+    source.routes = hosts(299);
+    source.onChange();
+    source.onChange();
+    await timers.advance(5);
+    assert.deepEqual(source.hows, [true, false]);
+    assert.equal(published.length, 2);
+    assert.deepEqual(timers.delays, [1000]);
+    await timers.advance(1000);
+    assert.deepEqual(source.hows, [true, false, false]);
+  });
+
+  it("reads once more when the source says so during a reading", async () => {
+    const { source, timers, refresher } = await following();
+    const gate = Promise.withResolvers<void>();
+    source.gate = gate.promise;
+    source.onChange();
+    await timers.advance(5);
+    source.onChange();
+    const asked = refresher.refreshNow("test");
+    source.onChange();
+    source.gate = null;
+    gate.resolve();
+    await asked;
+    assert.deepEqual(source.hows, [true, false, true]);
+  });
+
+  it("does not read before the back-off is over, whatever the source says", async () => {
+    const { source, timers } = await following();
+    source.failure = new Error("gone");
+    source.onChange();
+    await timers.advance(5);
+    source.onChange();
+    await timers.advance(100);
+    assert.equal(source.readings, 2);
+    assert.deepEqual(timers.delays, [150]);
+  });
+
+  it("holds what would remove most of the routes until everything was read again, at the interval", async () => {
+    const { source, timers, refresher } = await following();
+    source.routes = hosts(10);
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(refresher.status().held, 290);
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(refresher.status().held, 290, "the same said by the log is no second opinion");
+    assert.deepEqual(timers.delays, [INTERVAL_MS - 5], "not put off");
+    await timers.advance(INTERVAL_MS - 5);
+    assert.equal(source.hows.at(-1), true);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [0, 10]);
   });
 });

@@ -12,6 +12,7 @@ export interface Service {
 /** Makes services of lists of endpoints. */
 export class Services {
   readonly #services: Map<string, Service> = new Map();
+  readonly #endpoints: Map<string, EndpointRecord> = new Map();
 
   /** The endpoints in any order, possibly some of them twice. */
   of(endpoints: readonly EndpointRecord[]): Service {
@@ -19,10 +20,20 @@ export class Services {
     const key = sorted.map(identity).join(" ");
     let service = this.#services.get(key);
     if (service === undefined) {
-      service = Object.freeze({ endpoints: Object.freeze(sorted.map((endpoint) => Object.freeze({ ...endpoint }))) });
+      service = Object.freeze({ endpoints: Object.freeze(sorted.map((endpoint) => this.#endpoint(endpoint))) });
       this.#services.set(key, service);
     }
     return service;
+  }
+
+  #endpoint(endpoint: EndpointRecord): EndpointRecord {
+    const key = identity(endpoint);
+    let known = this.#endpoints.get(key);
+    if (known === undefined) {
+      known = Object.freeze({ ...endpoint });
+      this.#endpoints.set(key, known);
+    }
+    return known;
   }
 }
 
