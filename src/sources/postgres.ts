@@ -42,6 +42,7 @@ export class PostgresSource implements Source {
   readonly following: Following = "tables";
   readonly server: string | null = null;
   readonly pollMs: number | null = null;
+  readonly compare = null;
   onChange: () => void = () => {};
   readonly #services: Services = new Services();
   readonly #target: DatabaseTarget;

@@ -10,6 +10,7 @@
  *  changes is read as soon as it says so, `GAP_MS` after the last reading at the earliest: a storm of commits shares readings.
  */
 import type { Log } from "../observation/log.ts";
+import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
@@ -73,6 +74,8 @@ export class Refresher {
   #reading: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #wish: Wish | null = null;
+  readonly #comparisons: OneAtATime = new OneAtATime(() => this.#compare());
+  #compareReason = "";
   #cancelTimer: CancelTimer = () => {};
   /** When everything is read again because a reading is held back. */
   #secondOpinionAtMs: number | null = null;
@@ -105,7 +108,9 @@ export class Refresher {
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
-    return this.#read({ reason, whole: true });
+    if (this.#options.source.compare === null || this.#served.revision === 0) return this.#read({ reason, whole: true });
+    this.#compareReason = reason;
+    return this.#comparisons.run();
   }
 
   /** The routes served now. */
@@ -184,6 +189,21 @@ export class Refresher {
     return this.#reading;
   }
 
+  /** Beside the readings, so that changes do not wait for it. */
+  async #compare(): Promise<void> {
+    const { source } = this.#options;
+    const reason = this.#compareReason;
+    if (this.#stopped) return;
+    if (source.compare === null) return await this.#read({ reason, whole: true });
+    try {
+      await source.compare(this.#stopping.signal);
+    } catch (error) {
+      if (!this.#stopped) this.#recordFailure(describeError(error));
+      return;
+    }
+    await this.#read({ reason, whole: false });
+  }
+
   #scheduleNext(): void {
     const { intervalMs, random, source, timers } = this.#options;
     const jitter = 1 - JITTER + 2 * JITTER * random();
@@ -195,7 +215,10 @@ export class Refresher {
     } else if (holding) {
       // Not put off by changes that come meanwhile
       this.#secondOpinionAtMs ??= timers.nowMs() + intervalMs * jitter;
-      this.#schedule(Math.max(0, this.#secondOpinionAtMs - timers.nowMs()), { reason: "interval", whole: true });
+      this.#cancelTimer = timers.after(
+        Math.max(0, this.#secondOpinionAtMs - timers.nowMs()),
+        () => void this.refreshNow("interval"),
+      );
     } else if (source.pollMs === null) this.#schedule(intervalMs * jitter, { reason: "interval", whole: false });
     else this.#schedule(Math.min(source.pollMs, intervalMs) * jitter, { reason: "poll", whole: false });
   }

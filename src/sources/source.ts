@@ -48,6 +48,11 @@ export interface Source {
   onChange: () => void;
   /** Rejects when the source cannot be read. `whole`: compare everything, whatever a feed says. Never called twice at once. */
   read(how: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading>;
+  /**
+   * Compares everything beside the readings, which go on meanwhile; the next `read` then answers with what it has found, and is whole.
+   * Rejects when that fails. null where each reading compares everything anyway.
+   */
+  readonly compare: ((signal: AbortSignal) => Promise<void>) | null;
   /** Gives everything back; nothing is read afterwards. */
   close(): Promise<void>;
 }

@@ -25,6 +25,7 @@ class ScriptedSource implements Source {
   readonly following: Following = "tables";
   readonly server = null;
   pollMs: number | null = null;
+  compare: ((signal: AbortSignal) => Promise<void>) | null = null;
   onChange: () => void = () => {};
   routes: readonly RouteRecord[] = [];
   badRows: readonly BadRow[] = [];
@@ -399,5 +400,31 @@ describe("Refresher with a source that is told of changes", () => {
     await timers.advance(INTERVAL_MS - 5);
     assert.equal(source.hows.at(-1), true);
     assert.deepEqual([refresher.status().held, refresher.table.size], [0, 10]);
+  });
+
+  it("refreshNow() compares beside the readings, and once more for all who asked meanwhile", async () => {
+    const { source, timers, refresher } = await following();
+    const comparisons: PromiseWithResolvers<void>[] = [];
+    source.compare = () => {
+      comparisons.push(Promise.withResolvers());
+      return comparisons.at(-1)!.promise;
+    };
+    const first = refresher.refreshNow("first");
+    const more = Promise.all([refresher.refreshNow("second"), refresher.refreshNow("third")]);
+    source.routes = hosts(301);
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(refresher.table.size, 301, "changes do not wait");
+    assert.equal(comparisons.length, 1);
+    source.routes = hosts(302);
+    comparisons[0]!.resolve();
+    await first;
+    assert.equal(refresher.table.size, 302);
+    await settle();
+    assert.equal(comparisons.length, 2);
+    comparisons[1]!.reject(new Error("cannot compare"));
+    await more;
+    assert.equal(comparisons.length, 2);
+    assert.equal(refresher.status().lastError, "cannot compare");
   });
 });
