@@ -21,7 +21,7 @@ import { z } from "zod";
 import { isNormalisedDomain } from "../table/host-name.ts";
 import { endpointKey, type EndpointRecord } from "../table/record.ts";
 import { type Routes, RoutesDraft } from "../table/routes.ts";
-import type { Service, Services } from "../table/service.ts";
+import type { Service, Services } from "../table/services.ts";
 
 const MAGIC = Buffer.from("EDGEPRXY", "latin1");
 const VERSION = 1;

@@ -10,8 +10,9 @@ import { constants, type Stats } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { later } from "../runtime/later.ts";
 import type { Routes } from "../table/routes.ts";
-import type { Services } from "../table/service.ts";
+import type { Services } from "../table/services.ts";
 import {
   encodeTable,
   HEAD_BYTES,
@@ -65,7 +66,7 @@ export class LastGoodFolder {
         if (bytesRead === 0) break;
         reader.push(buffer.subarray(0, bytesRead));
         seen += bytesRead;
-        await nextTurn();
+        await new Promise<void>(later);
       }
       return reader.finish();
     } finally {
@@ -93,7 +94,7 @@ export class LastGoodFolder {
         for (const piece of encodeTable({ ...header, region, regionPort }, routes)) {
           signal.throwIfAborted();
           await writeWhole(file, piece);
-          await nextTurn();
+          await new Promise<void>(later);
         }
         await file.sync();
       } finally {
@@ -163,9 +164,4 @@ async function writeWhole(file: FileHandle, piece: Uint8Array): Promise<void> {
     if (bytesWritten === 0) throw new Error("The disk takes nothing more");
     at += bytesWritten;
   }
-}
-
-/** Whoever else has something to do does it first. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

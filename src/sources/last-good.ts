@@ -14,7 +14,7 @@
 import type { Log } from "../observation/log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Routes } from "../table/routes.ts";
-import type { Services } from "../table/service.ts";
+import type { Services } from "../table/services.ts";
 import type { SavedTable } from "./last-good-file.ts";
 import type { LastGoodFolder } from "./last-good-folder.ts";
 

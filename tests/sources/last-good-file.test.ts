@@ -11,7 +11,7 @@ import {
   TableReader,
 } from "../../src/sources/last-good-file.ts";
 import { changes, Routes, RoutesDraft } from "../../src/table/routes.ts";
-import { Services } from "../../src/table/service.ts";
+import { Services } from "../../src/table/services.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, vm } from "../fixtures/records.ts";
 
 const HEADER: Omit<TableHeader, "routes"> = {

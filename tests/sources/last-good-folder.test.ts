@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { SavedTable } from "../../src/sources/last-good-file.ts";
 import { LastGoodFolder } from "../../src/sources/last-good-folder.ts";
 import { changes, type Routes, RoutesDraft } from "../../src/table/routes.ts";
-import { Services } from "../../src/table/service.ts";
+import { Services } from "../../src/table/services.ts";
 import { temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { ELSEWHERE, HERE, vm } from "../fixtures/records.ts";
 

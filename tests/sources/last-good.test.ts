@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { LastGood } from "../../src/sources/last-good.ts";
 import type { SavedTable } from "../../src/sources/last-good-file.ts";
 import { type Routes, RoutesDraft } from "../../src/table/routes.ts";
-import { Services } from "../../src/table/service.ts";
+import { Services } from "../../src/table/services.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
 import { HERE, vm } from "../fixtures/records.ts";
