@@ -30,7 +30,7 @@
  */
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
-import type { Service } from "../table/service.ts";
+import type { Service } from "../table/services.ts";
 import type { Availability } from "../upstream/availability.ts";
 import type { Decision } from "./decision.ts";
 import { edgesPassed, isLoop, pseudonym } from "./loop.ts";
