@@ -4,7 +4,7 @@ import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { parseSettings, type Settings } from "../lifecycle/settings.ts";
-import { CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import { CODES } from "../observation/proxy-error.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -92,7 +92,6 @@ async function explain(host: string, via: string | null, table: RoutingTable, se
   }
   const surroundings: Surroundings = {
     table,
-    previous: () => undefined, // known to the running proxy alone
     pseudonym: pseudonym(settings.regionId),
     availability: (endpoint) => availability(endpoint, results),
     load: () => 0,
@@ -115,22 +114,16 @@ async function probeAll(endpoints: readonly EndpointRecord[], settings: Settings
 
 function conclusion(decision: Decision): string {
   switch (decision.kind) {
-    case "forward":
-    case "fall-back": {
+    case "forward": {
       const { kind, address, port, region } = decision.endpoint;
       const where = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
       return kind === "vm" ? `=> VM at http://${where}` : `=> region ${region} at http://${where}`;
     }
     case "probe-first":
       return `=> waits for the first probe of ${decision.endpoints.map((endpoint) => endpoint.key).join(", ")}`;
-    case "table-first":
-      return refusal("loop"); // what the running proxy says if its table does not change within a moment
-    case "refuse":
-      return refusal(decision.code);
+    case "refuse": {
+      const { status, text, meaning } = CODES[decision.code];
+      return `=> ${status} ${text} (${decision.code}): ${meaning}`;
+    }
   }
-}
-
-function refusal(code: ErrorCode): string {
-  const { status, text, meaning } = CODES[code];
-  return `=> ${status} ${text} (${code}): ${meaning}`;
 }

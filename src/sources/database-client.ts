@@ -73,6 +73,10 @@ export class ConnectionLost extends Error {
 }
 
 export class DatabaseClient {
+  /** Called with each notification of a channel that was listened to. */
+  onNotification: () => void = () => {};
+  /** Called when the session has ended, whoever ended it. */
+  onEnd: () => void = () => {};
   readonly #sql: postgres.Sql;
   readonly #closing = new AbortController();
   #socket: Socket | null = null;
@@ -89,6 +93,8 @@ export class DatabaseClient {
       socket: () => this.#connect(target, host, encryption),
       onclose: () => this.destroy(),
       onnotice: () => {},
+      // Undocumented: postgres.js listens in sessions of its own, which a notification about ours would not help.
+      onnotify: () => this.onNotification(),
       // All are spelled out: postgres.js would take absent ones from variables such as PGMAX.
       ssl: false,
       sslnegotiation: null,
@@ -165,6 +171,7 @@ export class DatabaseClient {
   destroy(): void {
     if (this.closed) return;
     this.#closing.abort(new Error("The connection is closed"));
+    this.onEnd();
     this.#socket?.destroy();
     this.#sql.end({ timeout: 0 }).catch(() => {});
   }
@@ -186,7 +193,7 @@ export function describeError(error: unknown): string {
 }
 
 /** The other kind of encryption is tried when the server allows us in by that one only. */
-async function openHost(
+export async function openHost(
   target: DatabaseTarget,
   host: DatabaseHost,
   wanted: SessionKind,
@@ -246,7 +253,7 @@ function isLoss(error: unknown): boolean {
   return /^(CONNECTION_(CLOSED|DESTROYED|ENDED)|ECONNRESET|EPIPE|57P0[125])$/.test(code);
 }
 
-function sqlState(error: unknown): string {
+export function sqlState(error: unknown): string {
   const refusal = error instanceof ConnectionLost ? error.cause : error;
   return refusal instanceof postgres.PostgresError ? refusal.code : "";
 }
@@ -255,6 +262,6 @@ function connectError(failures: readonly string[], cause: unknown): Error {
   return new Error(`Cannot connect to the database at ${[...new Set(failures)].join("; ")}`, { cause });
 }
 
-function nameOf(host: DatabaseHost): string {
+export function nameOf(host: DatabaseHost): string {
   return `${host.host.includes(":") ? `[${host.host}]` : host.host}:${host.port}`;
 }

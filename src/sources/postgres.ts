@@ -1,137 +1,272 @@
-/*  Routes from the platform's tables (contract, section 4), read whole in one transaction and one round trip.
+/*  Routes from the platform's tables (contract, section 4).
  *
- *  Poolers in transaction mode keep one transaction on one server connection, but nothing between transactions: therefore
- *  `set local`, and no prepared statement. `repeatable read`: routes and regions are of one moment. `read only`: an account
- *  that could write by mistake does not, and hot standbys are content.
- *  Casts to text make `inet` and `text`, `integer` and `smallint` columns look the same, and leave judging to `compile`.
- *  Two limits: the server ends a statement after `statementTimeoutMs`; we give up after `readTimeoutMs`, because a network that
- *  swallows packets says nothing. Both are generous for a million rows and short enough for an outage to be noticed.
+ *            none, or lost                     whole
+ *   closed ----------------> set up a session -------> following --- read: what the log says changed ---> following
+ *                            feed? LISTEN?                |   '----- read whole; promoted; log too old --> set up anew
+ *                                                         '-- lost, failed: closed, once more at once if the session was not new
+ *
+ *  "notifications": the log is read when the server announces a change, and once a second in case that it does not; "change log": the
+ *  log alone (a standby cannot listen, a pooler passes nothing on); "tables": there is no feed that can be used, so each reading
+ *  compares the tables.
+ *
+ *  A position in the log belongs to one server process: with a new session, or after a promotion, everything is compared once.
+ *  A comparison later on (`compare`) runs beside the readings in a session of its own. The next reading then brings both up to the
+ *  same moment: if they differ, the log does not tell everything.
  */
-import { type Here, RouteCompiler, type RouteRow } from "../table/compile.ts";
-import { ConnectionLost, type DatabaseClient, type DatabaseRow, openDatabase } from "./database-client.ts";
-import { Routes, RoutesDraft } from "../table/routes.ts";
+import type { Log, LogFields } from "../observation/log.ts";
+import { type CancelTimer, systemTimers, type Timers } from "../runtime/timers.ts";
+import type { Here } from "../table/compile.ts";
 import { Services } from "../table/services.ts";
+import { Announcements } from "./announcements.ts";
+import { FEED_VERSION, type FeedFinding, isUsable } from "./change-feed.ts";
+import { describeError, nameOf, openDatabase, openHost, sqlState } from "./database-client.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "./database-url.ts";
-import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
+import { askForFeed, PostgresSession, type SessionOptions, type WholeReading } from "./postgres-session.ts";
+import type { ReadingTools, RouteState } from "./route-reading.ts";
+import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
 const READ_TIMEOUT_MS = 30_000;
-
-/** A VM whose region has no row is still ours if the id is, hence the one outer join. */
-const ROUTES_QUERY = `
-  select domains.name::text as name, vms.private_ip::text as private_ip, vms.port::text as port,
-    vms.region_id::text as region_id, regions.public_ipv4::text as public_ipv4
-  from domains
-  join deployments on deployments.id = domains.deployment_id
-  join vms on vms.id = deployments.vm_id
-  left join regions on regions.id = vms.region_id
-  where domains.verified_at is not null and deployments.status = 'ready' and vms.status = 'running'
-  order by domains.name, vms.region_id, vms.private_ip, vms.port`;
-const REGIONS_QUERY = "select id::text as region, public_ipv4::text as public_ipv4 from regions order by id";
+/** With notifications it is for those that are lost. */
+const POLL_MS: Readonly<Record<Following, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
+const COMPARE_INTERVAL_MS = 10 * 60_000;
+const JITTER = 0.1;
+const MISSED = "the change feed missed changes: its triggers may have been disabled";
+/** The server gave the statement up: a conflict with recovery on a standby, a deadlock, a timeout. */
+const PASSING = /^(40001|40P01|57014)$/;
 
 export interface PostgresOptions {
   /** A URL that `parseDatabaseUrl` accepts. */
   readonly url: string;
   readonly here: Here;
+  /** Absent: nobody is told of what is odd about the database. */
+  readonly log?: Log;
+  readonly timers?: Timers;
   readonly statementTimeoutMs?: number;
   readonly readTimeoutMs?: number;
+  /** How often everything is compared although there is a feed. */
+  readonly compareIntervalMs?: number;
 }
 
 export class PostgresSource implements Source {
   readonly name = "postgres";
-  readonly following: Following = "tables";
-  readonly server: string | null = null;
-  readonly pollMs: number | null = null;
-  readonly compare = null;
   onChange: () => void = () => {};
-  readonly #services: Services = new Services();
   readonly #target: DatabaseTarget;
-  readonly #here: Here;
-  readonly #query: string;
-  readonly #readTimeoutMs: number;
+  readonly #options: PostgresOptions;
+  readonly #tools: ReadingTools;
+  readonly #timers: Timers;
   readonly #closing = new AbortController();
-  #client: DatabaseClient | null = null;
-  #routes: Routes = Routes.none;
+  readonly #announcements = new Announcements();
+  #session: PostgresSession | null = null;
+  #listening = false;
+  #isReading = false;
+  #state: RouteState | null = null;
+  #regions: readonly RegionRow[] = [];
+  /** Everything as it was beside the readings, for the next one to bring up to date. */
+  #comparison: WholeReading | null = null;
+  #cancelCompare: CancelTimer = () => {};
+  /** The server refused; poolers may. */
+  #mayListen = true;
+  readonly #said: Set<string> = new Set();
 
   constructor(options: PostgresOptions) {
     const target = parseDatabaseUrl(options.url);
     if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
     this.#target = target;
-    this.#here = options.here;
-    this.#query = transaction(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS);
-    this.#readTimeoutMs = options.readTimeoutMs ?? READ_TIMEOUT_MS;
+    this.#options = options;
+    this.#tools = { services: new Services(), here: options.here };
+    this.#timers = options.timers ?? systemTimers;
   }
 
-  async read(_how: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
-    const timeout = new AbortController();
-    const expire = () => timeout.abort(new Error(`No answer from the database within ${this.#readTimeoutMs} ms`));
-    const timer = setTimeout(expire, this.#readTimeoutMs);
-    try {
-      return await this.#read(AbortSignal.any([signal, this.#closing.signal, timeout.signal]));
-    } finally {
-      clearTimeout(timer);
+  get following(): Following {
+    if (this.#session === null || this.#session.usableFeed === null) return "tables";
+    return this.#listening && this.#announcements.reliable ? "notifications" : "change log";
+  }
+
+  get server(): string | null {
+    const session = this.#session?.client.session;
+    return session === undefined ? null : `${nameOf(session.host)}${session.standby ? " (standby)" : ""}`;
+  }
+
+  get pollMs(): number | null {
+    return POLL_MS[this.following];
+  }
+
+  get compare(): Source["compare"] {
+    return this.#session === null || this.#session.usableFeed === null ? null : (signal) => this.#compareAll(signal);
+  }
+
+  async read({ whole }: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
+    using limit = this.#limit(signal);
+    for (let attempt = 1;; attempt++) {
+      const isNew = this.#session === null || this.#session.client.closed;
+      try {
+        this.#isReading = true;
+        return await this.#read(whole, limit.signal);
+      } catch (error) {
+        this.#endSession();
+        // Pools and firewalls end idle sessions as they like: that is no outage
+        if (attempt === 2 || limit.signal.aborted || isNew && !PASSING.test(sqlState(error))) throw error;
+      } finally {
+        this.#isReading = false;
+      }
     }
   }
 
   async close(): Promise<void> {
     this.#closing.abort(new Error("The source is closed"));
-    await this.#client?.close();
+    this.#cancelCompare();
+    const client = this.#session?.client;
+    this.#endSession();
+    await client?.close();
   }
 
-  /** Pools and firewalls end idle sessions as they like: that is no outage, so an old session may fail once. */
-  async #read(signal: AbortSignal): Promise<SourceReading> {
-    if (this.#client !== null && !this.#client.closed) {
-      try {
-        return await this.#readFrom(this.#client, signal);
-      } catch (error) {
-        if (!(error instanceof ConnectionLost)) throw error;
-      }
+  async #read(whole: boolean, signal: AbortSignal): Promise<SourceReading> {
+    if (this.#session?.client.closed === true) this.#endSession();
+    const session = this.#session ?? await this.#open(signal);
+    if (whole || this.#state === null || !session.isPositioned) return await this.#readAll(session, signal);
+    const comparison = this.#comparison;
+    this.#comparison = null;
+    const news = await session.readNews(this.#state, comparison, signal);
+    if (news === "insufficient") return await this.#readAll(session, signal);
+    if (news === "elsewhere") {
+      this.#endSession();
+      return await this.#readAll(await this.#open(signal), signal);
     }
-    this.#client = await openDatabase(this.#target, signal);
-    return await this.#readFrom(this.#client, signal);
+    if (news.rows > 0) this.#announcements.found();
+    if (comparison === null) return this.#take(news.state, this.#regions, false);
+    if (news.compared === null) return await this.#readAll(session, signal);
+    if (news.compared.routes !== news.state.routes) this.#complain("warn", MISSED, {});
+    return this.#take(news.compared, comparison.regions, true);
   }
 
-  /** A failure closes the client. */
-  async #readFrom(client: DatabaseClient, signal: AbortSignal): Promise<SourceReading> {
-    const compiler = new RouteCompiler(this.#here);
-    const regions: RegionRow[] = [];
-    await client.query(this.#query, (row) => {
-      if ("region" in row) regions.push({ id: String(row["region"]).toLowerCase(), publicIpv4: address(row) });
-      else compiler.add(routeRow(row));
-    }, signal);
-    const { routes, badRows, badRowCount } = compiler.finish();
-    const draft = new RoutesDraft();
-    for (const { host, endpoints } of routes) draft.put(host, this.#services.of(endpoints));
-    this.#routes = draft.finish(this.#routes);
-    const excluded = badRows.map(({ domain, reason }): Exclusion => ({ domain, host: null, code: "bad_row", reason }));
-    return { routes: this.#routes, excluded, excludedCount: badRowCount, regions, whole: true };
+  async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
+    const { state, regions, feed } = await session.readAll(this.#state, signal);
+    this.#takeFeed(session, feed);
+    return this.#take(state, regions, true);
   }
-}
 
-function transaction(statementTimeoutMs: number): string {
-  return [
-    "begin isolation level repeatable read read only",
-    `set local statement_timeout = ${statementTimeoutMs}`,
-    ROUTES_QUERY,
-    REGIONS_QUERY,
-    "commit",
-  ].join(";\n");
-}
+  #take(state: RouteState, regions: readonly RegionRow[], whole: boolean): SourceReading {
+    this.#state = state;
+    this.#regions = regions;
+    const { routes, exclusions } = state;
+    return { routes, excluded: exclusions.list, excludedCount: exclusions.count, regions, whole };
+  }
 
-function routeRow(row: DatabaseRow): RouteRow {
-  return {
-    name: text(row["name"]),
-    privateIp: text(row["private_ip"]),
-    port: text(row["port"]),
-    regionId: text(row["region_id"]),
-    publicIpv4: text(row["public_ipv4"]),
-  };
-}
+  async #open(signal: AbortSignal): Promise<PostgresSession> {
+    const client = await openDatabase(this.#target, signal);
+    const session = new PostgresSession(client, await askForFeed(client, signal), this.#sessionOptions);
+    this.#describeFeed(session.feed);
+    if (session.usableFeed !== null && !client.session.standby && this.#mayListen) {
+      if (!await this.#listen(session, signal)) return await this.#open(signal);
+    }
+    client.onEnd = () => {
+      if (!this.#isReading) this.onChange();
+    };
+    this.#session = session;
+    if (session.usableFeed !== null) this.#scheduleComparison();
+    return session;
+  }
 
-function address(row: DatabaseRow): string | null {
-  return text(row["public_ipv4"])?.split("/")[0] ?? null;
-}
+  /** Whether the session can go on. */
+  async #listen(session: PostgresSession, signal: AbortSignal): Promise<boolean> {
+    this.#announcements.reset();
+    session.client.onNotification = () => {
+      this.#announcements.heard();
+      this.onChange();
+    };
+    try {
+      await session.listen(signal);
+      this.#listening = true;
+    } catch (error) {
+      if (sqlState(error) === "") throw error;
+      this.#mayListen = false;
+      this.#complain("warn", "cannot listen for changes: their log is asked instead", { error: describeError(error) });
+    }
+    return this.#listening;
+  }
 
-function text(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
+  #endSession(): void {
+    const client = this.#session?.client;
+    this.#session = null;
+    this.#comparison = null;
+    this.#listening = false;
+    this.#cancelCompare();
+    if (client === undefined) return;
+    client.onEnd = () => {};
+    client.destroy();
+  }
+
+  /** Beside the readings. Without a session there is nothing to do: the next one begins with everything. */
+  async #compareAll(signal: AbortSignal): Promise<void> {
+    const session = this.#session;
+    if (session === null || session.usableFeed === null) return;
+    this.#cancelCompare();
+    using limit = this.#limit(signal);
+    const client = await openHost(this.#target, session.client.session.host, "any", limit.signal);
+    try {
+      const aside = new PostgresSession(client, session.feed, this.#sessionOptions);
+      const comparison = await aside.readAll(this.#state, limit.signal);
+      if (this.#session !== session) return;
+      if (this.#takeFeed(session, comparison.feed)) this.#comparison = comparison;
+    } finally {
+      await client.close();
+      if (this.#session === session) this.#scheduleComparison();
+    }
+  }
+
+  #scheduleComparison(): void {
+    const { compareIntervalMs = COMPARE_INTERVAL_MS } = this.#options;
+    this.#cancelCompare();
+    this.#cancelCompare = this.#timers.after(compareIntervalMs * (1 - JITTER + 2 * JITTER * Math.random()), () => {
+      this.#compareAll(this.#closing.signal).then(() => this.onChange(), (error: unknown) => {
+        // The readings will say so if it concerns them, too
+        this.#options.log?.debug("cannot compare everything", { error: describeError(error) });
+      });
+    });
+  }
+
+  /** The feed came, went, or became useless: the next session takes it as it is. */
+  #takeFeed(session: PostgresSession, feed: FeedFinding | null): boolean {
+    const usable = feed !== null && isUsable(feed);
+    if (usable === (session.usableFeed !== null)) return true;
+    this.#endSession();
+    this.onChange();
+    return false;
+  }
+
+  #describeFeed(feed: FeedFinding | null): void {
+    if (feed === null || !feed.present) return this.#complain("info", "there is no change feed: the tables are compared", {});
+    if (isUsable(feed)) return;
+    const { readable, version, missingTriggers } = feed;
+    const reason = !readable
+      ? "this user may not read it"
+      : version !== FEED_VERSION
+      ? `its version is ${version}, not ${FEED_VERSION}`
+      : `triggers are missing or disabled: ${missingTriggers.join(", ")}`;
+    this.#complain("warn", "the change feed cannot be used: the tables are compared", { reason });
+  }
+
+  /** Once. */
+  #complain(level: "info" | "warn", msg: string, fields: LogFields): void {
+    const said = `${msg} ${JSON.stringify(fields)}`;
+    if (this.#said.has(said)) return;
+    this.#said.add(said);
+    this.#options.log?.[level](msg, fields);
+  }
+
+  get #sessionOptions(): SessionOptions {
+    return { tools: this.#tools, statementTimeoutMs: this.#options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS };
+  }
+
+  #limit(signal: AbortSignal): { readonly signal: AbortSignal; [Symbol.dispose](): void } {
+    const { readTimeoutMs = READ_TIMEOUT_MS } = this.#options;
+    const timeout = new AbortController();
+    const expire = () => timeout.abort(new Error(`No answer from the database within ${readTimeoutMs} ms`));
+    const timer = setTimeout(expire, readTimeoutMs);
+    return {
+      signal: AbortSignal.any([signal, this.#closing.signal, timeout.signal]),
+      [Symbol.dispose]: () => clearTimeout(timer),
+    };
+  }
 }

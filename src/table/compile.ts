@@ -1,37 +1,20 @@
-/*  Rows of the platform's tables become routes.
+/*  A VM's row becomes the endpoint that the routes of its domains lead to.
  *
- *    row in our region      ->  vm endpoint      http://{private_ip}:{port}
- *    row in another region  ->  region endpoint  http://{public_ipv4}:{region port}, one per address and host
+ *    VM in our region      ->  vm endpoint      http://{private_ip}:{port}
+ *    VM in another region  ->  region endpoint  http://{public_ipv4}:{region port}, the same for all VMs of that region
  *
- *  Rows arrive in any order, and two spellings of one domain (`App.example.com`, `app.example.com.`) are one host, so rows
- *  are grouped in a map and endpoints of a host are put in a fixed order: a table that did not change compiles to the same
- *  records. Endpoints are shared between hosts; a million domains on a thousand VMs hold a thousand endpoints.
- *  A row that cannot be used is skipped and reported: one customer's typo must not stop everybody's refresh.
+ *  What cannot be used is reported, not thrown: one customer's typo must not stop everybody's refresh.
  */
 import { isIP } from "node:net";
-import { normaliseDomain } from "./host-name.ts";
-import { endpointKey, type EndpointKind, type EndpointRecord, type RouteRecord } from "./record.ts";
+import { endpointKey, type EndpointKind, type EndpointRecord } from "./record.ts";
 
-/** One row as the database says it, everything as text. */
-export interface RouteRow {
-  readonly name: string | null;
+/** As the database says it, everything as text. */
+export interface VmRow {
   readonly privateIp: string | null;
   readonly port: string | null;
   readonly regionId: string | null;
+  /** Its region's. */
   readonly publicIpv4: string | null;
-}
-
-/** A row that was skipped. */
-export interface BadRow {
-  readonly domain: string;
-  readonly reason: string;
-}
-
-export interface CompiledRoutes {
-  readonly routes: readonly RouteRecord[];
-  /** The first of them; `badRowCount` counts all. */
-  readonly badRows: readonly BadRow[];
-  readonly badRowCount: number;
 }
 
 /** Where this proxy runs. */
@@ -42,83 +25,24 @@ export interface Here {
   readonly regionPort: number;
 }
 
-/** Enough to act on; a broken import must not fill memory and log. */
-const MOST_BAD_ROWS = 1000;
-
-/** Takes rows one by one, so that a source need not hold them all. */
-export class RouteCompiler {
-  readonly #here: Here;
-  readonly #hosts = new Map<string, EndpointRecord[]>();
-  readonly #endpoints = new Map<string, EndpointRecord>();
-  readonly #badRows: BadRow[] = [];
-  #badRowCount = 0;
-
-  constructor(here: Here) {
-    this.#here = here;
+/** The reason when there is none. */
+export function compileEndpoint(vm: VmRow, here: Here): EndpointRecord | string {
+  const region = vm.regionId?.toLowerCase() ?? "";
+  if (region === "") return "its VM has no region";
+  if (region !== here.regionId) {
+    const address = parseAddress(vm.publicIpv4);
+    if (address === null) return unusable(`its region ${region} is not ours and`, "public address", vm.publicIpv4);
+    return endpoint("region", address, here.regionPort, region);
   }
-
-  add(row: RouteRow): void {
-    const host = row.name === null ? null : normaliseDomain(row.name);
-    if (host === null) return this.#refuse(row, row.name === null ? "has no name" : "is not a host name");
-    const endpoint = this.#endpoint(row);
-    if (typeof endpoint === "string") return this.#refuse(row, endpoint);
-    const endpoints = this.#hosts.get(host);
-    if (endpoints === undefined) this.#hosts.set(host, [endpoint]);
-    else if (!endpoints.some((other) => other.key === endpoint.key)) endpoints.push(endpoint);
-  }
-
-  finish(): CompiledRoutes {
-    const routes: RouteRecord[] = [];
-    for (const [host, endpoints] of this.#hosts) {
-      if (endpoints.length > 1) endpoints.sort(inFixedOrder);
-      routes.push({ host, endpoints });
-    }
-    return { routes, badRows: this.#badRows, badRowCount: this.#badRowCount };
-  }
-
-  /** The reason when there is none. */
-  #endpoint(row: RouteRow): EndpointRecord | string {
-    const region = row.regionId?.toLowerCase() ?? "";
-    if (region === "") return "its VM has no region";
-    if (region !== this.#here.regionId) {
-      const address = parseAddress(row.publicIpv4);
-      if (address === null) return unusable(`its region ${region} is not ours and`, "public address", row.publicIpv4);
-      return this.#shared("region", address, this.#here.regionPort, region);
-    }
-    const address = parseAddress(row.privateIp);
-    if (address === null) return unusable("its VM", "private address", row.privateIp);
-    const port = parsePort(row.port);
-    if (port === null) return unusable("its VM", "port", row.port);
-    return this.#shared("vm", address, port, region);
-  }
-
-  #shared(kind: EndpointKind, address: string, port: number, region: string): EndpointRecord {
-    const key = endpointKey(kind, address, port);
-    const identity = kind === "vm" ? key : `${key} ${region}`;
-    let endpoint = this.#endpoints.get(identity);
-    if (endpoint === undefined) {
-      endpoint = { key, kind, address, port, region };
-      this.#endpoints.set(identity, endpoint);
-    }
-    return endpoint;
-  }
-
-  #refuse(row: RouteRow, reason: string): void {
-    this.#badRowCount++;
-    if (this.#badRows.length < MOST_BAD_ROWS) this.#badRows.push({ domain: row.name ?? "", reason });
-  }
+  const address = parseAddress(vm.privateIp);
+  if (address === null) return unusable("its VM", "private address", vm.privateIp);
+  const port = parsePort(vm.port);
+  if (port === null) return unusable("its VM", "port", vm.port);
+  return endpoint("vm", address, port, region);
 }
 
-export function compileRows(rows: Iterable<RouteRow>, here: Here): CompiledRoutes {
-  const compiler = new RouteCompiler(here);
-  for (const row of rows) compiler.add(row);
-  return compiler.finish();
-}
-
-/** By region, then address and port; plain comparison, the same on every machine. */
-function inFixedOrder(a: EndpointRecord, b: EndpointRecord): number {
-  if (a.region !== b.region) return a.region < b.region ? -1 : 1;
-  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
+function endpoint(kind: EndpointKind, address: string, port: number, region: string): EndpointRecord {
+  return { key: endpointKey(kind, address, port), kind, address, port, region };
 }
 
 function unusable(whose: string, what: string, value: string | null): string {

@@ -67,7 +67,7 @@ for (const type of ["inet", "text"] as const) {
       await insertRegion(database, { id: HERE, publicIpv4: null });
       await insertRegion(database, { id: THERE, publicIpv4: "203.0.113.7" });
       const bare = await insertRegion(database);
-      await insertRoute(database, { name: "App.example.com", regionId: HERE, privateIp: "10.0.0.5", port: 8080 });
+      await insertRoute(database, { name: "app.example.com", regionId: HERE, privateIp: "10.0.0.5", port: 8080 });
       await insertRoute(database, { name: "app.example.com", regionId: HERE, privateIp: "10.0.0.6", port: 8080 });
       await insertRoute(database, { name: "app.example.com", regionId: THERE, privateIp: "10.1.0.5", port: 8080 });
       await insertRoute(database, { name: "*.wild.example", regionId: THERE, privateIp: "10.1.0.5", port: 8080 });
@@ -100,7 +100,7 @@ for (const type of ["inet", "text"] as const) {
       );
       assert.deepEqual(reading.excluded, [{
         domain: "lost.example.com",
-        host: null,
+        host: "lost.example.com",
         code: "bad_row",
         reason: `its region ${bare} is not ours and has no public address`,
       }]);

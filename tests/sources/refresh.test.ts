@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Refresher, type RefreshStatus } from "../../src/sources/refresh.ts";
 import type { Following, Source, SourceReading } from "../../src/sources/source.ts";
-import type { BadRow } from "../../src/table/compile.ts";
 import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
 import { changes, type Routes } from "../../src/table/routes.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
@@ -28,7 +27,7 @@ class ScriptedSource implements Source {
   compare: ((signal: AbortSignal) => Promise<void>) | null = null;
   onChange: () => void = () => {};
   routes: readonly RouteRecord[] = [];
-  badRows: readonly BadRow[] = [];
+  badRows: readonly { readonly domain: string; readonly reason: string }[] = [];
   failure: Error | null = null;
   /** While set, readings wait for it. */
   gate: Promise<void> | null = null;

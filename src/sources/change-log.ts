@@ -1,0 +1,80 @@
+/*  Where a reader is in the log of changes, and what has come since.
+ *
+ *  A position is a snapshot: the transactions that were visible in it are read. It means nothing to another server, nor to the same one
+ *  after a crash or a promotion, hence `started` and `recovering`. In a snapshot of a standby no running transactions are listed; the
+ *  feed then reads from the oldest one that may be running (`xmin`). On a primary an empty list says that there are none, and `xmin`
+ *  is as good, so no promotion can come between a snapshot and the question whether it is one of a standby.
+ */
+import { CHANGES_TABLE, changesSince, FEED_VERSION, type FeedFinding, MOST_CHANGED_NAMES } from "./change-feed.ts";
+import { blocksWhere } from "./postgres-queries.ts";
+import type { ReadingTools, RouteState } from "./route-reading.ts";
+import { type Answer, type ReadTransaction, stateWith } from "./table-reading.ts";
+
+export interface Position {
+  readonly snapshot: string;
+  /** When the server was started, as it says. */
+  readonly started: string;
+  readonly recovering: boolean;
+  /** The highest number in the log; 0: it is empty. */
+  readonly newest: number;
+}
+
+/** What the log says of the time since a position. */
+export interface News {
+  /** Up to here. */
+  readonly position: Position;
+  /** Rows of the log. */
+  readonly rows: number;
+  /** The log does not say enough: everything is to be compared. */
+  readonly insufficient: boolean;
+}
+
+/** Columns `snapshot`, `started`, `recovering`, `newest`. */
+export function positionQuery(feed: FeedFinding): string {
+  return `select txid_current_snapshot()::text as snapshot, pg_postmaster_start_time()::text as started,
+    pg_is_in_recovery() as recovering, (select max(seq) from ${feed.schema}.${CHANGES_TABLE})::text as newest`;
+}
+
+export function positionOf({ others }: Answer): Position {
+  return {
+    snapshot: String(others["snapshot"]),
+    started: String(others["started"]),
+    recovering: others["recovering"] === true,
+    newest: Number(others["newest"] ?? 0),
+  };
+}
+
+export function isSameServer(a: Position, b: Position): boolean {
+  return a.started === b.started && a.recovering === b.recovering;
+}
+
+export async function newsSince(
+  transaction: ReadTransaction,
+  feed: FeedFinding,
+  since: Position,
+  signal: AbortSignal,
+): Promise<News> {
+  const answer = await transaction.askWithin(signal, queriesSince(feed, since).summary, positionQuery(feed));
+  const { others } = answer;
+  const position = positionOf(answer);
+  const enough = others["version"] === FEED_VERSION && others["gap"] === false && others["everything"] === false;
+  return { position, rows: Number(others["log_rows"]), insufficient: !enough };
+}
+
+/** What `base` becomes by the changes since the position at which it was read; null: there are too many to look them up. */
+export async function stateAfter(
+  transaction: ReadTransaction,
+  feed: FeedFinding,
+  since: Position,
+  tools: ReadingTools,
+  { base, before }: { readonly base: RouteState; readonly before: RouteState },
+): Promise<RouteState | null> {
+  const { names } = queriesSince(feed, since);
+  const answer = await transaction.ask(`select unnest(${names})::text as changed`, blocksWhere(`domains.name = any (${names})`));
+  if (answer.changed.length > MOST_CHANGED_NAMES) return null;
+  return await stateWith(transaction, answer, tools, base, before);
+}
+
+function queriesSince(feed: FeedFinding, { snapshot }: Position): ReturnType<typeof changesSince> {
+  return changesSince(feed, snapshot, snapshot.endsWith(":"));
+}
