@@ -1,8 +1,9 @@
 /*  The data plane's Hono app: the life of one request, phase by phase.
  *
- *      head read -> decide -> forward ----------------------------------------> answered by the endpoint
+ *      head read -> decide -> forward, or fall back --------------------------> answered by the endpoint
  *                     ^  |       \-- failed --> consequence --> decide anew, or try again, or refuse
  *                     |  |-> probe first (wait for the verdict), then decide
+ *                     |  |-> table first (wait for a new one), then decide
  *                     |  '-> refuse: an own answer
  *                     '--------'
  *
@@ -21,7 +22,7 @@ import type { Log, LogFields } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
-import type { Endpoints, EndpointState } from "./upstream/endpoint-state.ts";
+import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
 
 /** What the phases work with; one object per worker. */
@@ -33,6 +34,10 @@ export interface EdgeParts extends AttemptEnvironment {
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
   readonly verdictTimeoutMs: number;
 }
+
+/** How long a request waits for our table to change when it contradicts another region's. */
+const TABLE_PATIENCE_MS = 2000;
+const TABLE_LOOK_MS = 50;
 
 /** `app`: with users' middleware already in it. */
 export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = plainApp()): Hono<EdgeEnv> {
@@ -56,8 +61,12 @@ class Passage implements AttemptOwner {
   readonly #parts: EdgeParts;
   #tried: Set<string> | null = null;
   #probedAgain: string | null = null;
-  /** What a refusal says when nothing is left to try. */
-  #lastError: ProxyError | null = null;
+  /** The attempt under way goes to where the host led before. */
+  #fallenBack = false;
+  /** Since when it has waited for another table. */
+  #contradictedAtMs: number | null = null;
+  /** Why an endpoint that needs no probe, or has passed it, could not be reached: what a refusal says when nothing is left to try. */
+  #unreachable: ProxyError | null = null;
 
   constructor(exchange: Exchange, parts: EdgeParts) {
     this.#exchange = exchange;
@@ -73,13 +82,18 @@ class Passage implements AttemptOwner {
     if (this.#parts.log.enabled("debug")) {
       this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
     }
+    this.#fallenBack = decision.kind === "fall-back";
     switch (decision.kind) {
       case "forward":
         return this.#forward(this.#parts.endpoints.of(decision.endpoint), false);
+      case "fall-back":
+        return this.#fallBack(decision.endpoint, decision.probe);
       case "probe-first":
-        return this.#probeFirst(decision.endpoints);
+        return this.#probeFirst(decision.endpoints, decision.patient);
+      case "table-first":
+        return this.#tableFirst();
       case "refuse":
-        return this.#refuse(this.#lastError === null || decision.code !== "vm_unhealthy" ? decision.code : this.#lastCode());
+        return this.#refuse(decision.code === "vm_unhealthy" ? this.#unreachable?.code ?? decision.code : decision.code);
     }
   }
 
@@ -87,20 +101,35 @@ class Passage implements AttemptOwner {
     new Attempt(this.#exchange, endpoint, this.#parts, this).start(fresh);
   }
 
+  /** A probe of where the host leads now has been waited for; now only requests that have nowhere else to go wait for it. */
+  #fallBack(record: EndpointRecord, probe: readonly EndpointRecord[]): void {
+    const { endpoints, sweep } = this.#parts;
+    for (const each of probe) endpoints.of(each).wish(sweep.nowMs);
+    this.#forward(endpoints.of(record), false);
+  }
+
   /** Waits for the first verdict on any of them. */
-  #probeFirst(records: readonly EndpointRecord[]): void {
-    const { endpoints } = this.#parts;
-    this.#awaitVerdict(records.map((record) => endpoints.of(record)), (timely) => {
-      if (!timely) { for (const record of records) this.#leaveOut(record); }
+  #probeFirst(records: readonly EndpointRecord[], patient: boolean): void {
+    const { endpoints, verdictTimeoutMs } = this.#parts;
+    const states = records.map((record) => endpoints.of(record));
+    this.#awaitVerdict(states, patient ? verdictTimeoutMs : PROBE_SOON_MS, (timely) => {
+      if (!timely && patient) { for (const record of records) this.#leaveOut(record); }
       this.route();
     });
   }
 
+  /** Looks at the table again and again: nothing tells whether a change of it concerns this host. */
+  #tableFirst(): void {
+    const { nowMs } = this.#parts.sweep;
+    this.#contradictedAtMs ??= nowMs;
+    if (nowMs - this.#contradictedAtMs >= TABLE_PATIENCE_MS) return this.#refuse("loop");
+    this.#awaitVerdict([], TABLE_LOOK_MS, () => this.route());
+  }
+
   /** As long as the client waits. */
-  #awaitVerdict(endpoints: readonly EndpointState[], next: (timely: boolean) => void): void {
-    const { sweep, verdictTimeoutMs } = this.#parts;
+  #awaitVerdict(endpoints: readonly EndpointState[], timeoutMs: number, next: (timely: boolean) => void): void {
     const exchange = this.#exchange;
-    const wait = new VerdictWait(sweep, verdictTimeoutMs, (timely) => {
+    const wait = new VerdictWait(this.#parts.sweep, timeoutMs, (timely) => {
       exchange.onGone = null;
       next(timely);
     });
@@ -111,7 +140,6 @@ class Passage implements AttemptOwner {
   onAttemptFailure(attempt: Attempt, error: ProxyError): void {
     const { exchange, endpoint } = attempt;
     const { record } = endpoint;
-    this.#lastError = error;
     exchange.record.problem = error.message;
     if (speaksOfHealth(error)) endpoint.failed(error.message, this.#parts.sweep.nowMs);
     const { answered, head } = exchange;
@@ -122,6 +150,7 @@ class Passage implements AttemptOwner {
       answered,
       method: head.method,
       bodySent: attempt.bodySent,
+      fallBack: this.#fallenBack,
       probedAgain,
     });
     switch (next) {
@@ -134,8 +163,9 @@ class Passage implements AttemptOwner {
         return this.#forward(endpoint, true);
       case "probe-again":
         this.#probedAgain = record.key;
-        return this.#awaitVerdict([endpoint], () => this.#probed(endpoint));
+        return this.#awaitVerdict([endpoint], this.#parts.verdictTimeoutMs, () => this.#probed(endpoint));
       case "decide-anew":
+        if (!this.#fallenBack) this.#unreachable = error;
         this.#leaveOut(record);
         return this.route();
       case "refuse":
@@ -159,12 +189,6 @@ class Passage implements AttemptOwner {
   /** Of all decisions to come. */
   #leaveOut(record: EndpointRecord): void {
     (this.#tried ??= new Set()).add(record.key);
-  }
-
-  /** Nothing is left: VMs that failed their probe are unhealthy, regions that could not be reached are a bad gateway. */
-  #lastCode(): ErrorCode {
-    const regionsTried = [...this.#tried ?? []].some((key) => key.startsWith("region/"));
-    return regionsTried ? this.#lastError!.code : "vm_unhealthy";
   }
 
   #refuse(code: ErrorCode): void {

@@ -243,3 +243,122 @@ test("a request whose VM leaves the table while it connects is decided anew", ()
     assert.match(w.vm[0]!.take().toString(), /^GET/, what);
   }
 });
+
+const BEFORE = vm("10.0.0.2");
+
+/** The domain has just moved from BEFORE, which is healthy, to the VM. */
+function moved(given: Given): World & Disposable {
+  const w = world(given);
+  w.previous = { endpoints: [BEFORE] };
+  w.endpoints.of(BEFORE).judge("healthy");
+  return w;
+}
+
+/** Lets the sweep tick until something is dialled. */
+async function dialled(of: World): Promise<void> {
+  for (const deadlineMs = performance.now() + 10_000; of.dialled.length === 0 && performance.now() < deadlineMs;) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  of.network.settle();
+}
+
+test("a request for a domain that has moved goes to the new VM when its probe passes soon", () => {
+  using w = moved({ verdict: "unprobed", dials: ["open"] });
+  say(w, w.client, POST);
+  assert.deepEqual([w.requests, w.dialled], [[`wanted ${VM.key}`], []]);
+  judge(w, "healthy");
+  assert.deepEqual(w.dialled, [VM.key]);
+  assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+});
+
+test("a request for a domain that has moved goes to the old VM when the probe of the new one fails, or takes its time", async () => {
+  using failed = moved({ verdict: "unprobed", dials: ["open"] });
+  say(failed, failed.client, POST);
+  judge(failed, "unhealthy");
+  assert.deepEqual(failed.dialled, [BEFORE.key]);
+  assert.match(failed.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+
+  using slow = moved({ verdict: "unprobed", dials: ["open", "open"] });
+  say(slow, slow.client, GET);
+  await dialled(slow);
+  assert.deepEqual(slow.dialled, [BEFORE.key]);
+  say(slow, slow.vm[0]!, OK);
+  assert.equal(answer(slow), "200");
+  say(slow, slow.client, GET);
+  assert.equal(slow.endpoints.of(BEFORE).inFlight, 1, "the next one goes there at once");
+  say(slow, slow.vm[0]!, OK);
+  assert.equal(answer(slow), "200");
+  judge(slow, "healthy");
+  say(slow, slow.client, GET);
+  assert.deepEqual(slow.dialled, [BEFORE.key, VM.key], "the probe has passed after all");
+});
+
+test("a new VM that refuses is given up for the old one once its fresh probe fails, or when it refuses again", () => {
+  using failed = moved({ dials: ["refused", "open"] });
+  say(failed, failed.client, POST);
+  assert.deepEqual(failed.requests, [`failed ${VM.key}`, `wanted ${VM.key}`]);
+  judge(failed, "unhealthy");
+  assert.deepEqual(failed.dialled, [VM.key, BEFORE.key]);
+  assert.match(failed.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+
+  using again = moved({ dials: ["refused", "refused", "open"] });
+  say(again, again.client, POST);
+  judge(again, "healthy");
+  assert.deepEqual(again.dialled, [VM.key, VM.key, BEFORE.key]);
+  assert.match(again.vm[0]!.take().toString(), /\r\n\r\nabc$/);
+});
+
+test("an old VM that refuses is left out without a probe; what becomes of the new one decides", () => {
+  using w = moved({ verdict: "unhealthy", dials: ["refused"] });
+  say(w, w.client, GET);
+  assert.deepEqual([answer(w), w.dialled, w.requests], ["503 vm_unhealthy", [BEFORE.key], [`failed ${BEFORE.key}`]]);
+
+  using both = moved({ dials: ["refused", "refused"] });
+  say(both, both.client, GET);
+  judge(both, "unhealthy");
+  assert.deepEqual([answer(both), both.dialled], ["503 vm_unhealthy", [VM.key, BEFORE.key]]);
+
+  using odd = moved({ dials: ["refused", "refused", "refused"] });
+  say(odd, odd.client, GET);
+  judge(odd, "healthy");
+  assert.deepEqual(
+    [answer(odd), odd.dialled],
+    ["502 connect_failed", [VM.key, VM.key, BEFORE.key]],
+    "it passes probes, and refuses",
+  );
+});
+
+test("nothing that an old VM may have got is sent again", () => {
+  using w = moved({ verdict: "unhealthy", dials: ["open"] });
+  say(w, w.client, POST);
+  w.vm[0]!.abort();
+  w.network.settle();
+  assert.deepEqual([answer(w), w.dialled], ["502 upstream_reset", [BEFORE.key]]);
+});
+
+test("a request that only a table of another time can have sent here waits for ours to change", async () => {
+  const fromThere = GET.replace("\r\n\r\n", `\r\nVia: 1.1 edgeproxy-${ELSEWHERE}\r\n\r\n`);
+  using w = world({ endpoints: [REGION], dials: ["open"] });
+  say(w, w.client, fromThere);
+  assert.deepEqual([answer(w), w.dialled], ["nothing", []]);
+  w.enterTable([VM]);
+  await dialled(w);
+  assert.deepEqual(w.dialled, [VM.key]);
+  assert.match(w.vm[0]!.take().toString(), /^GET/);
+
+  using never = world({ endpoints: [REGION] });
+  const ended = Promise.withResolvers<void>();
+  never.environment.exchangeEnded = () => ended.resolve();
+  say(never, never.client, fromThere);
+  await ended.promise;
+  never.network.settle();
+  assert.equal(answer(never), "508 loop");
+
+  using left = world({ endpoints: [REGION] });
+  say(left, left.client, fromThere);
+  left.client.abort();
+  left.enterTable([VM]);
+  await new Promise<void>((resolve) => left.sweep.watch({ deadlineAtMs: left.sweep.nowMs + 100, onDeadline: resolve }));
+  left.network.settle();
+  assert.deepEqual([left.dialled, left.outcomes], [[], ["aborted 0"]]);
+});

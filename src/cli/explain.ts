@@ -4,7 +4,7 @@ import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { parseSettings, type Settings } from "../lifecycle/settings.ts";
-import { CODES } from "../observation/proxy-error.ts";
+import { CODES, type ErrorCode } from "../observation/proxy-error.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -92,6 +92,7 @@ async function explain(host: string, via: string | null, table: RoutingTable, se
   }
   const surroundings: Surroundings = {
     table,
+    previous: () => undefined, // known to the running proxy alone
     pseudonym: pseudonym(settings.regionId),
     availability: (endpoint) => availability(endpoint, results),
     load: () => 0,
@@ -114,16 +115,22 @@ async function probeAll(endpoints: readonly EndpointRecord[], settings: Settings
 
 function conclusion(decision: Decision): string {
   switch (decision.kind) {
-    case "forward": {
+    case "forward":
+    case "fall-back": {
       const { kind, address, port, region } = decision.endpoint;
       const where = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
       return kind === "vm" ? `=> VM at http://${where}` : `=> region ${region} at http://${where}`;
     }
     case "probe-first":
       return `=> waits for the first probe of ${decision.endpoints.map((endpoint) => endpoint.key).join(", ")}`;
-    case "refuse": {
-      const { status, text, meaning } = CODES[decision.code];
-      return `=> ${status} ${text} (${decision.code}): ${meaning}`;
-    }
+    case "table-first":
+      return refusal("loop"); // what the running proxy says if its table does not change within a moment
+    case "refuse":
+      return refusal(decision.code);
   }
+}
+
+function refusal(code: ErrorCode): string {
+  const { status, text, meaning } = CODES[code];
+  return `=> ${status} ${text} (${code}): ${meaning}`;
 }

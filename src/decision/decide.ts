@@ -4,10 +4,33 @@
  *      loop? -> table loaded? -> route? -> VMs here: available -> one of them (two at random, the less busy)
  *                                                    unprobed  -> probe first
  *                                          else regions not passed yet -> one of them
- *                                          else refuse: a loop if all were passed, else unhealthy
+ *                                          else refuse
+ *
+ *  A route that has just moved has a fall-back: what the host led to in the last seconds (`previous`). It is looked at only where the
+ *  endpoints of now cannot take the request, and those that are in both count as endpoints of now:
+ *
+ *      VMs of now                regions of now            before                  the request goes
+ *      ------------------------  ------------------------  ----------------------  -------------------------------------------
+ *      unprobed                  any                       VM here, available      to a VM of now if its probe passes within a
+ *                                                                                  moment, else to that VM
+ *      unprobed                  any                       else                    nowhere before the probe
+ *      none, unhealthy or tried  some                      any                     to one of these regions
+ *      none, unhealthy or tried  none, tried or passed     VM here, available      to that VM
+ *      none, unhealthy or tried  none, tried or passed     VM here, unprobed       to that VM if its probe passes
+ *      none, unhealthy or tried  none, tried or passed     region, not passed yet  to that region
+ *      none                      all passed                else                    nowhere before our table has had time to change,
+ *                                                                                  then it is a loop
+ *      unhealthy or tried        none, tried or passed     else                    nowhere: unhealthy
+ *
+ *  All passed: the request comes from where our table says that the VM is, so theirs says that it is here. While a VM moves between
+ *  the regions, one of the two tables is behind, mostly by milliseconds. If theirs is, our VM of before takes the request; if ours is,
+ *  it knows better soon.
+ *
+ *  A region is no fall-back for a VM here that is unprobed: whatever it answers is the answer, while the probe mostly passes.
  */
-import type { EndpointRecord, RouteRecord } from "../table/record.ts";
+import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
+import type { Service } from "../table/services.ts";
 import type { Availability } from "../upstream/availability.ts";
 import type { Decision } from "./decision.ts";
 import { edgesPassed, isLoop, pseudonym } from "./loop.ts";
@@ -25,6 +48,8 @@ export interface Asked {
 /** What the decision looks at besides the request. */
 export interface Surroundings {
   readonly table: RoutingTable;
+  /** What the host led to before, if that has changed in the last seconds. */
+  previous(host: string): Service | undefined;
   /** This region's pseudonym in Via. */
   readonly pseudonym: string;
   availability(endpoint: EndpointRecord): Availability;
@@ -34,13 +59,29 @@ export interface Surroundings {
   random(): number;
 }
 
+/** Endpoints by what can be done with them. */
+interface Offer {
+  /** VMs here. */
+  readonly available: readonly EndpointRecord[];
+  readonly unprobed: readonly EndpointRecord[];
+  /** Nobody needs to wait for the verdict on any of the unprobed ones: it has been waited for. */
+  readonly overdue: boolean;
+  /** Those that have just failed only if there are no others. */
+  readonly regions: readonly EndpointRecord[];
+  /** How many are regions which the request comes from. */
+  readonly passed: number;
+}
+
 export type Trace = (step: string) => void;
 
 const NO_ROUTE: Decision = { kind: "refuse", code: "no_route" };
 const NO_TABLE: Decision = { kind: "refuse", code: "no_table" };
 const UNHEALTHY: Decision = { kind: "refuse", code: "vm_unhealthy" };
 const LOOP: Decision = { kind: "refuse", code: "loop" };
+const TABLE_FIRST: Decision = { kind: "table-first" };
 const NO_EDGES: readonly string[] = [];
+const NONE: readonly EndpointRecord[] = [];
+const NOTHING: Offer = { available: NONE, unprobed: NONE, overdue: true, regions: NONE, passed: 0 };
 
 export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decision {
   const edges = asked.via === null ? NO_EDGES : edgesPassed(asked.via);
@@ -58,48 +99,85 @@ export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decis
   return chooseEndpoint(route, asked, edges, around, trace);
 }
 
-function chooseEndpoint(route: RouteRecord, asked: Asked, edges: readonly string[], around: Surroundings, trace?: Trace): Decision {
-  const only = route.endpoints[0]!;
-  if (route.endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") {
-    return decideOne(only, around);
+function chooseEndpoint(service: Service, asked: Asked, edges: readonly string[], around: Surroundings, trace?: Trace): Decision {
+  // The usual case without lists: one VM, here
+  const only = service.endpoints[0]!;
+  if (service.endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") {
+    if (around.availability(only) === "available") return forward(only);
   }
-  const available: EndpointRecord[] = [];
-  const unprobed: EndpointRecord[] = [];
-  const regions: EndpointRecord[] = [];
-  const failing: EndpointRecord[] = [];
-  let passed = 0;
-  for (const endpoint of route.endpoints) {
-    if (asked.tried?.has(endpoint.key)) {
-      trace?.(`${endpoint.key}: tried already`);
-    } else if (endpoint.kind === "region" && edges.includes(pseudonym(endpoint.region))) {
-      passed++;
-      trace?.(`${endpoint.key}: the request comes from that region`);
-    } else {
-      const availability = around.availability(endpoint);
-      trace?.(`${endpoint.key}: ${endpoint.kind === "vm" ? "VM here" : `region ${endpoint.region}`}, ${availability}`);
-      if (endpoint.kind === "region") (availability === "failing" ? failing : regions).push(endpoint);
-      else if (availability === "available") available.push(endpoint);
-      else if (availability === "unprobed") unprobed.push(endpoint);
-    }
-  }
-  if (available.length > 0) return forward(lessBusy(available, around));
-  if (unprobed.length > 0) return { kind: "probe-first", endpoints: unprobed };
-  if (regions.length > 0) return forward(lessBusy(regions, around));
-  if (failing.length > 0) return forward(lessBusy(failing, around));
-  // Their tables say "here", ours says "there": nobody is ill, the tables contradict each other
-  return passed === route.endpoints.length ? LOOP : UNHEALTHY;
+  return new Choice(asked, edges, around, trace).among(service);
 }
 
-/** The usual case without lists: one VM, here. */
-function decideOne(endpoint: EndpointRecord, around: Surroundings): Decision {
-  switch (around.availability(endpoint)) {
-    case "available":
-    case "failing":
-      return forward(endpoint);
-    case "unprobed":
-      return { kind: "probe-first", endpoints: [endpoint] };
-    case "unhealthy":
-      return UNHEALTHY;
+/** Of an endpoint for one request. */
+class Choice {
+  readonly #asked: Asked;
+  readonly #edges: readonly string[];
+  readonly #around: Surroundings;
+  readonly #trace: Trace | undefined;
+
+  constructor(asked: Asked, edges: readonly string[], around: Surroundings, trace: Trace | undefined) {
+    this.#asked = asked;
+    this.#edges = edges;
+    this.#around = around;
+    this.#trace = trace;
+  }
+
+  among(service: Service): Decision {
+    const now = this.#offer(service.endpoints);
+    if (now.available.length > 0) return forward(lessBusy(now.available, this.#around));
+    if (now.unprobed.length === 0 && now.regions.length > 0) return forward(lessBusy(now.regions, this.#around));
+    return this.#withPrevious(now, service);
+  }
+
+  /** None of the endpoints of now can take it at once. */
+  #withPrevious(now: Offer, { endpoints }: Service): Decision {
+    const before = this.#offerBefore(endpoints);
+    const available = before.available.length > 0;
+    if (now.unprobed.length > 0) {
+      return available && now.overdue
+        ? this.#fallBack(before.available, now.unprobed)
+        : { kind: "probe-first", endpoints: now.unprobed, patient: !available };
+    }
+    if (available) return this.#fallBack(before.available, NONE);
+    if (before.unprobed.length > 0) return { kind: "probe-first", endpoints: before.unprobed, patient: true };
+    if (before.regions.length > 0) return this.#fallBack(before.regions, NONE);
+    return now.passed === endpoints.length ? TABLE_FIRST : UNHEALTHY;
+  }
+
+  /** Those that the host led to a moment ago and does not lead to now. */
+  #offerBefore(now: readonly EndpointRecord[]): Offer {
+    const previous = this.#around.previous(this.#asked.host);
+    if (previous === undefined) return NOTHING;
+    const left = previous.endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
+    this.#trace?.(`led to ${left.length} other endpoint(s) until a moment ago`);
+    return this.#offer(left);
+  }
+
+  #offer(endpoints: readonly EndpointRecord[]): Offer {
+    const available: EndpointRecord[] = [], unprobed: EndpointRecord[] = [];
+    const regions: EndpointRecord[] = [], failing: EndpointRecord[] = [];
+    let passed = 0;
+    let overdue = true;
+    for (const endpoint of endpoints) {
+      if (this.#asked.tried?.has(endpoint.key)) {
+        this.#trace?.(`${endpoint.key}: tried already`);
+      } else if (endpoint.kind === "region" && this.#edges.includes(pseudonym(endpoint.region))) {
+        passed++;
+        this.#trace?.(`${endpoint.key}: the request comes from that region`);
+      } else {
+        const availability = this.#around.availability(endpoint);
+        this.#trace?.(`${endpoint.key}: ${endpoint.kind === "vm" ? "VM here" : `region ${endpoint.region}`}, ${availability}`);
+        if (endpoint.kind === "region") (availability === "failing" ? failing : regions).push(endpoint);
+        else if (availability === "available") available.push(endpoint);
+        else if (availability !== "unhealthy") unprobed.push(endpoint);
+        if (availability === "unprobed") overdue = false;
+      }
+    }
+    return { available, unprobed, overdue, regions: regions.length > 0 ? regions : failing, passed };
+  }
+
+  #fallBack(endpoints: readonly EndpointRecord[], probe: readonly EndpointRecord[]): Decision {
+    return { kind: "fall-back", endpoint: lessBusy(endpoints, this.#around), probe };
   }
 }
 

@@ -3,6 +3,13 @@ import type { EndpointRecord } from "../table/record.ts";
 
 export type Decision =
   | { readonly kind: "forward"; readonly endpoint: EndpointRecord }
-  /** No verdict yet on these VMs: probe them, wait for any, decide again. */
-  | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[] }
+  /** To where the host led a moment ago. On those of `probe` there is no verdict yet: to be asked for, not to be waited for. */
+  | { readonly kind: "fall-back"; readonly endpoint: EndpointRecord; readonly probe: readonly EndpointRecord[] }
+  /**
+   * No verdict yet on these VMs: probe them, wait for any, decide again. `patient`: as long as it takes, else only for a moment,
+   * since another endpoint can take the request.
+   */
+  | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[]; readonly patient: boolean }
+  /** Our table contradicts the one of the region which the request comes from: wait for ours to change, decide again; else it is a loop. */
+  | { readonly kind: "table-first" }
   | { readonly kind: "refuse"; readonly code: "no_route" | "no_table" | "vm_unhealthy" | "loop" };

@@ -2,8 +2,9 @@
  *
  *      answer begun           -> the client's connection breaks: it must not look complete
  *      stale pooled connection, idempotent, no body sent -> again, on a new connection
- *      VM refused connection  -> a fresh probe: passes -> again (once); fails -> decide anew without it
+ *      VM refused connection  -> a fresh probe: passes -> again (once); fails, or refused again -> decide anew without it
  *      region unreachable     -> decide anew without it
+ *      so is a fall-back      -> decide anew without it: the host leads elsewhere, that is what is worth waiting for
  *      else                   -> the code's answer
  */
 import type { ProxyError } from "../observation/proxy-error.ts";
@@ -18,6 +19,8 @@ export interface Failed {
   readonly method: string;
   /** Some of the request body has left. */
   readonly bodySent: boolean;
+  /** The host does not lead there any more. */
+  readonly fallBack: boolean;
   /** The request was sent again to this endpoint after a fresh probe. */
   readonly probedAgain: boolean;
 }
@@ -34,8 +37,7 @@ export function consequence(failed: Failed): Consequence {
     case "if-reused":
       return IDEMPOTENT.has(failed.method) && !failed.bodySent ? "new-connection" : "refuse";
     case "safe":
-      if (failed.endpointKind === "region") return "decide-anew";
-      return failed.probedAgain ? "refuse" : "probe-again";
+      return failed.endpointKind === "region" || failed.fallBack || failed.probedAgain ? "decide-anew" : "probe-again";
     case "never":
       return "refuse";
   }

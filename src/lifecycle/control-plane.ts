@@ -6,7 +6,7 @@
  */
 import type { Log } from "../observation/log.ts";
 import { inSlices } from "../runtime/in-slices.ts";
-import { systemTimers } from "../runtime/timers.ts";
+import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { Refresher, type RefreshStatus } from "../sources/refresh.ts";
@@ -28,12 +28,16 @@ export interface Workers {
   applied(revision: number): Promise<boolean>;
 }
 
+/** The 10 s for which workers fall back to where a host led before, and what they may need to take the change. */
+const KEPT_MS = 15_000;
+
 export class ControlPlane {
   readonly #workers: Workers;
   readonly #source: Source;
   readonly #refresher: Refresher;
   readonly #prober: Prober;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
+  #cancelRelease: CancelTimer | null = null;
 
   constructor(settings: Settings, workers: Workers, log: Log) {
     const { regionId, regionPort, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
@@ -96,6 +100,7 @@ export class ControlPlane {
   }
 
   async close(): Promise<void> {
+    this.#cancelRelease?.();
     this.#prober.stop();
     await this.#refresher.stop();
     await this.#source.close();
@@ -129,14 +134,19 @@ export class ControlPlane {
   }
 
   #publish(): void {
-    const gone = this.#directory.takeUnused();
+    this.#directory.settle(systemTimers.nowMs());
     this.#workers.routesChanged();
-    // Until no worker sends them traffic they are probed: a request that comes before the change must not pay for it
-    if (gone.length > 0) void this.#workers.applied(this.#refresher.revision).then(() => this.#release(gone));
+    this.#releaseInTime();
   }
 
-  #release(keys: readonly string[]): void {
-    this.#directory.release(keys);
-    this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
+  /** VMs without a route are probed a while longer: workers fall back to them, and need not have taken the change yet. */
+  #releaseInTime(): void {
+    const sinceMs = this.#directory.unusedSinceMs;
+    this.#cancelRelease?.();
+    this.#cancelRelease = sinceMs === null ? null : systemTimers.after(sinceMs + KEPT_MS - systemTimers.nowMs(), () => {
+      this.#directory.release(systemTimers.nowMs() - KEPT_MS);
+      this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
+      this.#releaseInTime();
+    });
   }
 }

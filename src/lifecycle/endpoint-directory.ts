@@ -1,7 +1,7 @@
 /*  Which VM endpoints the table leads to, and how many routes each; kept up to date by changes.
  *
  *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the change yet send
- *  it traffic and ask for its verdict.
+ *  it traffic and ask for its verdict, and for a while it is the fall-back of the hosts that led there.
  */
 import type { EndpointRecord } from "../table/record.ts";
 import type { RouteChange } from "../table/routes.ts";
@@ -14,8 +14,10 @@ interface Entry {
 
 export class EndpointDirectory {
   readonly #entries: Map<string, Entry> = new Map();
-  /** Those that lost a route since they were last asked for. */
-  #left: Set<string> = new Set();
+  /** Those that lost a route in a change that is not in force yet. */
+  readonly #left: Set<string> = new Set();
+  /** Those without a route, and since when, longest first. */
+  readonly #unused: Map<string, number> = new Map();
 
   find(key: string): EndpointRecord | undefined {
     return this.#entries.get(key)?.record;
@@ -26,16 +28,28 @@ export class EndpointDirectory {
     this.#count(after, 1);
   }
 
-  /** The keys that no route leads to any more, as far as they were left since the last call. */
-  takeUnused(): string[] {
-    const unused = [...this.#left].filter((key) => this.#isUnused(key));
+  /** What was applied is in force. */
+  settle(nowMs: number): void {
+    for (const key of this.#left) {
+      this.#unused.delete(key); // so that it comes last
+      if (this.#isUnused(key)) this.#unused.set(key, nowMs);
+    }
     this.#left.clear();
-    return unused;
   }
 
-  /** Forgets those of the keys that still no route leads to. */
-  release(keys: readonly string[]): void {
-    for (const key of keys) if (this.#isUnused(key)) this.#entries.delete(key);
+  /** Since when there has been an endpoint without a route. */
+  get unusedSinceMs(): number | null {
+    const [oldest] = this.#unused.values();
+    return oldest ?? null;
+  }
+
+  /** Forgets those that had no route from then on, or earlier. */
+  release(sinceMs: number): void {
+    for (const [key, unusedSinceMs] of this.#unused) {
+      if (unusedSinceMs > sinceMs) return;
+      this.#unused.delete(key);
+      if (this.#isUnused(key)) this.#entries.delete(key);
+    }
   }
 
   #isUnused(key: string): boolean {

@@ -175,6 +175,7 @@ export class Worker {
     const sweep = this.#sweep;
     return {
       table: this.#table,
+      previous: () => undefined,
       pseudonym: pseudonym(this.#settings.regionId),
       availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
       load: (endpoint) => endpoints.of(endpoint).inFlight,

@@ -45,3 +45,19 @@ export function normaliseDomain(name: string): string | null {
   if (rest === "" || rest.length > MAX_NAME_LENGTH || !rest.split(".").every((label) => LABEL.test(label))) return null;
   return wildcard ? `*.${rest}` : rest;
 }
+
+/** Whether `normaliseDomain` would leave it as it is; quick for the usual names, of which there may be a million. */
+export function isNormalisedDomain(host: string): boolean {
+  const from = host.startsWith("*.") ? 2 : 0;
+  if (host.length === from || host.length - from > MAX_NAME_LENGTH) return false;
+  let label = 0;
+  for (let i = from; i <= host.length; i++) {
+    const c = i < host.length ? host.charCodeAt(i) : 0x2e;
+    if (c === 0x2e) {
+      if (label === 0 || label > 63 || host.charCodeAt(i - 1) === 0x2d) return false;
+      label = 0;
+    } else if ((c >= 0x61 && c <= 0x7a) || (c >= 0x30 && c <= 0x39) || c === 0x5f || (c === 0x2d && label > 0)) label++;
+    else return c === 0x5b && i === 0 && normaliseDomain(host) === host;
+  }
+  return true;
+}

@@ -3,5 +3,8 @@
 /** The verdict of probes on a VM endpoint. */
 export type HealthVerdict = "unprobed" | "healthy" | "unhealthy";
 
-/** `unprobed`: ask for a probe and wait. `failing`: a region that has just refused a connection, the last one to try. */
-export type Availability = "unprobed" | "available" | "unhealthy" | "failing";
+/**
+ * `unprobed`: ask for a probe and wait. `overdue`: so it was a while ago, and there is no verdict yet. `failing`: a region that has just
+ * refused a connection, the last one to try.
+ */
+export type Availability = "unprobed" | "overdue" | "available" | "unhealthy" | "failing";

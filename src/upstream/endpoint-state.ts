@@ -25,6 +25,10 @@ export interface ProbeRequests {
 
 /** How long a region that refused a connection is tried last. */
 const REGION_FAILING_MS = 5000;
+/** How long a verdict is worth waiting for where another endpoint could take the request. */
+export const PROBE_SOON_MS = 50;
+/** Between two wishes for a probe that nobody waits for. */
+const WISH_MS = 1000;
 
 export class EndpointState {
   readonly record: EndpointRecord;
@@ -40,6 +44,9 @@ export class EndpointState {
   /** No route leads here any more; forgotten when its last attempt ends. */
   orphaned = false;
   #failedAtMs = -Infinity;
+  /** The first look at it without a verdict. */
+  #unprobedAtMs = Infinity;
+  #wishedAtMs = -Infinity;
   #waiting: Set<() => void> = new Set();
   readonly #requests: ProbeRequests;
 
@@ -53,7 +60,17 @@ export class EndpointState {
   availability(nowMs: number): Availability {
     this.used = true;
     if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : "available";
-    return this.verdict === "healthy" ? "available" : this.verdict;
+    if (this.verdict === "healthy") return "available";
+    if (this.verdict === "unhealthy") return "unhealthy";
+    this.#unprobedAtMs = Math.min(this.#unprobedAtMs, nowMs);
+    return nowMs - this.#unprobedAtMs < PROBE_SOON_MS ? "unprobed" : "overdue";
+  }
+
+  /** Asks for a probe without waiting for it. */
+  wish(nowMs: number): void {
+    if (this.orphaned || this.#waiting.size > 0 || nowMs - this.#wishedAtMs < WISH_MS) return;
+    this.#wishedAtMs = nowMs;
+    this.#requests.wanted(this.record.key);
   }
 
   /**
@@ -75,11 +92,13 @@ export class EndpointState {
     this.#failedAtMs = nowMs;
     if (this.record.kind === "region" || this.orphaned) return;
     this.verdict = "unprobed";
+    this.#unprobedAtMs = Infinity;
     this.#requests.failed(this.record.key, error);
   }
 
   judge(verdict: HealthVerdict): void {
     this.verdict = verdict;
+    this.#unprobedAtMs = Infinity;
     if (verdict === "unprobed") return;
     const waiting = this.#waiting;
     this.#waiting = new Set();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { decide } from "../../src/decision/decide.ts";
 import type { Decision } from "../../src/decision/decision.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
-import type { RouteRecord } from "../../src/table/record.ts";
+import type { EndpointRecord, RouteRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, route, vm } from "../fixtures/records.ts";
@@ -14,6 +14,8 @@ const R = region(ELSEWHERE, "203.0.113.7"), S = region(FAR_AWAY, "203.0.113.8");
 
 interface Case {
   readonly routes?: readonly RouteRecord[] | null;
+  /** Where every host led before. */
+  readonly previous?: readonly EndpointRecord[] | undefined;
   readonly host?: string;
   readonly via?: string;
   readonly tried?: readonly string[];
@@ -31,6 +33,7 @@ function decided(given: Case, trace?: string[]): Decision {
     { host: given.host ?? "a.test", via: given.via ?? null, tried: given.tried === undefined ? null : new Set(given.tried) },
     {
       table,
+      previous: () => given.previous === undefined ? undefined : { endpoints: given.previous },
       pseudonym: pseudonym(HERE),
       availability: (endpoint) => given.availability?.[endpoint.key] ?? "available",
       load: (endpoint) => given.load?.[endpoint.key] ?? 0,
@@ -40,7 +43,7 @@ function decided(given: Case, trace?: string[]): Decision {
   );
 }
 
-/** The decision in one word: the endpoint, the endpoints to probe, or the code; the same with a trace. */
+/** The decision in a few words: the endpoint, the endpoints to probe, or the code; the same with a trace. */
 function outcome(given: Case): string {
   const steps: string[] = [];
   const decision = decided(given);
@@ -48,11 +51,19 @@ function outcome(given: Case): string {
   switch (decision.kind) {
     case "forward":
       return decision.endpoint.key;
+    case "fall-back":
+      return ["back to", decision.endpoint.key, ...decision.probe.length > 0 ? ["probe", ...keys(decision.probe)] : []].join(" ");
     case "probe-first":
-      return `probe ${decision.endpoints.map((endpoint) => endpoint.key).join(" ")}`;
+      return [decision.patient ? "probe" : "soon", ...keys(decision.endpoints)].join(" ");
+    case "table-first":
+      return "table first";
     case "refuse":
       return decision.code;
   }
+}
+
+function keys(endpoints: readonly EndpointRecord[]): string[] {
+  return endpoints.map(({ key }) => key);
 }
 
 test("decide() refuses until a table is loaded", () => {
@@ -143,7 +154,86 @@ test("decide() never sends a request back to a region that it has passed", () =>
   const via = `1.1 ${pseudonym(ELSEWHERE)}`;
   assert.equal(outcome({ routes: [route("a.test", R, S)], via }), S.key);
   assert.equal(outcome({ routes: [route("a.test", R, A)], via, availability: { [A.key]: "unhealthy" } }), "vm_unhealthy");
-  assert.equal(outcome({ routes: [route("a.test", R)], via }), "loop", "the two tables contradict each other");
+  assert.equal(outcome({ routes: [route("a.test", R)], via }), "table first", "the two tables contradict each other");
+});
+
+test("decide() sends a request to where the host led before while the verdict on its new VM is overdue", () => {
+  const moved = { routes: [route("a.test", B)], previous: [A] };
+  assert.equal(outcome(moved), B.key, "healthy");
+  assert.equal(outcome({ ...moved, availability: { [B.key]: "unprobed" } }), `soon ${B.key}`, "worth waiting for");
+  assert.equal(outcome({ ...moved, availability: { [B.key]: "overdue" } }), `back to ${A.key} probe ${B.key}`);
+  for (const before of ["unprobed", "overdue", "unhealthy"] as const) {
+    for (const now of ["unprobed", "overdue"] as const) {
+      assert.equal(outcome({ ...moved, availability: { [A.key]: before, [B.key]: now } }), `probe ${B.key}`, "no better choice");
+    }
+  }
+  assert.equal(outcome({ ...moved, tried: [A.key], availability: { [B.key]: "overdue" } }), `probe ${B.key}`);
+});
+
+test("decide() sends a request to where the host led before when its new VM cannot take it", () => {
+  const moved = { routes: [route("a.test", B)], previous: [A] };
+  for (const [verdict, tried] of [["unhealthy", []], ["available", [B.key]]] as const) {
+    const given = (other: Partial<Case> = {}): Case => {
+      return { ...moved, tried, ...other, availability: { [B.key]: verdict, ...other.availability } };
+    };
+    assert.equal(outcome(given()), `back to ${A.key}`);
+    assert.equal(outcome(given({ availability: { [A.key]: "unprobed" } })), `probe ${A.key}`);
+    assert.equal(outcome(given({ availability: { [A.key]: "unhealthy" } })), "vm_unhealthy");
+    assert.equal(outcome(given({ tried: [A.key, B.key] })), "vm_unhealthy");
+    assert.equal(outcome(given({ previous: undefined })), "vm_unhealthy");
+  }
+});
+
+test("decide() asks every endpoint of now before it looks back, and none of those that are in both twice", () => {
+  const C = vm("10.0.0.3");
+  const grown = { routes: [route("a.test", B, C)], previous: [A, B] };
+  assert.equal(outcome({ ...grown, availability: { [B.key]: "unhealthy" } }), C.key);
+  assert.equal(
+    outcome({ ...grown, availability: { [B.key]: "overdue", [C.key]: "overdue" } }),
+    `back to ${A.key} probe ${B.key} ${C.key}`,
+  );
+  assert.equal(outcome({ ...grown, availability: { [B.key]: "overdue", [C.key]: "unprobed" } }), `soon ${B.key} ${C.key}`);
+  const kept = { routes: [route("a.test", B, C)], previous: [B] };
+  assert.equal(outcome({ ...kept, availability: { [B.key]: "unhealthy", [C.key]: "overdue" } }), `probe ${C.key}`);
+  const wide = { routes: [route("a.test", B, R)], previous: [A] };
+  assert.equal(outcome({ ...wide, availability: { [B.key]: "unhealthy" } }), R.key);
+  assert.equal(outcome({ ...wide, availability: { [B.key]: "unhealthy" }, tried: [R.key] }), `back to ${A.key}`);
+});
+
+test("decide() takes the less busy of several where the host led before", () => {
+  const moved = {
+    routes: [route("a.test", vm("10.0.0.3"))],
+    previous: [A, B],
+    availability: { "vm/10.0.0.3:8080": "unhealthy" },
+  } as const;
+  assert.equal(outcome({ ...moved, load: { [A.key]: 1 } }), `back to ${B.key}`);
+  assert.equal(outcome({ ...moved, load: { [B.key]: 1 } }), `back to ${A.key}`);
+});
+
+test("decide() knows no fall-back for a route that is gone", () => {
+  assert.equal(outcome({ previous: [A] }), "no_route");
+});
+
+test("decide() keeps to a VM that has moved away when the other region does not know yet, or cannot be reached", () => {
+  const moved = { routes: [route("a.test", R)], previous: [A] };
+  const via = `1.1 ${pseudonym(ELSEWHERE)}`;
+  assert.equal(outcome(moved), R.key);
+  assert.equal(outcome({ ...moved, tried: [R.key] }), `back to ${A.key}`);
+  assert.equal(outcome({ ...moved, via }), `back to ${A.key}`);
+  assert.equal(outcome({ ...moved, via, availability: { [A.key]: "unprobed" } }), `probe ${A.key}`);
+  assert.equal(outcome({ ...moved, via, availability: { [A.key]: "unhealthy" } }), "table first");
+  assert.equal(outcome({ ...moved, via, previous: undefined }), "table first");
+  assert.equal(outcome({ ...moved, via: `${via}, 1.1 ${pseudonym(HERE)}` }), "loop", "it was here already");
+});
+
+test("decide() probes a VM that has just come here before it looks to the region where it was", () => {
+  const moved = { routes: [route("a.test", A)], previous: [R] };
+  const via = `1.1 ${pseudonym(ELSEWHERE)}`;
+  assert.equal(outcome({ ...moved, availability: { [A.key]: "unprobed" } }), `probe ${A.key}`);
+  assert.equal(outcome({ ...moved, availability: { [A.key]: "overdue" } }), `probe ${A.key}`);
+  assert.equal(outcome({ ...moved, availability: { [A.key]: "unhealthy" } }), `back to ${R.key}`);
+  assert.equal(outcome({ ...moved, availability: { [A.key]: "unhealthy" }, via }), "vm_unhealthy", "that region has sent it here");
+  assert.equal(outcome({ ...moved, availability: { [A.key]: "unhealthy", [R.key]: "failing" } }), `back to ${R.key}`);
 });
 
 test("decide() says what it looks at", () => {
@@ -153,4 +243,14 @@ test("decide() says what it looks at", () => {
     steps.join("\n"),
     /has passed .*\nroute a\.test with 2 endpoint.*\nvm\/10\.0\.0\.1:8080: tried already\nregion\/.*comes from that region/,
   );
+});
+
+test("decide() says where the host led before", () => {
+  const steps: string[] = [];
+  decided({ routes: [route("a.test", B)], previous: [A], availability: { [B.key]: "overdue" } }, steps);
+  assert.deepEqual(steps.slice(1), [
+    `${B.key}: VM here, overdue`,
+    "led to 1 other endpoint(s) until a moment ago",
+    `${A.key}: VM here, available`,
+  ]);
 });

@@ -10,6 +10,7 @@ const failed = (retry: RetryRight, other: Partial<Failed> = {}): Failed => ({
   answered: false,
   method: "GET",
   bodySent: false,
+  fallBack: false,
   probedAgain: false,
   ...other,
 });
@@ -29,15 +30,21 @@ test("consequence() of a stale connection is a new one, for idempotent methods w
   for (const method of ["POST", "PATCH", "PURGE", "get"]) assert.equal(consequence(failed("if-reused", { method })), "refuse");
 });
 
-test("consequence() of a refused connection is one fresh probe, then the answer", () => {
+test("consequence() of a refused connection is one fresh probe, then to decide anew", () => {
   assert.equal(consequence(failed("safe")), "probe-again");
   assert.equal(consequence(failed("safe", { method: "POST" })), "probe-again", "no byte has left");
-  assert.equal(consequence(failed("safe", { probedAgain: true })), "refuse");
+  assert.equal(consequence(failed("safe", { probedAgain: true })), "decide-anew");
 });
 
 test("consequence() of an unreachable region is to decide anew", () => {
   assert.equal(consequence(failed("safe", { endpointKind: "region" })), "decide-anew");
   assert.equal(consequence(failed("never", { endpointKind: "region" })), "refuse");
+});
+
+test("consequence() of a fall-back that refuses is to decide anew, without a probe", () => {
+  assert.equal(consequence(failed("safe", { fallBack: true })), "decide-anew");
+  assert.equal(consequence(failed("never", { fallBack: true })), "refuse", "some of the request has left");
+  assert.equal(consequence(failed("if-reused", { fallBack: true })), "new-connection");
 });
 
 test("consequence() of everything else is the code's answer", () => {

@@ -7,32 +7,41 @@ import { ELSEWHERE, region, route, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2");
 
-/** Answers the endpoints that are left. */
-function apply(directory: EndpointDirectory, before: Routes, after: Routes): string[] {
+function apply(directory: EndpointDirectory, before: Routes, after: Routes, nowMs: number): void {
   for (const change of changes(before, after)) directory.apply(change);
-  return directory.takeUnused();
+  directory.settle(nowMs);
 }
 
-test("takeUnused() answers the VMs that no route leads to any more, and they are found until they are released", () => {
+test("EndpointDirectory finds the VMs that routes lead to, and those that none leads to any more until they are released", () => {
   const directory = new EndpointDirectory();
   const first = routesOf([route("a.test", A), route("b.test", A, B), route("c.test", region(ELSEWHERE, "203.0.113.7"))]);
-  assert.deepEqual(apply(directory, Routes.none, first), []);
-  const second = routesOf([route("a.test", A), route("b.test", A)]);
-  assert.deepEqual(apply(directory, first, second), [B.key]);
-  assert.deepEqual(directory.takeUnused(), []);
+  apply(directory, Routes.none, first, 1);
+  assert.equal(directory.unusedSinceMs, null);
+  apply(directory, first, routesOf([route("a.test", A), route("b.test", A)]), 2);
+  assert.equal(directory.unusedSinceMs, 2);
+  directory.release(1);
   assert.deepEqual(directory.find(B.key), B);
-  directory.release([B.key]);
-  assert.equal(directory.find(B.key), undefined);
+  directory.release(2);
+  assert.deepEqual([directory.find(B.key), directory.unusedSinceMs], [undefined, null]);
   assert.deepEqual(directory.find(A.key), A);
 });
 
-test("release() keeps a VM that a route leads to again meanwhile", () => {
+test("release() keeps a VM that a route leads to again meanwhile, and counts anew when that is gone, too", () => {
   const directory = new EndpointDirectory();
-  const a = routesOf([route("a.test", A)]), b = routesOf([route("b.test", A)]);
-  apply(directory, Routes.none, a);
-  assert.deepEqual(apply(directory, a, Routes.none), [A.key]);
-  apply(directory, Routes.none, b);
-  directory.release([A.key]);
-  assert.deepEqual(directory.find(A.key), A);
-  assert.deepEqual(apply(directory, b, Routes.none), [A.key]);
+  const a = routesOf([route("a.test", A)]), b = routesOf([route("b.test", A)]), c = routesOf([route("c.test", B)]);
+  apply(directory, Routes.none, a, 1);
+  apply(directory, a, Routes.none, 2);
+  apply(directory, Routes.none, b, 3);
+  directory.release(4);
+  assert.deepEqual([directory.find(A.key), directory.unusedSinceMs], [A, null]);
+  apply(directory, b, Routes.none, 5);
+  apply(directory, Routes.none, c, 6);
+  apply(directory, c, Routes.none, 7);
+  apply(directory, Routes.none, a, 8);
+  apply(directory, a, Routes.none, 9);
+  assert.equal(directory.unusedSinceMs, 7, "B; A came back");
+  directory.release(8);
+  assert.deepEqual([directory.find(A.key), directory.find(B.key)], [A, undefined]);
+  directory.release(9);
+  assert.equal(directory.find(A.key), undefined);
 });

@@ -1,7 +1,7 @@
 /** Domain names of rows, as hosts of requests are compared with them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isPlainHost, normaliseDomain } from "../../src/table/host-name.ts";
+import { isNormalisedDomain, isPlainHost, normaliseDomain } from "../../src/table/host-name.ts";
 import { normaliseHost } from "../../src/wire/host.ts";
 
 const GOOD: Readonly<Record<string, string>> = {
@@ -46,6 +46,31 @@ test("normaliseDomain() refuses what is no host name", () => {
   ];
   const long = [`${"a".repeat(64)}.test`, `${"a.".repeat(127)}a`, "me@a.test", "[a]", "a\0b", "a,b"];
   for (const name of [...bad, ...long]) assert.equal(normaliseDomain(name), null, JSON.stringify(name));
+});
+
+test("isNormalisedDomain() knows what normaliseDomain() would leave alone", () => {
+  const long = `${"a".repeat(63)}.`.repeat(4);
+  const others = [
+    "",
+    "*.",
+    "a..b",
+    ".a",
+    "a.",
+    "-a.test",
+    "a-.test",
+    "a b",
+    "A.test",
+    "a.*.test",
+    "**.test",
+    "[::1",
+    "[::01]",
+    "ü.test",
+  ];
+  for (
+    const name of [...Object.keys(GOOD), ...Object.values(GOOD), ...others, long.slice(0, 253), long.slice(0, 255), "a".repeat(64)]
+  ) {
+    assert.equal(isNormalisedDomain(name), normaliseDomain(name) === name && name !== "::1", name);
+  }
 });
 
 test("isPlainHost() knows only names that normaliseDomain() leaves as they are", () => {

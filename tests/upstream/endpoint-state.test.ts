@@ -69,6 +69,34 @@ test("failed() of a VM asks for a fresh verdict; the callers that come wait for 
   assert.deepEqual(requests, [`failed ${A.key} ECONNREFUSED`]);
 });
 
+test("availability() of a VM without a verdict is overdue 50 ms after the first look", () => {
+  const { endpoints } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  const looks = (...atMs: number[]): string[] => atMs.map((nowMs) => state.availability(nowMs));
+  assert.deepEqual(looks(1000, 1049, 1050, 9000), ["unprobed", "unprobed", "overdue", "overdue"]);
+  state.judge("unprobed");
+  assert.deepEqual(looks(9000, 9050), ["unprobed", "overdue"], "forgotten by the prober: as new");
+  state.judge("healthy");
+  state.failed("ECONNREFUSED", 9060);
+  assert.deepEqual(looks(9070, 9120), ["unprobed", "overdue"], "a fresh probe is under way");
+  state.judge("unhealthy");
+  assert.deepEqual(looks(9200), ["unhealthy"]);
+});
+
+test("wish() asks for a probe once a second, and not when somebody waits for one anyway", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  for (const nowMs of [1000, 1001, 1999, 2000]) state.wish(nowMs);
+  assert.equal(requests.length, 2);
+  const leave = state.whenProbed(() => {});
+  state.wish(9000);
+  assert.equal(requests.length, 3, "by the one who waits");
+  leave();
+  endpoints.forget([A.key]);
+  state.wish(9000);
+  assert.equal(requests.length, 3, "no answer would come");
+});
+
 test("failed() of a region makes it the last one to try, for five seconds, without a probe", () => {
   const { endpoints, requests } = endpointsAndRequests();
   const state = endpoints.of(R);

@@ -1,0 +1,396 @@
+/*  The SQL behind `edgeproxy migrate`: puts the change feed into a database, or takes it out.
+ *
+ *  Each is one script in one transaction that any client can run (`--print`), does only what is missing, and ends with rows that say
+ *  what it did. All decisions are taken in the database, so that what is printed is what runs.
+ *
+ *  - Everything goes into the schema where `domains` is found on the search path.
+ *  - CREATE TRIGGER and CREATE INDEX keep writers of a table out until the transaction ends. A lock that waits makes every later writer
+ *    wait behind it, and two that wait for each other are a deadlock of which the platform may be the victim. Therefore all locks are
+ *    taken at once, wait less than deadlock_timeout (1 s), are given up together and tried again.
+ *  - Tables, columns and rows of the platform are never touched. Indexes that we make are written down, to be removed with the rest.
+ *  - A later version goes into the same tables: it finds `version` in edgeproxy_feed, changes what must change, and replaces functions.
+ */
+import { CHANGES_TABLE, FEED_TABLE, FEED_TRIGGERS, FEED_VERSION } from "./change-feed.ts";
+import { columnsOf, feedFunctions, FOLLOWED_TABLES, replicaArguments, TRIGGER_CLAUSES } from "./feed-triggers.ts";
+import { tableDefinitions } from "./platform-tables.ts";
+
+/** The rows that tell what was done have one column, with one of these names. */
+export const STEP_COLUMNS = ["edgeproxy_migrate", "edgeproxy_remove"] as const;
+
+/** How changed things lead to domains (`changesSince`), and domains to their VMs. */
+export const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
+  ["domains", "name"],
+  ["domains", "deployment_id"],
+  ["deployments", "id"],
+  ["deployments", "vm_id"],
+  ["vms", "id"],
+];
+
+const LOCK_ATTEMPTS = 12;
+
+/** Is there a valid index that finds rows by this column, whatever the rest of it? `relation` and `name` are expressions. */
+export function indexExists(relation: string, name: string): string {
+  return `exists (
+      select from pg_index join pg_class on pg_class.oid = indexrelid join pg_am on pg_am.oid = relam
+      join pg_attribute on attrelid = indrelid and attnum = indkey[0]
+      where indrelid = ${relation} and attname = ${name} and indisvalid and indpred is null and amname in ('btree', 'hash')
+    )`;
+}
+
+export function migrateScript(): string {
+  return script({
+    name: "migrate",
+    purpose: "Puts the change feed of edgeproxy into the database, and creates tables of the platform that are absent",
+    variables: [
+      "untriggered oid[]; -- tables without our triggers",
+      "problems text[] := '{}';",
+      "body text;",
+      "definer constant text := ' language plpgsql security definer set search_path = pg_catalog, pg_temp as ';",
+    ],
+    steps: [
+      FIND_PLACE,
+      CREATE_TABLES,
+      CHECK_TABLES,
+      CREATE_LOG,
+      CREATE_FUNCTIONS,
+      FIND_WORK,
+      lockTables("share row exclusive"),
+      CREATE_INDEXES,
+      CREATE_TRIGGERS,
+      GRANT,
+      TIDY,
+    ],
+  });
+}
+
+export function removeScript(): string {
+  return script({
+    name: "remove",
+    purpose: "Takes the change feed of edgeproxy out of the database; tables of the platform stay as they are",
+    variables: ["made text[] := '{}'; -- indexes that came with the feed"],
+    steps: [FIND_PLACE, FIND_TRIGGERS, lockTables("access exclusive"), REMOVE],
+  });
+}
+
+interface Script {
+  readonly name: "migrate" | "remove";
+  readonly purpose: string;
+  readonly variables: readonly string[];
+  readonly steps: readonly string[];
+}
+
+function script({ name, purpose, variables, steps }: Script): string {
+  return `-- ${purpose}.
+-- One transaction, safe to repeat. With psql: -v ON_ERROR_STOP=1, and the search_path that the proxy has.
+begin isolation level read committed;
+set local statement_timeout = 0;
+do $edgeproxy$
+declare
+  steps text[] := '{}'; -- what was done
+  place text; -- the schema of everything, quoted
+  version integer; -- of the feed that is there
+  busy oid[] := '{}'; -- tables that must be locked
+  names text; -- theirs
+  foreign_owners text;
+  holders text;
+  each record;
+  ${variables.join("\n  ")}
+begin${steps.join("")}
+  perform set_config('edgeproxy.steps', array_to_string(steps, E'\\n'), true);
+end
+$edgeproxy$;
+select unnest(string_to_array(current_setting('edgeproxy.steps'), E'\\n')) as edgeproxy_${name};
+commit;
+`;
+}
+
+const FIND_PLACE = `
+  if pg_is_in_recovery() then
+    raise exception 'this server is a hot standby: the feed is put into the primary, and reaches its standbys by itself';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception 'this user''s transactions are read only (default_transaction_read_only): the feed needs another user';
+  elsif current_setting('server_version_num')::integer < 110000 then
+    raise exception 'PostgreSQL % is too old: the feed needs 11 or newer', current_setting('server_version');
+  end if;
+  select quote_ident(nspname) into place
+  from unnest(array['domains', 'deployments', 'vms', 'regions']) with ordinality as wanted (name, rank)
+  join pg_class on pg_class.oid = to_regclass(wanted.name) join pg_namespace on pg_namespace.oid = relnamespace
+  order by rank limit 1;
+  place := coalesce(place, quote_ident(current_schema()));
+  if place is null then
+    raise exception 'no schema of the search path "%" exists, or this user may use none of them', current_setting('search_path');
+  end if;
+  -- One migration at a time.
+  perform set_config('lock_timeout', '30s', true);
+  perform pg_advisory_xact_lock(hashtext('edgeproxy migrate'));
+  perform set_config('lock_timeout', '400ms', true);
+  if to_regclass(place || '.${FEED_TABLE}') is not null then
+    execute 'select version from ' || place || '.${FEED_TABLE}' into version;
+    if version > ${FEED_VERSION} then
+      raise exception 'the feed in schema % is version %, made by a newer edgeproxy; this one knows ${FEED_VERSION}', place, version;
+    end if;
+  end if;
+`;
+
+const CREATE_TABLES = tableDefinitions("inet").map(([table, definition]) => `
+  if to_regclass('${table}') is null then
+    body := $body$${definition}$body$;
+    if to_regproc('gen_random_uuid') is null then -- before PostgreSQL 13
+      body := replace(body, ' default gen_random_uuid()', '');
+    end if;
+    execute 'create table ' || place || '.${table} ' || body;
+    steps := steps || 'created table ${table}'::text;
+  else
+    steps := steps || 'table ${table} is there'::text;
+  end if;`).join("");
+
+const FOLLOWED = FOLLOWED_TABLES.map((followed) =>
+  `('${followed.table}', array[${columnsOf(followed).map((column) => `'${column}'`).join(", ")}])`
+).join(", ");
+
+const CHECK_TABLES = `
+  for each in
+    select name, relkind, relpersistence, array(
+      select wanted from unnest(columns) as wanted where not exists (
+        select from pg_attribute where attrelid = pg_class.oid and attname = wanted and attnum > 0 and not attisdropped
+      )
+    ) as absent
+    from (values ${FOLLOWED}) as followed (name, columns) join pg_class on pg_class.oid = to_regclass(name)
+  loop
+    if each.relkind <> 'r' then
+      problems := problems || format('%s is a %s: the feed needs a plain table, since only its triggers see every write', each.name,
+        case each.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'p' then 'partitioned table'
+          when 'f' then 'foreign table' else 'relation of another kind' end);
+    elsif each.relpersistence = 't' then
+      problems := problems || format('%s is a temporary table', each.name);
+    elsif cardinality(each.absent) > 0 then
+      problems := problems || format('%s has no column %s', each.name, array_to_string(each.absent, ', '));
+    end if;
+  end loop;
+  if cardinality(problems) > 0 then
+    raise exception '%', array_to_string(problems, '; ');
+  end if;
+`;
+
+const CREATE_LOG = `
+  if to_regclass(place || '.${FEED_TABLE}') is null then
+    if to_regclass(place || '.${CHANGES_TABLE}') is not null then
+      raise exception 'there is a table %.${CHANGES_TABLE}, but no ${FEED_TABLE}: take it out first (edgeproxy migrate --remove)', place;
+    elsif not has_schema_privilege(current_user, place::regnamespace, 'create') then
+      raise exception 'user % needs CREATE on schema %', current_user, place;
+    end if;
+    execute 'create table ' || place || $body$.${CHANGES_TABLE} (
+      seq bigserial,
+      txid bigint not null default txid_current(),
+      at timestamptz not null default clock_timestamp(),
+      kind text not null,
+      subjects text[] not null,
+      primary key (txid, seq)
+    )$body$;
+    execute 'comment on table ' || place || $body$.${CHANGES_TABLE} is
+      'What triggers of edgeproxy saw change in domains, deployments, vms and regions. Take it out with edgeproxy migrate --remove.'$body$;
+    execute 'create table ' || place || $body$.${FEED_TABLE} (
+      version integer not null default ${FEED_VERSION},
+      mark_txid bigint not null,
+      marked_at timestamptz not null,
+      pruned_txid bigint not null default 0,
+      indexes text[] not null default '{}',
+      one_row boolean primary key default true check (one_row)
+    )$body$;
+    execute 'comment on table ' || place || $body$.${FEED_TABLE} is
+      'About ${CHANGES_TABLE}: version of its triggers, pruning of old rows, indexes that came with it.'$body$;
+    steps := steps || 'created table ${CHANGES_TABLE}'::text || 'created table ${FEED_TABLE}'::text;
+  end if;
+  if version is null then
+    execute 'insert into ' || place || '.${FEED_TABLE} (mark_txid, marked_at)
+      values (txid_snapshot_xmin(txid_current_snapshot()), clock_timestamp())';
+    steps := steps || 'created feed version ${FEED_VERSION}'::text;
+  else
+    steps := steps || 'feed version ${FEED_VERSION} is there'::text;
+  end if;
+`;
+
+const FUNCTIONS = feedFunctions().map(({ name, returns, body }) => `('${name}', '${returns}', $body$${body}$body$)`).join(",\n");
+
+const CREATE_FUNCTIONS = `
+  for each in
+    select * from (values ${FUNCTIONS}) as wanted (name, returns, body)
+  loop
+    body := replace(each.body, '@schema@', place);
+    if not exists (
+      select from pg_proc where pronamespace = place::regnamespace and proname = each.name and prosrc = body
+        and prosecdef and proconfig = array['search_path=pg_catalog, pg_temp']
+    ) then
+      execute 'create or replace function ' || place || '.' || each.name || '() returns ' || each.returns || definer || quote_literal(body);
+      execute 'revoke all on function ' || place || '.' || each.name || '() from public';
+      steps := steps || ('created function ' || each.name);
+    end if;
+  end loop;
+`;
+
+const FOLLOWED_ARGUMENTS = FOLLOWED_TABLES.map((followed) => `('${followed.table}', '${replicaArguments(followed).join(", ")}')`)
+  .join(", ");
+const TRIGGERS = FEED_TRIGGERS.map(({ name, enabled }) => {
+  const { events, clause } = TRIGGER_CLAUSES[name];
+  return `('${name}', '${enabled[0]}', '${events}', '${clause}')`;
+}).join(",\n        ");
+
+/** Columns relation, name, enabled (as in pg_trigger), procedure, and definition from `after` on. */
+const WANTED_TRIGGERS = `(
+      select relation, name, enabled, procedure, format('after %s on %s %s execute function %s.%s(%s)', events, to_regclass(relation),
+        clause, place, procedure, case when clause = 'for each row' then arguments end) as definition
+      from (values ${FOLLOWED_ARGUMENTS}) as followed (relation, arguments)
+      cross join (values
+        ${TRIGGERS}
+      ) as kinds (name, enabled, events, clause)
+      cross join lateral (
+        select case when clause = 'for each row' then 'edgeproxy_feed_replica' else 'edgeproxy_feed_' || relation end as procedure
+      ) as called
+    ) as wanted`;
+const WANTED_INDEXES = `(values ${
+  NEEDED_INDEXES.map(([table, column]) => `('${table}', '${column}')`).join(", ")
+}) as wanted (relation, name)`;
+const INDEX_MISSING = `not ${indexExists("to_regclass(wanted.relation)", "wanted.name")}`;
+
+const FIND_WORK = `
+  untriggered := array(
+    select distinct to_regclass(relation)::oid from ${WANTED_TRIGGERS}
+    where not exists (
+      select from pg_trigger where tgrelid = to_regclass(relation) and tgname = name and tgenabled::text = enabled
+        and tgfoid = to_regproc(place || '.' || procedure)
+    )
+  );
+  busy := untriggered || array(select to_regclass(relation)::oid from ${WANTED_INDEXES} where ${INDEX_MISSING});
+`;
+
+const OUR_TRIGGERS = `pg_trigger join pg_proc on pg_proc.oid = tgfoid
+    where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')`;
+
+const FIND_TRIGGERS = `
+  if to_regclass(place || '.${FEED_TABLE}') is not null then
+    execute 'select indexes from ' || place || '.${FEED_TABLE}' into made;
+  end if;
+  busy := array(
+    select distinct tgrelid from ${OUR_TRIGGERS}
+    union select indrelid from pg_index join unnest(made) as called on indexrelid = to_regclass(called)
+  );
+`;
+
+function lockTables(mode: string): string {
+  return `
+  select string_agg(distinct pg_class.oid::regclass::text, ', '),
+    string_agg(distinct format('%s of %s', pg_class.oid::regclass, pg_get_userbyid(relowner)), ', ')
+      filter (where not pg_has_role(relowner, 'usage'))
+  into names, foreign_owners from pg_class where oid = any (busy);
+  if foreign_owners is not null then
+    raise exception 'user % must own the tables for triggers and indexes on them: %', current_user, foreign_owners;
+  end if;
+  if names is not null then
+    for attempt in 1..${LOCK_ATTEMPTS} loop
+      begin
+        execute 'lock table ' || names || ' in ${mode} mode';
+        exit;
+      exception when lock_not_available then
+        if attempt = ${LOCK_ATTEMPTS} then
+          select string_agg(distinct coalesce(format('%s (pid %s, transaction open for %s)', coalesce(usename, backend_type), pid,
+            date_trunc('second', clock_timestamp() - xact_start)), 'a prepared transaction'), ', ') into holders
+          from pg_locks left join pg_stat_activity using (pid)
+          where relation = any (busy) and granted and mode not in ('AccessShareLock', 'RowShareLock');
+          raise exception 'cannot lock %, held by %: nothing was changed; end that transaction or try again later',
+            names, coalesce(holders, 'somebody');
+        end if;
+        perform pg_sleep(0.5);
+      end;
+    end loop;
+  end if;
+`;
+}
+
+const CREATE_INDEXES = `
+  for each in
+    select relation, name, 'edgeproxy_' || relation || '_' || name as called from ${WANTED_INDEXES} where ${INDEX_MISSING}
+  loop
+    execute format('create index %I on %s (%I)', each.called, to_regclass(each.relation), each.name);
+    execute 'update ' || place || '.${FEED_TABLE} set indexes = indexes || $1' using (
+      select format('%I.%I', nspname, each.called) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+      where pg_class.oid = to_regclass(each.relation)
+    );
+    steps := steps || format('created index on %s (%s)', each.relation, each.name);
+  end loop;
+`;
+
+/** DROP TRIGGER takes a stronger lock, so only for one that is there and wrong. */
+const CREATE_TRIGGERS = `
+  for each in select * from ${WANTED_TRIGGERS} where to_regclass(relation) = any (untriggered) loop
+    if exists (
+      select from pg_trigger where tgrelid = to_regclass(each.relation) and tgname = each.name
+        and tgfoid is distinct from to_regproc(place || '.' || each.procedure)::oid
+    ) then
+      execute format('drop trigger %I on %s', each.name, to_regclass(each.relation));
+    end if;
+    if not exists (select from pg_trigger where tgrelid = to_regclass(each.relation) and tgname = each.name) then
+      execute format('create trigger %I %s', each.name, each.definition);
+    end if;
+    execute format('alter table %s enable %s trigger %I', to_regclass(each.relation),
+      case each.enabled when 'R' then 'replica' when 'A' then 'always' else '' end, each.name);
+  end loop;
+  steps := steps || array(
+    select case when to_regclass(relation) = any (untriggered) then 'created triggers on ' else 'triggers are there on ' end || relation
+    from unnest(array['domains', 'deployments', 'vms', 'regions']) as relation
+  );
+`;
+
+const GRANT = `
+  for each in
+    select distinct case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as reader
+    from (
+      select (aclexplode(coalesce(relacl, acldefault('r', relowner)))).* from pg_class where oid = to_regclass('domains')
+      union all
+      select (aclexplode(attacl)).* from pg_attribute where attrelid = to_regclass('domains') and attname = 'name'
+    ) as readers
+    where privilege_type = 'SELECT' and exists (
+      select from pg_class where oid in (to_regclass(place || '.${CHANGES_TABLE}'), to_regclass(place || '.${FEED_TABLE}'))
+        and not exists (
+          select from aclexplode(coalesce(relacl, acldefault('r', relowner))) as present
+          where present.grantee = readers.grantee and present.privilege_type = 'SELECT'
+        )
+    )
+  loop
+    execute format('grant select on %s.${CHANGES_TABLE}, %s.${FEED_TABLE} to %s', place, place, each.reader);
+    steps := steps || ('granted SELECT on the feed to ' || each.reader);
+  end loop;
+`;
+
+/** Rows of a restored dump, from a server whose transactions had higher numbers, would never be pruned. */
+const TIDY = `
+  if (select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(place || '.${CHANGES_TABLE}')) then
+    execute 'delete from ' || place || '.${CHANGES_TABLE} where txid >= txid_snapshot_xmax(txid_current_snapshot())';
+    execute 'select ' || place || '.edgeproxy_feed_prune()';
+  end if;
+`;
+
+const REMOVE = `
+  for each in select tgrelid::regclass as relation, tgname from ${OUR_TRIGGERS} loop
+    execute format('drop trigger %I on %s', each.tgname, each.relation);
+  end loop;
+  steps := steps || array(select 'removed triggers on ' || relation::regclass::text from unnest(busy) as relation order by 1);
+  for each in select called from unnest(made) as called where to_regclass(called) is not null loop
+    execute 'drop index ' || each.called;
+    steps := steps || ('removed index ' || each.called);
+  end loop;
+  for each in
+    select oid::regprocedure as called from pg_proc where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')
+  loop
+    execute 'drop function ' || each.called;
+    steps := steps || ('removed function ' || each.called);
+  end loop;
+  for each in select unnest(array['${CHANGES_TABLE}', '${FEED_TABLE}']) as called loop
+    if to_regclass(place || '.' || each.called) is not null then
+      execute 'drop table ' || place || '.' || each.called;
+      steps := steps || ('removed table ' || each.called);
+    end if;
+  end loop;
+  if cardinality(steps) = 0 then
+    steps := array['there is no feed in schema ' || place];
+  end if;
+`;
