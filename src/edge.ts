@@ -33,6 +33,8 @@ export interface EdgeParts extends AttemptEnvironment {
   readonly log: Log;
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
   readonly verdictTimeoutMs: number;
+  /** Our table contradicts another region's: one of the two is behind. */
+  contradicted(): void;
 }
 
 /** How long a request waits for our table to change when it contradicts another region's. */
@@ -123,6 +125,7 @@ class Passage implements AttemptOwner {
     const { nowMs } = this.#parts.sweep;
     this.#contradictedAtMs ??= nowMs;
     if (nowMs - this.#contradictedAtMs >= TABLE_PATIENCE_MS) return this.#refuse("loop");
+    this.#parts.contradicted();
     this.#awaitVerdict([], TABLE_LOOK_MS, () => this.route());
   }
 

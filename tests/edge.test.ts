@@ -340,7 +340,7 @@ test("a request that only a table of another time can have sent here waits for o
   const fromThere = GET.replace("\r\n\r\n", `\r\nVia: 1.1 edgeproxy-${ELSEWHERE}\r\n\r\n`);
   using w = world({ endpoints: [REGION], dials: ["open"] });
   say(w, w.client, fromThere);
-  assert.deepEqual([answer(w), w.dialled], ["nothing", []]);
+  assert.deepEqual([answer(w), w.requests, w.dialled], ["nothing", ["contradicted"], []]);
   w.enterTable([VM]);
   await dialled(w);
   assert.deepEqual(w.dialled, [VM.key]);

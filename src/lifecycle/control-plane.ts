@@ -114,6 +114,8 @@ export class ControlPlane {
       case "wanted":
       case "failed":
         return this.#judge(message);
+      case "contradicted":
+        return this.#refresher.suspect("contradiction");
       case "listening":
       case "failed-to-start":
       case "taken":

@@ -203,6 +203,7 @@ export class Fleet implements Workers {
         break;
       case "wanted":
       case "failed":
+      case "contradicted":
         this.#options.receive(message);
         break;
       case "resync":

@@ -2,7 +2,7 @@
  *  they are, so there is one code path.
  *
  *  control  -- settings, listen, in-charge, routes, health, heard, collect, drain --------------------------------->  worker
- *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, leaving, drained --  worker
+ *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, contradicted, leaving, drained --  worker
  *
  *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
  *  neither a slow worker nor a large table fills memory. A worker answers the batches of a large delta in later turns of its event
@@ -82,6 +82,8 @@ export type UpMessage =
   | { readonly type: "failed"; readonly key: string; readonly error: string }
   /** A request waits for the first verdict on this endpoint. */
   | { readonly type: "wanted"; readonly key: string }
+  /** Another region's table says otherwise than ours: read the source, ours may be behind. */
+  | { readonly type: "contradicted" }
   /** Somebody asked this worker to end (SIGTERM): replace it, then tell it to drain. */
   | { readonly type: "leaving"; readonly reason: string }
   /** The drain is over, the process ends after this. */

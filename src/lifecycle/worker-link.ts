@@ -105,6 +105,7 @@ export class WorkerLink {
       case "stats":
       case "listening":
       case "failed-to-start":
+      case "contradicted":
       case "leaving":
       case "drained":
         return false;

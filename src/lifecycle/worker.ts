@@ -32,6 +32,8 @@ import type { Channel, DownMessage, UpMessage, WorkerFigures, WorkerSettings } f
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
+/** Between two hints that the table may be behind. */
+const CONTRADICTION_MS = 250;
 /** Verdicts that are worked in within a turn that has other things to do. */
 const FEW_VERDICTS = 100;
 /** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
@@ -57,6 +59,7 @@ export class Worker {
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
+  #contradictedAtMs = -Infinity;
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
   readonly #listener: DownstreamListener;
@@ -152,6 +155,7 @@ export class Worker {
       identity: { pseudonym: pseudonym(settings.regionId), isTrusted },
       responseTimeoutMs: settings.responseTimeoutMs,
       verdictTimeoutMs: settings.healthTimeoutMs + settings.connectTimeoutMs + VERDICT_DELAY_MS,
+      contradicted: () => this.#contradicted(),
       endpoints: this.#endpoints,
       surroundings: this.#surroundings(),
     });
@@ -168,6 +172,14 @@ export class Worker {
       dispatch: honoDispatch(edge, (error) => log.error("handler failed", { error })),
       exchangeEnded: (exchange) => this.#exchangeEnded(exchange),
     });
+  }
+
+  /** Requests that wait for another table ask again and again. */
+  #contradicted(): void {
+    const { nowMs } = this.#sweep;
+    if (nowMs - this.#contradictedAtMs < CONTRADICTION_MS) return;
+    this.#contradictedAtMs = nowMs;
+    this.#channel.send({ type: "contradicted" });
   }
 
   #surroundings(): Surroundings {

@@ -58,6 +58,10 @@ const GAP_MS = 5;
 /** Per reading; the rest is one line with their number. */
 const MOST_EXCLUSION_LINES = 20;
 
+/** Between two readings that suspicions have caused: at least that long, and that many times what a reading takes. */
+const SUSPICION_MS = 1000;
+const SUSPICION_TIMES = 10;
+
 /** A reading that is due. */
 interface Wish {
   readonly reason: string;
@@ -99,7 +103,7 @@ export class Refresher {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;
-    source.onChange = () => this.#sourceChanged();
+    source.onChange = () => this.#readSoon("change");
   }
 
   start(): void {
@@ -111,6 +115,12 @@ export class Refresher {
     if (this.#options.source.compare === null || this.#served.revision === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
+  }
+
+  /** The source may say something else, though it has not told: reads soon, unless it has been read just now. */
+  suspect(reason: string): void {
+    const leastMs = Math.max(SUSPICION_MS, SUSPICION_TIMES * this.#lastDurationMs);
+    if (this.#options.timers.nowMs() - (this.#lastAttemptAtMs ?? 0) >= leastMs) this.#readSoon(reason);
   }
 
   /** The routes served now. */
@@ -159,9 +169,9 @@ export class Refresher {
   }
 
   /** While the last reading has failed, the back-off decides. */
-  #sourceChanged(): void {
+  #readSoon(reason: string): void {
     if (this.#stopped || this.#misses > 0) return;
-    const wish = { reason: "change", whole: false };
+    const wish = { reason, whole: false };
     if (this.#reading !== null) void this.#read(wish);
     else this.#schedule(GAP_MS, wish);
   }

@@ -375,6 +375,26 @@ describe("Refresher with a source that is told of changes", () => {
     assert.deepEqual(source.hows, [true, false, true]);
   });
 
+  it("reads soon when suspected to be behind, unless it has read just now", async () => {
+    const { source, timers, refresher, published } = await following();
+    source.pollMs = null;
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(source.readings, 2);
+    refresher.suspect("contradiction");
+    await timers.advance(999);
+    assert.equal(source.readings, 2, "read a moment before");
+    source.routes = hosts(299);
+    await timers.advance(1);
+    refresher.suspect("contradiction");
+    refresher.suspect("contradiction");
+    await timers.advance(5);
+    assert.deepEqual([source.readings, published.length], [3, 2]);
+    refresher.suspect("contradiction");
+    await timers.advance(5);
+    assert.equal(source.readings, 3);
+  });
+
   it("does not read before the back-off is over, whatever the source says", async () => {
     const { source, timers } = await following();
     source.failure = new Error("gone");
