@@ -1,0 +1,81 @@
+/*  The revisions that were served, newest last: when, why, how much changed, and the routes before and after, so that what changed can
+ *  be listed and what was can be served again.
+ *
+ *  Routes are references: two revisions share what did not change, so a revision costs what it changed. The last 20 are always listed, more
+ *  of them, up to a day and 1,000, while they are small. What memory they hold is bounded by the changes since: once a later revision has
+ *  changed too much, the routes of those before it are let go, and they stay as a line. The revision just before the last one is
+ *  kept whatever it costs: it is the one that is wanted after a large mistake.
+ */
+import { Routes } from "../table/routes.ts";
+import type { Tally } from "./served-table.ts";
+
+/** What a revision is told of. */
+export interface RevisionRecord {
+  readonly revision: number;
+  readonly atMs: number;
+  /** What made it: `interval`, `change`, `admin`, `pin of 17`. */
+  readonly reason: string;
+  /** Where its routes come from. */
+  readonly source: string;
+  readonly tally: Tally;
+  readonly before: Routes;
+  readonly after: Routes;
+}
+
+export interface Revision extends Omit<RevisionRecord, "before" | "after"> {
+  readonly routes: number;
+  /** null: let go. */
+  readonly before: Routes | null;
+  readonly after: Routes | null;
+}
+
+const ALWAYS_LISTED = 20;
+const MOST_LISTED = 1000;
+const LISTED_MS = 24 * 3_600_000;
+/** In all revisions whose routes are kept; a change holds a bucket of the table, some 2 KB at worst. */
+const MOST_CHANGES = 100_000;
+
+export class RevisionHistory {
+  /** Newest last. */
+  #revisions: Revision[] = [];
+
+  record(record: RevisionRecord): void {
+    this.#revisions.push({ ...record, routes: record.after.size });
+    this.#forget(record.atMs);
+    this.#letGo();
+  }
+
+  /** Newest first: at most `count` of those before a revision. */
+  list(count: number, before = Infinity): readonly Revision[] {
+    return this.#revisions.filter(({ revision }) => revision < before).slice(-count).reverse();
+  }
+
+  find(revision: number): Revision | undefined {
+    return this.#revisions.find((each) => each.revision === revision);
+  }
+
+  #forget(nowMs: number): void {
+    const surplus = this.#revisions.length - ALWAYS_LISTED;
+    let old = 0;
+    while (old < surplus && (this.#revisions.length - old > MOST_LISTED || nowMs - this.#revisions[old]!.atMs > LISTED_MS)) old++;
+    if (old > 0) this.#revisions = this.#revisions.slice(old);
+  }
+
+  /** From the newest back: what a revision's routes hold in memory is what has changed since, the last time left aside. */
+  #letGo(): void {
+    const last = this.#revisions.length - 1;
+    let changes = 0;
+    for (let i = last; i >= 0; i--) {
+      const revision = this.#revisions[i]!;
+      if (revision.after === null) return; // and all before it
+      const after = changes <= MOST_CHANGES ? revision.after : null;
+      if (i < last) changes += changesOf(revision.tally);
+      const before = changes <= MOST_CHANGES || revision.before === Routes.none ? revision.before : null;
+      if (after !== revision.after || before !== revision.before) this.#revisions[i] = { ...revision, before, after };
+    }
+  }
+}
+
+function changesOf({ added, removed, changed }: Tally): number {
+  return added + removed + changed;
+}
