@@ -5,15 +5,17 @@ import { authorise } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { showDrain } from "./drain-api.ts";
 import { listEndpoints } from "./endpoints-api.ts";
+import { listExcluded } from "./excluded-api.ts";
 import { answerMetrics } from "./metrics-api.ts";
 import { problem } from "./problem.ts";
 import { answerReadiness } from "./readiness-api.ts";
 import { listRegions, runRefresh } from "./refresh-api.ts";
+import { listRevisions, pinRevision, showRevision, unpinRevision } from "./revisions-api.ts";
 import { listRoutes, showRoute } from "./routes-api.ts";
 import { listWorkers } from "./workers-api.ts";
 
 interface AdminPath {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
   readonly answer: (c: Context, deps: AdminDeps) => Response | Promise<Response>;
 }
@@ -25,6 +27,11 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   { method: "GET", path: "/metrics", answer: answerMetrics },
   { method: "GET", path: "/api/routes", answer: listRoutes },
   { method: "GET", path: "/api/routes/:host", answer: showRoute },
+  { method: "GET", path: "/api/excluded", answer: listExcluded },
+  { method: "GET", path: "/api/revisions", answer: listRevisions },
+  { method: "DELETE", path: "/api/revisions/pin", answer: unpinRevision },
+  { method: "GET", path: "/api/revisions/:revision", answer: showRevision },
+  { method: "POST", path: "/api/revisions/:revision/pin", answer: pinRevision },
   { method: "GET", path: "/api/health", answer: listEndpoints },
   { method: "GET", path: "/api/regions", answer: listRegions },
   { method: "GET", path: "/api/workers", answer: listWorkers },

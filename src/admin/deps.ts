@@ -4,6 +4,9 @@ import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { RefreshStatus } from "../sources/refresh.ts";
+import type { RevisionHistory } from "../sources/revision-history.ts";
+import type { PinAnswer } from "../sources/served-table.ts";
+import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
 
@@ -37,6 +40,12 @@ export interface AdminDeps {
   readonly refreshNow: (reason: string) => Promise<void>;
   /** Served now. */
   readonly routes: () => Routes;
+  /** What the routes leave out; the first of them. */
+  readonly excluded: () => readonly Exclusion[];
+  readonly history: () => Pick<RevisionHistory, "list" | "find" | "changedHosts">;
+  /** Both resolve when what they have changed is in force. */
+  readonly pin: (revision: number, forMs: number) => Promise<PinAnswer>;
+  readonly unpin: () => Promise<unknown>;
   /** The watched endpoints. */
   readonly endpointHealth: () => readonly EndpointHealth[];
   /** Everything a scrape shows. */

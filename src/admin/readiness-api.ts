@@ -1,9 +1,11 @@
 /** May this proxy receive traffic, and if not, why not. */
 import type { Context } from "hono";
+import { LAST_GOOD } from "../sources/first-table.ts";
 import type { RefreshStatus } from "../sources/refresh.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { drainView } from "./drain-api.ts";
+import { pinView } from "./revisions-api.ts";
 
 /**
  * Ready once a table is loaded and somebody serves it, and until the shutdown begins. A database that is away does not change that: the
@@ -42,15 +44,19 @@ function tableOf(status: RefreshStatus, nowMs: number): unknown {
     routes: status.routes,
     age_seconds: ageSeconds(status.lastSuccessAtMs, nowMs),
     /** What is served may no longer be what the database says. */
-    stale: status.lastError !== null || status.held > 0,
+    stale: status.lastError !== null || status.held > 0 || status.pinned !== null || status.tableSource === LAST_GOOD,
     held_removals: status.held,
     bad_rows: status.badRows,
+    excluded: status.excluded,
+    source: status.tableSource,
+    pinned: pinView(status),
   };
 }
 
 function databaseOf(status: RefreshStatus, detailed: boolean): unknown {
   const readable = status.lastAttemptAtMs === null ? null : status.lastError === null;
-  return detailed ? { readable, last_error: status.lastError } : { readable };
+  const { following, server, lastError } = status;
+  return detailed ? { readable, following, server, last_error: lastError } : { readable };
 }
 
 function ageSeconds(atMs: number | null, nowMs: number): number | null {

@@ -30,9 +30,13 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     drain: () => generation.drain(),
     predecessors: () => generation.predecessors(),
     workers: () => generation.workers(),
-    refreshStatus: () => control.refreshStatus(),
+    refreshStatus: () => control.refresher.status(),
     refreshNow: (reason) => generation.refreshNow(reason),
     routes: () => control.table,
+    excluded: () => control.refresher.excluded,
+    history: () => control.refresher.history,
+    pin: (revision, forMs) => control.pin(revision, forMs),
+    unpin: () => control.unpin(),
     endpointHealth: () => control.endpointHealth(),
     figures: async () => {
       await generation.collect();
@@ -54,7 +58,8 @@ export function totalOf(generation: Pick<Generation, "workers" | "retired">): Me
 }
 
 function controlFigures(control: ControlPlane, settings: Settings): ControlFigures {
-  const status = control.refreshStatus();
+  const status = control.refresher.status();
+  const lastGood = control.lastGoodFigures();
   const { lastSuccessAtMs } = status;
   return {
     version: VERSION,
@@ -68,6 +73,14 @@ function controlFigures(control: ControlPlane, settings: Settings): ControlFigur
     lastRefreshSeconds: status.lastDurationMs / 1000,
     badRows: status.badRows,
     refreshHeld: status.held > 0,
+    excluded: status.excluded,
+    tableSource: status.tableSource,
+    pinned: status.pinned !== null,
+    following: status.following,
+    server: status.server,
+    stateWrites: lastGood?.writes ?? 0,
+    stateFailures: lastGood?.failures ?? 0,
+    lastStateWriteAtMs: lastGood?.lastWriteAtMs ?? null,
     ...control.proberFigures(),
   };
 }

@@ -8,10 +8,14 @@ import type { Log } from "../observation/log.ts";
 import { inSlices } from "../runtime/in-slices.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import { LastGood, type LastGoodFigures } from "../sources/last-good.ts";
+import { LastGoodFolder } from "../sources/last-good-folder.ts";
 import { PostgresSource } from "../sources/postgres.ts";
-import { Refresher, type RefreshStatus } from "../sources/refresh.ts";
+import { Refresher } from "../sources/refresh.ts";
+import type { PinAnswer } from "../sources/served-table.ts";
 import type { Source } from "../sources/source.ts";
 import { changes, type Routes } from "../table/routes.ts";
+import { Services } from "../table/services.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
@@ -34,16 +38,23 @@ const KEPT_MS = 15_000;
 export class ControlPlane {
   readonly #workers: Workers;
   readonly #source: Source;
-  readonly #refresher: Refresher;
+  readonly #lastGood: LastGood | null;
+  /** Also for the admin address. */
+  readonly refresher: Refresher;
   readonly #prober: Prober;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
   #cancelRelease: CancelTimer | null = null;
 
   constructor(settings: Settings, workers: Workers, log: Log) {
-    const { regionId, regionPort, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
+    const { regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
+    const here = { regionId, regionPort };
+    const services = new Services();
     this.#workers = workers;
-    this.#source = new PostgresSource({ url: settings.databaseUrl, here: { regionId, regionPort }, log });
-    this.#refresher = new Refresher({
+    this.#source = new PostgresSource({ url: settings.databaseUrl, here, services, log });
+    this.#lastGood = stateDir === ""
+      ? null
+      : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
+    this.refresher = new Refresher({
       source: this.#source,
       intervalMs: updateIntervalMs,
       log,
@@ -51,6 +62,7 @@ export class ControlPlane {
       random: Math.random,
       prepare: (before, after) => inSlices(changes(before, after), (change) => this.#directory.apply(change)),
       publish: () => this.#publish(),
+      ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });
     this.#prober = new Prober({
       probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
@@ -63,32 +75,45 @@ export class ControlPlane {
   }
 
   start(): void {
-    this.#refresher.start();
+    this.refresher.start();
   }
 
   /** Resolves once there is a table, in force in every worker that answers. */
   async loaded(): Promise<void> {
-    await this.#refresher.loaded;
-    await this.#workers.applied(this.#refresher.revision);
+    await this.refresher.loaded;
+    await this.#workers.applied(this.refresher.revision);
   }
 
   get table(): Routes {
-    return this.#refresher.table;
+    return this.refresher.table;
   }
 
   /** For links to workers; a reader may keep it, it does not change. */
   get snapshot(): Snapshot {
-    return { revision: this.#refresher.revision, routes: this.#refresher.table };
+    return { revision: this.refresher.revision, routes: this.refresher.table };
   }
 
   /** Resolves after a reading that began after this call, when what it found is in force in every worker that answers. */
   async refreshNow(reason: string): Promise<void> {
-    await this.#refresher.refreshNow(reason);
-    await this.#workers.applied(this.#refresher.revision);
+    await this.refresher.refreshNow(reason);
+    await this.#workers.applied(this.refresher.revision);
   }
 
-  refreshStatus(): RefreshStatus {
-    return this.#refresher.status();
+  /** Serves an old revision; resolves when it is in force in every worker that answers. */
+  async pin(revision: number, forMs: number): Promise<PinAnswer> {
+    const answer = await this.refresher.pin(revision, forMs);
+    await this.#workers.applied(this.refresher.revision);
+    return answer;
+  }
+
+  async unpin(): Promise<void> {
+    await this.refresher.unpin();
+    await this.#workers.applied(this.refresher.revision);
+  }
+
+  /** null where none is kept. */
+  lastGoodFigures(): LastGoodFigures | null {
+    return this.#lastGood?.figures() ?? null;
   }
 
   endpointHealth(): EndpointHealth[] {
@@ -99,11 +124,16 @@ export class ControlPlane {
     return this.#prober.figures();
   }
 
+  /** A successor serves: the table on disk is its own now. */
+  succeeded(): void {
+    this.#lastGood?.retire();
+  }
+
   async close(): Promise<void> {
     this.#cancelRelease?.();
     this.#prober.stop();
-    await this.#refresher.stop();
-    await this.#source.close();
+    await this.refresher.stop();
+    await Promise.all([this.#source.close(), this.#lastGood?.close()]);
   }
 
   /** What any of the workers says. */

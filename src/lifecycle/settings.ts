@@ -70,7 +70,7 @@ export function parseSettings(env: Environment): ParsedSettings {
   // Complete unless there is a problem: one value per name of the table.
   const settings = Object.freeze(values as Settings);
   problems.push(...adminProblems(settings, problems));
-  const warnings = [...unknownVariables(env), ...urlWarnings(env), ...unusedSettings(env)];
+  const warnings = [...unknownVariables(env), ...urlWarnings(env)];
   return problems.length > 0 ? { problems, warnings } : { settings, warnings };
 }
 
@@ -122,12 +122,6 @@ function unknownVariables(env: Environment): string[] {
   return Object.keys(env)
     .filter((variable) => variable.startsWith("EDGEPROXY_") && env[variable] !== undefined && !known.includes(variable))
     .map((variable) => `${variable}: unknown variable, ignored; did you mean ${nearest(variable, known)}?`);
-}
-
-/** Understood already, but without effect until there is a last good table. */
-function unusedSettings(env: Environment): string[] {
-  const { variable } = SETTINGS.stateDir;
-  return given(env, variable) === "" ? [] : [`${variable}: this version keeps no table over a restart`];
 }
 
 function urlWarnings(env: Environment): string[] {

@@ -7,14 +7,17 @@ export interface StatusFigures {
   readonly routes: number;
   /** Since the last successful refresh; null: no table yet. */
   readonly tableAgeMs: number | null;
+  /** What is unusual about it. */
+  readonly tableIs: string | null;
   readonly workers: readonly WorkerStatus[];
   readonly drain: DrainStatus | null;
 }
 
 /** `12 routes, table 3 s old, 45 connections, 2 workers`; `draining: 3 exchanges, 1 tunnel left`. */
-export function statusLine({ routes, tableAgeMs, workers, drain }: StatusFigures): string {
+export function statusLine({ routes, tableAgeMs, tableIs, workers, drain }: StatusFigures): string {
   if (drain !== null) return drainLine(drain);
-  const table = tableAgeMs === null ? "no table yet" : `${counted(routes, "route")}, table ${ageText(tableAgeMs)} old`;
+  const unusual = tableIs === null ? "" : ` (${tableIs})`;
+  const table = tableAgeMs === null ? "no table yet" : `${counted(routes, "route")}, table ${ageText(tableAgeMs)} old${unusual}`;
   const connections = workers.reduce((sum, { metrics }) => sum + (metrics?.connectionsOpen ?? 0), 0);
   return `${table}, ${counted(connections, "connection")}, ${workersText(workers)}`;
 }

@@ -13,6 +13,7 @@ import { inheritedListeningSockets, type ListeningSocket, openListeningSockets }
 import { socketDoors } from "../runtime/sockets.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import { systemTimers } from "../runtime/timers.ts";
+import { LAST_GOOD } from "../sources/first-table.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
@@ -112,9 +113,10 @@ export class Supervisor {
 
   /** For `systemctl status`. */
   statusLine(): string {
-    const { routes, lastSuccessAtMs } = this.control.refreshStatus();
+    const { routes, lastSuccessAtMs, pinned, tableSource } = this.control.refresher.status();
     const tableAgeMs = lastSuccessAtMs === null ? null : systemTimers.nowMs() - lastSuccessAtMs;
-    return statusLine({ routes, tableAgeMs, workers: this.generation.workers(), drain: this.draining });
+    const tableIs = pinned !== null ? `pinned to revision ${pinned.revision}` : tableSource === LAST_GOOD ? LAST_GOOD : null;
+    return statusLine({ routes, tableAgeMs, tableIs, workers: this.generation.workers(), drain: this.draining });
   }
 
   /** How long the end may take. */
@@ -162,6 +164,7 @@ export class Supervisor {
       : this.#generations.dismissSuccessor(drainDelayMs + shutdownTimeoutMs + DISMISS_MS);
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
+      this.control.succeeded();
       // The successor has the address, too, and should be the only one who answers there
       await this.#admin?.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));

@@ -29,6 +29,19 @@ export interface ControlFigures {
   readonly badRows: number;
   /** A refresh that would remove too much waits for the next to say the same. */
   readonly refreshHeld: boolean;
+  /** Domains that are not served, or not as their rows say, by code. */
+  readonly excluded: Readonly<Record<string, number>>;
+  /** null before the first table. */
+  readonly tableSource: string | null;
+  /** An old revision is served. */
+  readonly pinned: boolean;
+  readonly following: string;
+  /** null while there is none. */
+  readonly server: string | null;
+  /** Of the last good table; 0 where none is kept. */
+  readonly stateWrites: number;
+  readonly stateFailures: number;
+  readonly lastStateWriteAtMs: number | null;
   readonly probesHealthy: number;
   readonly probesUnhealthy: number;
   /** Endpoints that the prober watches, by verdict. */
@@ -110,6 +123,25 @@ export const METRICS: readonly MetricRow[] = [
     "Time since the last successful refresh; +Inf before the first.",
     ({ control }) => control.tableAgeSeconds,
   ),
+  {
+    type: "gauge",
+    name: "edgeproxy_table_info",
+    help: "Always 1; the label says where the routes come from: postgres, or last good table.",
+    labels: ["source"],
+    samples: ({ control: { tableSource } }) => tableSource === null ? [] : [[{ source: tableSource }, 1]],
+  },
+  gauge(
+    "edgeproxy_table_pinned",
+    "1 while an old revision is served whatever the source says.",
+    ({ control }) => Number(control.pinned),
+  ),
+  {
+    type: "gauge",
+    name: "edgeproxy_source_info",
+    help: "Always 1; the labels say how changes are learned (notifications, change log, tables) and from which server.",
+    labels: ["following", "server"],
+    samples: ({ control: { following, server } }) => [[{ following, server: server ?? "" }, 1]],
+  },
   counter("edgeproxy_refreshes_total", "Refreshes of the table by result.", "result", ({ control }) => ({
     succeeded: control.refreshesSucceeded,
     failed: control.refreshesFailed,
@@ -121,6 +153,23 @@ export const METRICS: readonly MetricRow[] = [
     ({ control }) => Number(control.refreshHeld),
   ),
   gauge("edgeproxy_bad_rows", "Rows skipped by the last refresh.", ({ control }) => control.badRows),
+  gauge(
+    "edgeproxy_routes_excluded",
+    "Domains that are not served, or not as their rows say, by reason; /api/excluded lists them.",
+    "code",
+    ({ control }) => control.excluded,
+  ),
+  counter("edgeproxy_state_writes_total", "Writes of the last good table to disk by result.", "result", ({ control }) => ({
+    succeeded: control.stateWrites,
+    failed: control.stateFailures,
+  })),
+  {
+    type: "gauge",
+    name: "edgeproxy_state_last_write_timestamp_seconds",
+    help: "When the last good table was last written or read, since 1970; absent before.",
+    labels: [],
+    samples: ({ control: { lastStateWriteAtMs } }) => lastStateWriteAtMs === null ? [] : [[{}, lastStateWriteAtMs / 1000]],
+  },
   counter("edgeproxy_probes_total", "Health checks of VMs by result.", "result", ({ control }) => ({
     healthy: control.probesHealthy,
     unhealthy: control.probesUnhealthy,

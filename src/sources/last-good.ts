@@ -20,6 +20,8 @@ import type { LastGoodFolder } from "./last-good-folder.ts";
 
 export interface LastGoodOptions {
   readonly folder: Pick<LastGoodFolder, "path" | "read" | "write">;
+  /** Of the source, so that what it says can be compared with the file. */
+  readonly services: Services;
   readonly log: Log;
   readonly timers: Timers;
 }
@@ -53,6 +55,7 @@ const CLOSE_MS = 2000;
 
 export class LastGood {
   readonly #folder: LastGoodOptions["folder"];
+  readonly #services: Services;
   readonly #log: Log;
   readonly #timers: Timers;
   /** Ends a write that is under way. */
@@ -71,17 +74,18 @@ export class LastGood {
   #lastWriteAtMs: number | null = null;
   #lastError: string | null = null;
 
-  constructor({ folder, log, timers }: LastGoodOptions) {
+  constructor({ folder, services, log, timers }: LastGoodOptions) {
     this.#folder = folder;
+    this.#services = services;
     this.#log = log;
     this.#timers = timers;
   }
 
   /** Resolves with null where there is none that can be believed; the log then says why. */
-  async read(services: Services, signal?: AbortSignal): Promise<SavedTable | null> {
+  async read(signal: AbortSignal): Promise<SavedTable | null> {
     const startMs = this.#timers.nowMs();
-    const found = await this.#folder.read(services, signal).catch((error: Error) => error.message);
-    if (signal?.aborted) return null;
+    const found = await this.#folder.read(this.#services, signal).catch((error: Error) => error.message);
+    if (signal.aborted) return null;
     const file = this.#folder.path;
     if (typeof found === "string") this.#log.warn("last good table not used", { file, reason: found });
     if (found === null || typeof found === "string") return null;

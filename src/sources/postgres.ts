@@ -42,6 +42,8 @@ export interface PostgresOptions {
   /** Absent: nobody is told of what is odd about the database. */
   readonly log?: Log;
   readonly timers?: Timers;
+  /** To be shared with other tables that are compared with this one's. */
+  readonly services?: Services;
   readonly statementTimeoutMs?: number;
   readonly readTimeoutMs?: number;
   /** How often everything is compared although there is a feed. */
@@ -74,7 +76,7 @@ export class PostgresSource implements Source {
     if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
     this.#target = target;
     this.#options = options;
-    this.#tools = { services: new Services(), here: options.here };
+    this.#tools = { services: options.services ?? new Services(), here: options.here };
     this.#timers = options.timers ?? systemTimers;
   }
 

@@ -8,13 +8,18 @@
  *
  *  All delays have 10 % jitter, so that a fleet that lost its database does not come back in step. A source that is told of
  *  changes is read as soon as it says so, `GAP_MS` after the last reading at the earliest: a storm of commits shares readings.
+ *  The last good table on disk is read beside the first reading; it is served when that fails or takes long (`first-table`).
  */
 import type { Log } from "../observation/log.ts";
 import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
-import { ServedTable } from "./served-table.ts";
+import { beginWithLastGood } from "./first-table.ts";
+import { type ExclusionCounts, ExclusionReport } from "./exclusion-report.ts";
+import type { LastGood } from "./last-good.ts";
+import type { RevisionHistory } from "./revision-history.ts";
+import { type PinAnswer, ServedTable } from "./served-table.ts";
 import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 export interface RefresherOptions {
@@ -28,6 +33,8 @@ export interface RefresherOptions {
   readonly prepare?: (before: Routes, after: Routes) => Promise<void> | void;
   /** Called with each revision, in order, when `table` has it already. `before`: the routes without it, none before revision 1. */
   readonly publish: (before: Routes) => void;
+  /** What was served before this process, and what the next one will begin with. */
+  readonly lastGood?: Pick<LastGood, "read" | "keep">;
 }
 
 /** What readiness, metrics and the admin API show. */
@@ -37,7 +44,11 @@ export interface RefreshStatus {
   readonly routes: number;
   readonly following: Following;
   readonly server: string | null;
-  /** When the table was last known to be what the source says. */
+  /** Where the routes come from: the source's name, or the last good table; null before the first. */
+  readonly tableSource: string | null;
+  /** The old revision that is served instead of what the source says. */
+  readonly pinned: { readonly revision: number; readonly sinceAtMs: number; readonly untilAtMs: number } | null;
+  /** When the served table was last known to be what the source says. */
   readonly lastSuccessAtMs: number | null;
   readonly lastAttemptAtMs: number | null;
   /** null while all is well. */
@@ -47,6 +58,7 @@ export interface RefreshStatus {
   /** Routes that a held reading would remove; 0 = nothing is held. */
   readonly held: number;
   readonly badRows: number;
+  readonly excluded: ExclusionCounts;
   readonly lastDurationMs: number;
   readonly regions: readonly RegionRow[];
 }
@@ -55,8 +67,6 @@ const FIRST_RETRY_MS = 250;
 const JITTER = 0.1;
 /** Between two readings that changes have caused. */
 const GAP_MS = 5;
-/** Per reading; the rest is one line with their number. */
-const MOST_EXCLUSION_LINES = 20;
 
 /** Between two readings that suspicions have caused: at least that long, and that many times what a reading takes. */
 const SUSPICION_MS = 1000;
@@ -83,23 +93,23 @@ export class Refresher {
   #cancelTimer: CancelTimer = () => {};
   /** When everything is read again because a reading is held back. */
   #secondOpinionAtMs: number | null = null;
-  #excluded: readonly Exclusion[] = [];
-  #loggedExclusions: ReadonlySet<string> = new Set();
+  readonly #exclusions: ExclusionReport;
   #refreshes = 0;
   #failures = 0;
   /** In a row, for the back-off. */
   #misses = 0;
-  #badRows = 0;
   #regions: readonly RegionRow[] = [];
-  #lastSuccessAtMs: number | null = null;
+  /** When the good table was last known to be what the source says. */
+  #goodAtMs: number | null = null;
   #lastAttemptAtMs: number | null = null;
   #lastError: string | null = null;
   #lastDurationMs = 0;
 
   constructor(options: RefresherOptions) {
-    const { log, source, publish, prepare = () => {} } = options;
+    const { intervalMs, log, source, timers, publish, prepare = () => {} } = options;
     this.#options = options;
-    this.#served = new ServedTable({ log, prepare, publish });
+    this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish });
+    this.#exclusions = new ExclusionReport(log);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;
@@ -107,12 +117,14 @@ export class Refresher {
   }
 
   start(): void {
-    void this.refreshNow("start");
+    const { lastGood } = this.#options;
+    const first = this.refreshNow("start");
+    if (lastGood !== undefined) void this.#beginWithLastGood(lastGood, first);
   }
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
-    if (this.#options.source.compare === null || this.#served.revision === 0) return this.#read({ reason, whole: true });
+    if (this.#options.source.compare === null || this.#refreshes === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
   }
@@ -133,25 +145,44 @@ export class Refresher {
     return this.#served.revision;
   }
 
-  /** As of the last reading. */
+  /** As of the last reading; the first of them. */
   get excluded(): readonly Exclusion[] {
-    return this.#excluded;
+    return this.#exclusions.list(this.#served.flapping, this.#options.intervalMs);
+  }
+
+  get history(): RevisionHistory {
+    return this.#served.history;
+  }
+
+  /** Serves an old revision, under a new number, until it is unpinned or the time is over. */
+  pin(revision: number, forMs: number): Promise<PinAnswer> {
+    return this.#served.pinTo(revision, forMs);
+  }
+
+  /** Whether there was a pin. */
+  unpin(): Promise<boolean> {
+    return this.#served.unpin();
   }
 
   status(): RefreshStatus {
     const { following, server } = this.#options.source;
+    const { pin } = this.#served;
+    const pinned = pin.state === "pinned" ? pin : null;
     return {
       revision: this.#served.revision,
       routes: this.#served.routes.size,
       following,
       server,
-      lastSuccessAtMs: this.#lastSuccessAtMs,
+      tableSource: this.#served.source,
+      pinned,
+      lastSuccessAtMs: pinned === null || this.#goodAtMs === null ? this.#goodAtMs : Math.min(this.#goodAtMs, pinned.sinceAtMs),
       lastAttemptAtMs: this.#lastAttemptAtMs,
       lastError: this.#lastError,
       refreshes: this.#refreshes,
       failures: this.#failures,
       held: this.#served.held,
-      badRows: this.#badRows,
+      badRows: this.#exclusions.count,
+      excluded: this.#exclusions.counts(this.#served.flapping),
       lastDurationMs: this.#lastDurationMs,
       regions: this.#regions,
     };
@@ -161,6 +192,7 @@ export class Refresher {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("The refresher is stopped"));
     this.#cancelTimer();
+    this.#served.close();
     await this.#reading;
   }
 
@@ -244,7 +276,7 @@ export class Refresher {
     const startMs = timers.nowMs();
     this.#lastAttemptAtMs = startMs;
     try {
-      const reading = await source.read({ whole: whole || this.#served.revision === 0 }, this.#stopping.signal);
+      const reading = await source.read({ whole: whole || this.#refreshes === 0 }, this.#stopping.signal);
       if (this.#stopped) return;
       this.#lastDurationMs = timers.nowMs() - startMs;
       await this.#take(reading, reason);
@@ -255,15 +287,28 @@ export class Refresher {
   }
 
   async #take(reading: SourceReading, reason: string): Promise<void> {
+    const { lastGood, source, timers } = this.#options;
     this.#regions = reading.regions;
-    this.#badRows = reading.excludedCount;
-    this.#takeExclusions(reading.excluded);
-    const isServed = await this.#served.offer({ routes: reading.routes, fresh: reading.whole }, {
-      reason,
-      durationMs: this.#lastDurationMs,
-    });
-    if (!isServed) return;
-    this.#lastSuccessAtMs = this.#options.timers.nowMs();
+    this.#exclusions.take(reading);
+    const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
+    const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole }, cause);
+    if (!isGood) return;
+    this.#goodAtMs = timers.nowMs();
+    const { good: routes, revision } = this.#served;
+    lastGood?.keep({ routes, revision, asOfMs: this.#goodAtMs, source: source.name });
+    this.#setLoaded();
+  }
+
+  async #beginWithLastGood(lastGood: Pick<LastGood, "read">, first: Promise<void>): Promise<void> {
+    const { log, timers } = this.#options;
+    const { loaded } = this;
+    const stopping = this.#stopping.signal;
+    const saved = await beginWithLastGood({ lastGood, served: this.#served, first, loaded, stopping, timers });
+    if (saved === null) return;
+    this.#goodAtMs ??= saved.header.asOfMs;
+    const fields = { routes: saved.routes.size, "age_seconds": ageSeconds(saved.header.asOfMs, timers.nowMs()) };
+    if (this.#lastError === null) log.info("serving the last good table until the source answers", fields);
+    else log.warn("serving the last good table: the source does not answer", fields);
     this.#setLoaded();
   }
 
@@ -277,28 +322,17 @@ export class Refresher {
 
   /** An outage of an hour is one line, not one for each try. */
   #recordFailure(message: string): void {
-    const { log, source } = this.#options;
+    const { log, source, timers } = this.#options;
     if (message !== this.#lastError) {
-      log.error("cannot read routes", { source: source.name, error: message, routes: this.#served.routes.size });
+      const age = this.#goodAtMs === null ? {} : { "table_age_seconds": ageSeconds(this.#goodAtMs, timers.nowMs()) };
+      log.error("cannot read routes", { source: source.name, error: message, routes: this.#served.routes.size, ...age });
     }
     this.#failures++;
     this.#misses++;
     this.#lastError = message;
   }
+}
 
-  #takeExclusions(excluded: readonly Exclusion[]): void {
-    if (excluded === this.#excluded) return;
-    this.#excluded = excluded;
-    const { log } = this.#options;
-    const seen = new Set<string>();
-    const fresh: Exclusion[] = [];
-    for (const exclusion of excluded) {
-      const identity = `${exclusion.domain}\n${exclusion.reason}`;
-      if (!seen.has(identity) && !this.#loggedExclusions.has(identity)) fresh.push(exclusion);
-      seen.add(identity);
-    }
-    this.#loggedExclusions = seen;
-    for (const { domain, reason } of fresh.slice(0, MOST_EXCLUSION_LINES)) log.warn("bad row skipped", { domain, reason });
-    if (fresh.length > MOST_EXCLUSION_LINES) log.warn("more bad rows skipped", { count: fresh.length - MOST_EXCLUSION_LINES });
-  }
+function ageSeconds(atMs: number, nowMs: number): number {
+  return Math.round(Math.max(0, nowMs - atMs) / 1000);
 }

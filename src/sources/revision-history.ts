@@ -6,7 +6,9 @@
  *  changed too much, the routes of those before it are let go, and they stay as a line. The revision just before the last one is
  *  kept whatever it costs: it is the one that is wanted after a large mistake.
  */
-import { Routes } from "../table/routes.ts";
+import { inSlices } from "../runtime/in-slices.ts";
+import { FirstHosts } from "../table/first-hosts.ts";
+import { changes, type RouteChange, Routes } from "../table/routes.ts";
 import type { Tally } from "./served-table.ts";
 
 /** What a revision is told of. */
@@ -27,6 +29,13 @@ export interface Revision extends Omit<RevisionRecord, "before" | "after"> {
   /** null: let go. */
   readonly before: Routes | null;
   readonly after: Routes | null;
+}
+
+/** A page of what a revision changed, in the order of hosts. */
+export interface ChangedHosts {
+  readonly changes: readonly RouteChange[];
+  /** The `after` of the next page. */
+  readonly next: string | null;
 }
 
 const ALWAYS_LISTED = 20;
@@ -52,6 +61,20 @@ export class RevisionHistory {
 
   find(revision: number): Revision | undefined {
     return this.#revisions.find((each) => each.revision === revision);
+  }
+
+  /** What a revision changed, of hosts behind `after`; null: unknown, or let go. */
+  async changedHosts(revision: number, count: number, after: string): Promise<ChangedHosts | null> {
+    const found = this.find(revision);
+    if (found === undefined || found.before === null || found.after === null) return null;
+    const first = new FirstHosts(count + 1, after);
+    await inSlices(changes(found.before, found.after), ({ host }) => first.see(host));
+    const hosts = first.page;
+    const page = hosts.slice(0, count);
+    return {
+      changes: page.map((host) => ({ host, before: found.before?.get(host), after: found.after?.get(host) })),
+      next: hosts.length > count ? page.at(-1)! : null,
+    };
   }
 
   #forget(nowMs: number): void {

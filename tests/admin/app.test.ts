@@ -7,7 +7,10 @@ import { Metrics } from "../../src/observation/metrics.ts";
 import { noRestarts, type WorkerState } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
 import type { RefreshStatus } from "../../src/sources/refresh.ts";
-import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
+import { RevisionHistory } from "../../src/sources/revision-history.ts";
+import type { Exclusion } from "../../src/sources/source.ts";
+import { endpointKey, type EndpointRecord, type RouteRecord } from "../../src/table/record.ts";
+import { Routes } from "../../src/table/routes.ts";
 import type { EndpointHealth } from "../../src/upstream/prober.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { routesOf } from "../fixtures/records.ts";
@@ -20,6 +23,9 @@ const LOADED: RefreshStatus = {
   routes: 2,
   following: "tables",
   server: null,
+  tableSource: "postgres",
+  pinned: null,
+  excluded: { "bad_row": 1, conflict: 0, flapping: 0 },
   lastSuccessAtMs: NOW_MS - 1500,
   lastAttemptAtMs: NOW_MS - 1500,
   lastError: null,
@@ -50,7 +56,21 @@ const DRAIN_VIEW = {
   tunnels: 1,
   connections: 9,
 };
+const EXCLUDED: readonly Exclusion[] = [
+  { domain: "b_.example.com", host: null, code: "bad_row", reason: "is not a host name" },
+  { domain: "App.example.com", host: "app.example.com", code: "conflict", reason: "app.example.com has it" },
+  { domain: "zz.example.com", host: "zz.example.com", code: "flapping", reason: "it has changed 60 times" },
+  { domain: "aa.example.com", host: "aa.example.com", code: "bad_row", reason: "its VM has no port" },
+];
 const NEVER_HEARD = { heardAtMs: null, answerMs: null, metrics: null, figures: null };
+
+const ELSEWHERE: EndpointRecord = {
+  key: endpointKey("region", "203.0.113.7", 80),
+  kind: "region",
+  address: "203.0.113.7",
+  port: 80,
+  region: "other",
+};
 
 function route(host: string): RouteRecord {
   return {
@@ -59,10 +79,25 @@ function route(host: string): RouteRecord {
   };
 }
 
+/** Revision 1 was empty, 2 had a host that 3 took away again, and 3 is served. */
+function historyOf(table: Routes): RevisionHistory {
+  const history = new RevisionHistory();
+  const second = routesOf([route("gone.example.com"), { ...route("shop.example.com"), endpoints: [ELSEWHERE] }]);
+  const revisions = [Routes.none, second, table];
+  revisions.forEach((after, index) => {
+    const before = revisions[index - 1] ?? Routes.none;
+    const tally = { added: index * 2, removed: index === 2 ? 1 : 0, changed: index === 2 ? 1 : 0 };
+    const atMs = NOW_MS - 60_000 + index * 1000;
+    history.record({ revision: index + 1, atMs, reason: "interval", source: "postgres", tally, before, after });
+  });
+  return history;
+}
+
 function adminOf(changes: Partial<AdminDeps> = {}) {
   const hosts = ["shop.example.com", "*.preview.example.com", "[2001:db8::1]"];
   const table = routesOf(hosts.map(route));
   const log = new CollectingLog();
+  const history = historyOf(table);
   const deps: AdminDeps = {
     token: "",
     version: "1.2.3",
@@ -76,6 +111,10 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
     refreshStatus: () => LOADED,
     refreshNow: () => Promise.resolve(),
     routes: () => table,
+    excluded: () => EXCLUDED,
+    history: () => history,
+    pin: () => Promise.resolve("pinned"),
+    unpin: () => Promise.resolve(),
     endpointHealth: () => [],
     figures: async () => ({
       data: new Metrics().snapshot(),
@@ -93,6 +132,14 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
         lastRefreshSeconds: 0.01,
         badRows: 1,
         refreshHeld: false,
+        excluded: { "bad_row": 1, conflict: 0, flapping: 2 },
+        tableSource: "postgres",
+        pinned: false,
+        following: "change log",
+        server: "db1:5432 (standby)",
+        stateWrites: 3,
+        stateFailures: 1,
+        lastStateWriteAtMs: 1_700_000_000_500,
         probesHealthy: 0,
         probesUnhealthy: 0,
         endpoints: { unprobed: 0, healthy: 0, unhealthy: 0 },
@@ -125,8 +172,18 @@ test("GET /readyz is 200 once a table is loaded", async () => {
   assert.deepEqual(body, {
     ready: true,
     reasons: [],
-    table: { revision: 3, routes: 2, age_seconds: 1.5, stale: false, held_removals: 0, bad_rows: 1 },
-    database: { readable: true, last_error: null },
+    table: {
+      revision: 3,
+      routes: 2,
+      age_seconds: 1.5,
+      stale: false,
+      held_removals: 0,
+      bad_rows: 1,
+      excluded: { "bad_row": 1, conflict: 0, flapping: 0 },
+      source: "postgres",
+      pinned: null,
+    },
+    database: { readable: true, following: "tables", server: null, last_error: null },
     workers: { serving: 1, total: 1 },
   });
 });
@@ -139,7 +196,7 @@ test("GET /readyz says why not before the first table and while shutting down", 
     ready: false,
     reasons: ["no routing table loaded yet"],
     table: null,
-    database: { readable: false, last_error: "connection refused" },
+    database: { readable: false, following: "tables", server: null, last_error: "connection refused" },
     workers: { serving: 1, total: 1 },
   });
   const workers = [workerStatus({ state: "draining" })];
@@ -175,13 +232,140 @@ test("GET /readyz keeps the database's error from those without the token", asyn
   const admin = adminOf({ token: "secret", refreshStatus: () => ({ ...LOADED, lastError: "host db.internal" }) });
   assert.deepEqual((await admin.json("/readyz")).body.database, { readable: false });
   const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
-  assert.deepEqual(shown.body.database, { readable: false, last_error: "host db.internal" });
+  assert.deepEqual(shown.body.database, {
+    readable: false,
+    following: "tables",
+    server: null,
+    last_error: "host db.internal",
+  });
 });
 
 test("GET /readyz keeps the details of a drain from those without the token", async () => {
   const admin = adminOf({ token: "secret", drain: () => DRAINING });
   assert.deepEqual((await admin.json("/readyz")).body.drain, { phase: "finishing" });
   assert.deepEqual((await admin.json("/readyz", { headers: { authorization: "Bearer secret" } })).body.drain, DRAIN_VIEW);
+});
+
+test("GET /readyz says where the table comes from, and that it is pinned", async () => {
+  const table = async (changes: Partial<RefreshStatus>) => {
+    const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, ...changes }) }).json("/readyz");
+    return [status, body.table.stale, body.table.source, body.table.pinned];
+  };
+  assert.deepEqual(await table({ tableSource: "last good table" }), [200, true, "last good table", null]);
+  const pinned = { revision: 1, sinceAtMs: NOW_MS - 1000, untilAtMs: NOW_MS + 60_000 };
+  assert.deepEqual(await table({ pinned }), [200, true, "postgres", {
+    revision: 1,
+    since: "2023-11-14T22:13:19.000Z",
+    until: "2023-11-14T22:14:20.000Z",
+  }]);
+});
+
+test("GET /api/excluded lists what is left out, ordered by domain, page by page", async () => {
+  const admin = adminOf();
+  const domains = async (query: string) => {
+    const { body } = await admin.json(`/api/excluded?${query}`);
+    return [body.excluded.map(({ domain }: { domain: string }) => domain), body.total, body.next === null];
+  };
+  assert.deepEqual((await admin.json("/api/excluded?limit=1")).body, {
+    total: 4,
+    counts: { "bad_row": 1, conflict: 0, flapping: 0 },
+    excluded: [{ domain: "App.example.com", host: "app.example.com", code: "conflict", reason: "app.example.com has it" }],
+    next: "App.example.com conflict app.example.com has it",
+  });
+  assert.deepEqual(await domains("limit=2&after=App.example.com%20conflict%20app.example.com%20has%20it"), [
+    ["aa.example.com", "b_.example.com"],
+    4,
+    false,
+  ]);
+  assert.deepEqual(await domains("code=bad_row"), [["aa.example.com", "b_.example.com"], 2, true]);
+  assert.deepEqual(await domains("q=APP."), [["App.example.com"], 1, true]);
+  assert.equal((await admin.json("/api/excluded?code=other")).status, 400);
+});
+
+test("GET /api/revisions lists them newest first", async () => {
+  const admin = adminOf();
+  const { body } = await admin.json("/api/revisions?limit=2");
+  assert.deepEqual([body.revision, body.pinned, body.next], [3, null, 2]);
+  assert.deepEqual(body.revisions, [{
+    revision: 3,
+    time: "2023-11-14T22:12:22.000Z",
+    reason: "interval",
+    source: "postgres",
+    routes: 3,
+    added: 4,
+    removed: 1,
+    changed: 1,
+    current: true,
+    restorable: true,
+  }, {
+    revision: 2,
+    time: "2023-11-14T22:12:21.000Z",
+    reason: "interval",
+    source: "postgres",
+    routes: 2,
+    added: 2,
+    removed: 0,
+    changed: 0,
+    current: false,
+    restorable: true,
+  }]);
+  const older = (await admin.json("/api/revisions?before=2")).body;
+  assert.deepEqual([older.revisions.length, older.revisions[0].revision, older.next], [1, 1, null]);
+  assert.equal((await admin.json("/api/revisions?before=x")).status, 400);
+});
+
+test("GET /api/revisions/:revision shows what it changed, a move to another region with both sides", async () => {
+  const admin = adminOf();
+  const { status, body } = await admin.json("/api/revisions/3?limit=3");
+  assert.equal(status, 200);
+  assert.deepEqual(body.changes.map(({ host, change }: { host: string; change: string }) => [host, change]), [
+    ["*.preview.example.com", "added"],
+    ["[2001:db8::1]", "added"],
+    ["gone.example.com", "removed"],
+  ]);
+  assert.equal(body.next, "gone.example.com");
+  const last = (await admin.json(`/api/revisions/3?after=${body.next}`)).body;
+  assert.deepEqual([last.changes, last.next], [[{
+    host: "shop.example.com",
+    change: "changed",
+    before: [{ kind: "region", address: "203.0.113.7", port: 80, region: "other" }],
+    after: [{ kind: "vm", address: "10.0.0.5", port: 8080, region: HERE }],
+  }], null]);
+  for (const path of ["/api/revisions/9", "/api/revisions/x", "/api/revisions/3x", "/api/revisions/-1"]) {
+    assert.deepEqual((await admin.json(path)).body.error, "no_revision", path);
+  }
+});
+
+test("POST /api/revisions/:revision/pin pins for an hour or as long as it is told", async () => {
+  const pins: (readonly [revision: number, forMs: number])[] = [];
+  const admin = adminOf({
+    pin: (revision, forMs) => {
+      pins.push([revision, forMs]);
+      return Promise.resolve(revision === 1 ? "gone" : "pinned");
+    },
+  });
+  const post = (path: string, body?: string) => admin.json(path, { method: "POST", ...body !== undefined && { body } });
+  assert.equal((await post("/api/revisions/2/pin")).status, 200);
+  assert.equal((await post("/api/revisions/2/pin?expires=1h30m")).status, 200);
+  assert.equal((await post("/api/revisions/2/pin", '{"expires":"7d"}')).status, 200);
+  assert.deepEqual(pins, [[2, 3_600_000], [2, 5_400_000], [2, 604_800_000]]);
+  const gone = await post("/api/revisions/1/pin");
+  assert.deepEqual([gone.status, gone.body.error], [409, "not_restorable"]);
+  assert.equal((await post("/api/revisions/8/pin")).status, 404);
+  for (const expires of ["8d", "0s", "soon", "", "-1h", "1", "169h"]) {
+    assert.equal((await post(`/api/revisions/2/pin?expires=${expires}`)).status, 400, expires);
+  }
+  for (const body of ["nonsense", "[]", '"1h"', '{"expires":5}', '{"until":"1h"}']) {
+    assert.equal((await post("/api/revisions/2/pin", body)).status, 400, body);
+  }
+  assert.equal(pins.length, 4);
+});
+
+test("DELETE /api/revisions/pin ends the pin", async () => {
+  let unpinned = 0;
+  const admin = adminOf({ unpin: () => Promise.resolve(unpinned++) });
+  const { status, body } = await admin.json("/api/revisions/pin", { method: "DELETE" });
+  assert.deepEqual([status, body, unpinned], [200, { revision: 3, routes: 2, pinned: null }, 1]);
 });
 
 test("GET /api/drain tells how far the drain is and what generations before this one have left", async () => {
@@ -421,7 +605,7 @@ test("adminApp() wants the token on every path but healthz and readyz", async ()
       assert.equal(response.status, open ? 200 : 401, `${path} ${authorization}`);
       if (!open) assert.match(response.headers.get("www-authenticate") ?? "", /^Bearer /);
     }
-    const allowed = await admin.ask(path.replace(":host", "shop.example.com"), {
+    const allowed = await admin.ask(path.replace(":host", "shop.example.com").replace(":revision", "3"), {
       method,
       headers: { authorization: "bearer s3cret" },
     });

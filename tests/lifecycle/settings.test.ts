@@ -186,9 +186,9 @@ describe("parseSettings()", () => {
     assert.deepEqual(parsed.warnings, ['EDGEPROXY_DATABASE_URL: parameter "schema" is not known and ignored']);
   });
 
-  it("warns about settings that have no effect yet", () => {
+  it("warns about no setting that is understood", () => {
     const parsed = parseSettings({ ...MINIMAL, EDGEPROXY_WORKERS: "4", EDGEPROXY_STATE_DIR: "/var/lib/edgeproxy" });
-    assert.deepEqual(parsed.warnings, ["EDGEPROXY_STATE_DIR: this version keeps no table over a restart"]);
+    assert.deepEqual(parsed.warnings, []);
   });
 
   it("shows no secret in problems", () => {

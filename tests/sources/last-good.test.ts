@@ -10,6 +10,7 @@ import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
 import { HERE, vm } from "../fixtures/records.ts";
 
 const services = new Services();
+const FOREVER = new AbortController().signal;
 
 function table(host: string): Routes {
   const draft = new RoutesDraft();
@@ -53,7 +54,7 @@ function lastGood() {
   const folder = new FakeFolder();
   const log = new CollectingLog();
   const timers = new FakeTimers();
-  const kept = new LastGood({ folder, log, timers });
+  const kept = new LastGood({ folder, services, log, timers });
   const keep = (routes: Routes) => kept.keep({ routes, revision: 1, source: "postgres", asOfMs: timers.nowMs() });
   return { folder, log, timers, kept, keep };
 }
@@ -175,15 +176,15 @@ test("retire() breaks a write off and lets nothing be written any more", async (
 
 test("read() answers the table, and tells of a file that it does not use", async () => {
   const { folder, kept, log } = lastGood();
-  assert.equal(await kept.read(services), null);
+  assert.equal(await kept.read(FOREVER), null);
   assert.deepEqual(log.take(), []);
   folder.found = "it is torn";
-  assert.equal(await kept.read(services), null);
+  assert.equal(await kept.read(FOREVER), null);
   assert.deepEqual(log.lines[0]?.fields, { file: "/state/routes", reason: "it is torn" });
   assert.deepEqual(log.take(), ["warn last good table not used"]);
   const header = { region: HERE, regionPort: 80, savedAtMs: 1000, asOfMs: 990_000, revision: 4, routes: 1, source: "postgres" };
   folder.found = { header, routes: A };
-  assert.equal((await kept.read(services))?.routes, A);
+  assert.equal((await kept.read(FOREVER))?.routes, A);
   assert.deepEqual(log.lines.map(({ msg, fields }) => [msg, fields["age_seconds"]]), [["last good table read", 10]]);
 });
 
@@ -191,7 +192,7 @@ test("a table that was read is not written again before its age needs it", async
   const { folder, timers, kept, keep } = lastGood();
   const header = { region: HERE, regionPort: 80, savedAtMs: 1000, asOfMs: 1000, revision: 4, routes: 1, source: "postgres" };
   folder.found = { header, routes: A };
-  await kept.read(services);
+  await kept.read(FOREVER);
   keep(A);
   await timers.advance(100_000);
   assert.equal(folder.written.length, 0);

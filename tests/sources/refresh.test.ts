@@ -132,6 +132,7 @@ describe("Refresher", () => {
       revision: 2,
       duration_ms: 0,
       reason: "test",
+      source: "scripted",
     });
   });
 

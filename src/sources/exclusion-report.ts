@@ -1,0 +1,56 @@
+/** What the table leaves out, or serves otherwise than its source says, and why: for the log once, for operators at any time. */
+import type { Log } from "../observation/log.ts";
+import type { FlappingHost } from "./flapping.ts";
+import type { Exclusion, SourceReading } from "./source.ts";
+
+/** Per reading; the rest is one line with their number. */
+const MOST_LINES = 20;
+
+export type ExclusionCounts = Readonly<Record<Exclusion["code"], number>>;
+
+export class ExclusionReport {
+  readonly #log: Log;
+  #read: readonly Exclusion[] = [];
+  #logged: ReadonlySet<string> = new Set();
+  /** All that the source has, also those beyond the first, which it tells. */
+  count = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Those of a reading. */
+  take({ excluded, excludedCount }: Pick<SourceReading, "excluded" | "excludedCount">): void {
+    this.count = excludedCount;
+    if (excluded === this.#read) return;
+    this.#read = excluded;
+    const seen = new Set<string>();
+    const fresh: Exclusion[] = [];
+    for (const exclusion of excluded) {
+      const identity = `${exclusion.domain}\n${exclusion.reason}`;
+      if (!seen.has(identity) && !this.#logged.has(identity)) fresh.push(exclusion);
+      seen.add(identity);
+    }
+    this.#logged = seen;
+    for (const { domain, reason } of fresh.slice(0, MOST_LINES)) this.#log.warn("bad row skipped", { domain, reason });
+    if (fresh.length > MOST_LINES) this.#log.warn("more bad rows skipped", { count: fresh.length - MOST_LINES });
+  }
+
+  /** The first of them, and all hosts that are flapping. */
+  list(flapping: readonly FlappingHost[], intervalMs: number): readonly Exclusion[] {
+    return [...flapping.map((each) => flappingExclusion(each, intervalMs)), ...this.#read];
+  }
+
+  /** Those that were not told one by one count as bad rows. */
+  counts(flapping: readonly FlappingHost[]): ExclusionCounts {
+    const conflicts = this.#read.filter(({ code }) => code === "conflict").length;
+    return { "bad_row": Math.max(0, this.count - conflicts), conflict: conflicts, flapping: flapping.length };
+  }
+}
+
+function flappingExclusion({ host, changes }: FlappingHost, intervalMs: number): Exclusion {
+  const reason = `it has changed ${changes} times in a row; a change of it is taken once in ${
+    intervalMs / 1000
+  } s until it is calm`;
+  return { domain: host, host, code: "flapping", reason };
+}
