@@ -145,7 +145,7 @@ export class ControlPlane {
       case "failed":
         return this.#judge(message);
       case "contradicted":
-        return this.#refresher.suspect("contradiction");
+        return this.refresher.suspect("contradiction");
       case "listening":
       case "failed-to-start":
       case "taken":
