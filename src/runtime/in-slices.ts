@@ -19,3 +19,14 @@ export async function inSlices<T>(values: Iterable<T>, work: (value: T) => void)
     endAtMs = performance.now() + SLICE_MS;
   }
 }
+
+/** Runs what is cut into pieces of some tenths of a millisecond, and answers what it ends with. */
+export async function piecesInSlices<T>(pieces: Iterator<void, T>): Promise<T> {
+  for (let endAtMs = performance.now() + SLICE_MS;;) {
+    const piece = pieces.next();
+    if (piece.done === true) return piece.value;
+    if (performance.now() < endAtMs) continue;
+    await new Promise<void>(later);
+    endAtMs = performance.now() + SLICE_MS;
+  }
+}

@@ -1,6 +1,6 @@
 /*  Rows become the next revision of the routes: all of them, or those of the names that are read anew.
  *
- *    [forget each name that is read anew] --> add blocks --> contested? --> settle --> finish
+ *    [forget each name that is read anew] --> add the blocks --> contested? --> settle --> finish
  *
  *  Names come in blocks, one per VM, joined to one text: a million rows would cost the database, the network and us several times as
  *  much as their bytes. A name in its normal form goes into the draft at once. Other spellings of a host are set aside until all
@@ -9,10 +9,10 @@
  *
  *  Everything is worked in slices. A reading changes the state that it began with: one that fails leaves nothing to go on from.
  */
-import { inSlices } from "../runtime/in-slices.ts";
+import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
 import { compileEndpoint, type Here, type VmRow } from "../table/compile.ts";
-import { isPlainHost, normaliseDomain } from "../table/host-name.ts";
-import { type Routes, RoutesDraft } from "../table/routes.ts";
+import { isNormalisedDomain, normaliseDomain } from "../table/host-name.ts";
+import { Routes, RoutesDraft } from "../table/routes.ts";
 import type { Service, Services } from "../table/services.ts";
 import { Exclusions } from "./exclusions.ts";
 
@@ -41,19 +41,33 @@ export interface ReadingTools {
 /** Line feeds end names in a block; a name that holds one is none. */
 export const BREAK = "\n";
 
+/** Names between two looks at the clock, divided by the 64 pieces of `inSlices`. */
+const NAMES_PER_PIECE = 16;
+/** What it costs to make the service of a VM. */
+const NAMES_PER_BLOCK = 8;
+
 export class RouteReading {
   readonly #tools: ReadingTools;
-  readonly #draft: RoutesDraft;
+  /** What is changed; null: everything is read. */
+  readonly #base: RouteState | null;
+  /** What was last said, with which as much as possible is to be the same. */
+  readonly #before: RouteState | null;
   readonly #spellings: Map<string, readonly string[]>;
   readonly #exclusions: Exclusions;
+  readonly #forgotten: Set<string> = new Set();
+  /** Of a reading of everything: a route for each row in its normal form, the last one of a name. */
+  #routes: Routes;
+  /** Services of hosts that are not, or not yet, in `#routes`. */
+  readonly #services: Map<string, Service> = new Map();
   /** By host and spelling: what is not in its normal form. */
   readonly #claims: Map<string, Map<string, Service>> = new Map();
   readonly #merged: Map<Service, Map<Service, Service>> = new Map();
 
-  /** `base`: null for a reading of everything. */
-  constructor(tools: ReadingTools, base: RouteState | null) {
+  constructor(tools: ReadingTools, base: RouteState | null, before: RouteState | null) {
     this.#tools = tools;
-    this.#draft = base?.routes.draft() ?? new RoutesDraft();
+    this.#base = base;
+    this.#before = before;
+    this.#routes = base?.routes ?? Routes.none;
     this.#spellings = base?.spellings ?? new Map();
     this.#exclusions = base?.exclusions ?? new Exclusions();
   }
@@ -62,7 +76,7 @@ export class RouteReading {
   siblings(name: string): readonly string[] {
     const host = hostOf(name);
     if (host === null) return [];
-    const spellings = this.#spellings.get(host) ?? (host !== name && this.#draft.get(host) !== undefined ? [host] : []);
+    const spellings = this.#spellings.get(host) ?? (host !== name && this.#routes.get(host) !== undefined ? [host] : []);
     return spellings.filter((spelling) => spelling !== name);
   }
 
@@ -71,27 +85,21 @@ export class RouteReading {
     this.#exclusions.forget(name);
     const host = hostOf(name);
     if (host === null) return;
-    this.#draft.remove(host);
+    this.#forgotten.add(host);
     this.#spellings.delete(host);
   }
 
-  async add(blocks: Iterable<Block>): Promise<void> {
-    let endpoint: Service | string = "";
-    const enter = (name: string): void => {
-      if (typeof endpoint === "string") this.#refuse(name, endpoint);
-      else this.#enter(name, endpoint);
-    };
-    const opened = (block: Block): void => {
-      endpoint = this.#open(block);
-    };
-    await inSlices(namesOf(blocks, opened), enter);
+  /** All blocks that there are, at once. */
+  async add(blocks: readonly Block[]): Promise<void> {
+    if (this.#base === null) return await this.#addAll(blocks);
+    await this.#each(blocks, (names, start, end, service) => this.#merge(names.slice(start, end), service));
   }
 
   /** Names that claim the same hosts: `settle` wants to know who was first. */
   async contested(): Promise<string[]> {
     const names: string[] = [];
     await inSlices(this.#claims, ([host, claims]) => {
-      const normal = this.#draft.get(host);
+      const normal = this.#services.get(host) ?? (this.#base === null ? this.#routes.get(host) : undefined);
       if (normal !== undefined) claims.set(host, normal);
       if (claims.size > 1) names.push(...claims.keys());
     });
@@ -104,39 +112,100 @@ export class RouteReading {
     await inSlices(this.#claims, ([host, claims]) => {
       const names = [...claims.keys()];
       const owner = names.reduce((best, name) => rankOf(ranks, name) < rankOf(ranks, best) ? name : best);
-      this.#draft.put(host, claims.get(owner)!);
+      this.#services.set(host, claims.get(owner)!);
       this.#spellings.set(host, names);
       for (const name of names) if (name !== owner) this.#excludeFor(owner, name, host);
     });
   }
 
-  /** `before` is what was last said, with which as much as possible is to be the same. */
-  finish(before: RouteState | null): RouteState {
+  async finish(): Promise<RouteState> {
+    const before = this.#before;
+    const draft = this.#routes.draft();
+    await inSlices(this.#forgotten, (host) => {
+      if (!this.#services.has(host)) draft.remove(host);
+    });
+    await inSlices(this.#services, ([host, service]) => draft.put(host, service));
+    const routes = await piecesInSlices(draft.finishing(before?.routes));
     if (before !== null && before.exclusions !== this.#exclusions) this.#exclusions.resemble(before.exclusions);
-    return { routes: this.#draft.finish(before?.routes), spellings: this.#spellings, exclusions: this.#exclusions };
+    return { routes, spellings: this.#spellings, exclusions: this.#exclusions };
   }
 
-  #open({ vm, nameless }: Block): Service | string {
-    this.#exclusions.addNameless(nameless);
-    const endpoint = compileEndpoint(vm, this.#tools.here);
-    return typeof endpoint === "string" ? endpoint : this.#tools.services.of([endpoint]);
+  /** A draft that is asked while it is written is slow, so hosts with several rows are looked for when it is done. */
+  async #addAll(blocks: readonly Block[]): Promise<void> {
+    const draft = new RoutesDraft();
+    let rows = 0;
+    await this.#each(blocks, (names, start, end, service) => {
+      draft.put(names, service, start, end);
+      rows++;
+    });
+    this.#routes = await piecesInSlices(draft.finishing(this.#before?.routes));
+    if (rows > this.#routes.size) await this.#addSeveral(blocks);
   }
 
-  #enter(name: string, service: Service): void {
-    if (isPlainHost(name)) return this.#put(name, service);
+  async #addSeveral(blocks: readonly Block[]): Promise<void> {
+    await inSlices(
+      this.#rowsOf(blocks, (names, start, end, service) => {
+        if (typeof service === "string" || !isNormalisedDomain(names, start, end)) return;
+        const host = names.slice(start, end);
+        const last = this.#routes.get(host)!;
+        if (last === service) return;
+        if (!this.#services.has(host)) this.#services.set(host, last);
+        this.#merge(host, service);
+      }),
+      () => {},
+    );
+  }
+
+  /** Those in their normal form; claims and exclusions are noted. */
+  async #each(
+    blocks: readonly Block[],
+    enter: (names: string, start: number, end: number, service: Service) => void,
+  ): Promise<void> {
+    for (const { nameless } of blocks) this.#exclusions.addNameless(nameless);
+    await inSlices(
+      this.#rowsOf(blocks, (names, start, end, service) => {
+        if (typeof service === "string") this.#refuse(names.slice(start, end), service);
+        else if (isNormalisedDomain(names, start, end)) enter(names, start, end, service);
+        else this.#claim(names.slice(start, end), service);
+      }),
+      () => {},
+    );
+  }
+
+  /** Calls `row` for each name, with the service of its VM or the reason why there is none; in pieces. */
+  *#rowsOf(
+    blocks: readonly Block[],
+    row: (names: string, start: number, end: number, service: Service | string) => void,
+  ): Iterable<void> {
+    let left = NAMES_PER_PIECE;
+    for (const { vm, names } of blocks) {
+      const endpoint = compileEndpoint(vm, this.#tools.here);
+      const service = typeof endpoint === "string" ? endpoint : this.#tools.services.of([endpoint]);
+      left -= NAMES_PER_BLOCK;
+      for (let start = 0, end = 0; names !== null && start <= names.length; start = end + 1) {
+        end = endOfName(names, start);
+        row(names, start, end, service);
+        if (--left > 0) continue;
+        left = NAMES_PER_PIECE;
+        yield;
+      }
+    }
+  }
+
+  /** It is not in its normal form: that may belong to another. */
+  #claim(name: string, service: Service): void {
     const host = normaliseDomain(name);
     if (host === null) return this.#refuse(name, "");
-    if (host === name) return this.#put(host, service);
     const claims = this.#claims.get(host);
     if (claims === undefined) this.#claims.set(host, new Map([[name, service]]));
-    else claims.set(name, this.#merge(claims.get(name), service));
+    else claims.set(name, this.#both(claims.get(name), service));
   }
 
-  #put(host: string, service: Service): void {
-    this.#draft.put(host, this.#merge(this.#draft.get(host), service));
+  #merge(host: string, service: Service): void {
+    this.#services.set(host, this.#both(this.#services.get(host), service));
   }
 
-  #merge(known: Service | undefined, added: Service): Service {
+  #both(known: Service | undefined, added: Service): Service {
     if (known === undefined || known === added) return added;
     let merged = this.#merged.get(known);
     if (merged === undefined) this.#merged.set(known, merged = new Map());
@@ -165,26 +234,23 @@ export class RouteReading {
 
 /** What the name is as a host; null: it is none. */
 function hostOf(name: string): string | null {
-  return isPlainHost(name) ? name : normaliseDomain(name);
+  return isNormalisedDomain(name) ? name : normaliseDomain(name);
 }
 
 function rankOf(ranks: ReadonlyMap<string, number>, name: string): number {
   return ranks.get(name) ?? Infinity;
 }
 
-/** One after the other; `opened` is told whose come next. */
-export function* namesOf(blocks: Iterable<Block>, opened: (block: Block) => void = () => {}): Iterable<string> {
-  for (const block of blocks) {
-    opened(block);
-    if (block.names !== null) yield* namesIn(block.names);
-  }
+function endOfName(names: string, start: number): number {
+  const end = names.indexOf(BREAK, start);
+  return end < 0 ? names.length : end;
 }
 
-function* namesIn(names: string): Iterable<string> {
-  let from = 0;
-  for (let end = names.indexOf(BREAK); end >= 0; end = names.indexOf(BREAK, from)) {
-    yield names.slice(from, end);
-    from = end + 1;
+export function* namesOf(blocks: Iterable<Block>): Iterable<string> {
+  for (const { names } of blocks) {
+    for (let start = 0, end = 0; names !== null && start <= names.length; start = end + 1) {
+      end = endOfName(names, start);
+      yield names.slice(start, end);
+    }
   }
-  yield names.slice(from);
 }

@@ -69,10 +69,10 @@ export async function stateOfAll(
   tools: ReadingTools,
   before: RouteState | null,
 ): Promise<RouteState> {
-  const reading = new RouteReading(tools, null);
+  const reading = new RouteReading(tools, null, before);
   await reading.add(answer.blocks);
   await settle(reading, transaction);
-  return reading.finish(before);
+  return await reading.finish();
 }
 
 /** The answer holds the rows, if any are left, of all names that changed, in `changed` or only in blocks. `base` is used up. */
@@ -83,16 +83,15 @@ export async function stateWith(
   base: RouteState,
   before: RouteState,
 ): Promise<RouteState> {
-  const reading = new RouteReading(tools, base);
+  const reading = new RouteReading(tools, base, before);
   const names = await namesToRead(answer);
   const siblings = await siblingsOf(names, reading);
   const more = siblings.length === 0 ? [] : (await transaction.ask(blocksWhere(isAmong(siblings)))).blocks;
   await inSlices(names, (name) => reading.forget(name));
   for (const name of siblings) reading.forget(name);
-  await reading.add(answer.blocks);
-  await reading.add(more);
+  await reading.add([...answer.blocks, ...more]);
   await settle(reading, transaction);
-  return reading.finish(before);
+  return await reading.finish();
 }
 
 async function namesToRead({ changed, blocks }: Answer): Promise<ReadonlySet<string>> {

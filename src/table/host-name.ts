@@ -6,30 +6,10 @@ import { isIPv4, isIPv6 } from "node:net";
 import { canonicalIpv6, MAX_NAME_LENGTH } from "../wire/host.ts";
 
 const MAX_LABEL_LENGTH = 63;
-const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
-
-const DOT = 0x2e;
 const DASH = 0x2d;
-
-/** Whether the name is plainly its own normal form: most are, and a look at each byte tells. False: ask `normaliseDomain`. */
-export function isPlainHost(name: string): boolean {
-  const { length } = name;
-  if (length > MAX_NAME_LENGTH) return false;
-  let at = name.startsWith("*.") ? 2 : 0;
-  let before = DOT;
-  let labelAt = at;
-  for (; at < length; at++) {
-    const c = name.charCodeAt(at);
-    if (c === DOT) {
-      if (before === DOT || before === DASH || at - labelAt > MAX_LABEL_LENGTH) return false;
-      labelAt = at + 1;
-    } else if (c === DASH) {
-      if (before === DOT) return false;
-    } else if (!((c >= 0x61 && c <= 0x7a) || (c >= 0x30 && c <= 0x39) || c === 0x5f)) return false;
-    before = c;
-  }
-  return before !== DOT && before !== DASH && length - labelAt <= MAX_LABEL_LENGTH;
-}
+const DOT = 0x2e;
+const OPEN = 0x5b;
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /** A row's domain name (also `*.example.com`, Unicode names, IP literals), normalised; null when it is no host name. */
 export function normaliseDomain(name: string): string | null {
@@ -46,18 +26,25 @@ export function normaliseDomain(name: string): string | null {
   return wildcard ? `*.${rest}` : rest;
 }
 
-/** Whether `normaliseDomain` would leave it as it is; quick for the usual names, of which there may be a million. */
-export function isNormalisedDomain(host: string): boolean {
-  const from = host.startsWith("*.") ? 2 : 0;
-  if (host.length === from || host.length - from > MAX_NAME_LENGTH) return false;
+/**
+ * Whether `normaliseDomain` would leave it as it is; quick for the usual names, of which there may be a million. The host may be a part
+ * of a longer text: its characters [start, end).
+ */
+export function isNormalisedDomain(text: string, start = 0, end: number = text.length): boolean {
+  const from = text.startsWith("*.", start) && end - start >= 2 ? start + 2 : start;
+  if (end === from || end - from > MAX_NAME_LENGTH) return false;
   let label = 0;
-  for (let i = from; i <= host.length; i++) {
-    const c = i < host.length ? host.charCodeAt(i) : 0x2e;
-    if (c === 0x2e) {
-      if (label === 0 || label > 63 || host.charCodeAt(i - 1) === 0x2d) return false;
+  for (let i = from; i <= end; i++) {
+    const c = i < end ? text.charCodeAt(i) : DOT;
+    if (c === DOT) {
+      if (label === 0 || label > MAX_LABEL_LENGTH || text.charCodeAt(i - 1) === DASH) return false;
       label = 0;
-    } else if ((c >= 0x61 && c <= 0x7a) || (c >= 0x30 && c <= 0x39) || c === 0x5f || (c === 0x2d && label > 0)) label++;
-    else return c === 0x5b && i === 0 && normaliseDomain(host) === host;
+    } else if ((c >= 0x61 && c <= 0x7a) || (c >= 0x30 && c <= 0x39) || c === 0x5f || (c === DASH && label > 0)) label++;
+    else return c === OPEN && i === start && isNormalisedLiteral(text.slice(start, end));
   }
   return true;
+}
+
+function isNormalisedLiteral(host: string): boolean {
+  return normaliseDomain(host) === host;
 }

@@ -22,11 +22,11 @@ async function readAll(
   first: readonly string[] = [],
   before: RouteState | null = null,
 ): Promise<RouteState> {
-  const reading = new RouteReading(tools, null);
+  const reading = new RouteReading(tools, null, before);
   await reading.add(blocks);
   const contested = await reading.contested();
   await reading.settle(first.filter((name) => contested.includes(name)));
-  return reading.finish(before);
+  return await reading.finish();
 }
 
 async function readAgain(
@@ -35,12 +35,12 @@ async function readAgain(
   blocks: readonly Block[],
   first: readonly string[] = [],
 ): Promise<RouteState> {
-  const reading = new RouteReading(tools, state);
+  const reading = new RouteReading(tools, state, state);
   for (const name of names) reading.forget(name);
   await reading.add(blocks);
   const contested = await reading.contested();
   await reading.settle(first.filter((name) => contested.includes(name)));
-  return reading.finish(state);
+  return await reading.finish();
 }
 
 function keys({ routes }: RouteState): Record<string, string[]> {
@@ -112,14 +112,14 @@ describe("RouteReading", () => {
 
   it("lets the second take over when the first is gone, and excludes it again when the first is back", async () => {
     const before = await readAll([block(["App.test"]), block(["app.test"], "10.0.0.6")], ["App.test"]);
-    const without = new RouteReading(tools, before);
+    const without = new RouteReading(tools, before, before);
     assert.deepEqual(without.siblings("App.test"), ["app.test"]);
     const alone = await readAgain(before, ["App.test", "app.test"], [block(["app.test"], "10.0.0.6")]);
     assert.deepEqual(keys(alone), { "app.test": ["vm/10.0.0.6:8080"] });
     assert.deepEqual(excluded(alone), []);
 
-    assert.deepEqual(new RouteReading(tools, alone).siblings("App.test"), ["app.test"]);
-    assert.deepEqual(new RouteReading(tools, alone).siblings("app.test"), []);
+    assert.deepEqual(new RouteReading(tools, alone, alone).siblings("App.test"), ["app.test"]);
+    assert.deepEqual(new RouteReading(tools, alone, alone).siblings("app.test"), []);
     const both = [block(["App.test"]), block(["app.test"], "10.0.0.6")];
     const again = await readAgain(alone, ["App.test", "app.test"], both, ["App.test", "app.test"]);
     assert.deepEqual(keys(again), { "app.test": ["vm/10.0.0.5:8080"] });
@@ -129,11 +129,11 @@ describe("RouteReading", () => {
   it("knows the siblings of each spelling, also of those that lost", async () => {
     const state = await readAll(["a.test", "A.test", "a.test."].map((name) => block([name])), ["A.test"]);
     for (const name of ["a.test", "A.test", "a.test.", "A.TEST"]) {
-      const siblings = new RouteReading(tools, state).siblings(name);
+      const siblings = new RouteReading(tools, state, state).siblings(name);
       assert.deepEqual(siblings.toSorted(), ["A.test", "a.test", "a.test."].filter((other) => other !== name).toSorted());
     }
-    assert.deepEqual(new RouteReading(tools, state).siblings("b.test"), []);
-    assert.deepEqual(new RouteReading(tools, state).siblings("no host"), []);
+    assert.deepEqual(new RouteReading(tools, state, state).siblings("b.test"), []);
+    assert.deepEqual(new RouteReading(tools, state, state).siblings("no host"), []);
   });
 
   it("reads names anew: changed, gone, added, excluded and no longer excluded", async () => {
