@@ -12,6 +12,7 @@
  */
 import type { Socket } from "node:net";
 import postgres from "postgres";
+import { later } from "../runtime/later.ts";
 import { type Encryption, openSocket } from "./database-socket.ts";
 import type { DatabaseHost, DatabaseTarget, SessionKind, SslMode } from "./database-url.ts";
 
@@ -37,6 +38,9 @@ const ENCRYPTIONS: Readonly<Record<SslMode, readonly [Encryption, Encryption?]>>
   "verify-ca": ["required"],
   "verify-full": ["required"],
 };
+
+/** How long rows are taken without a pause. */
+const TURN_MS = 0.5;
 
 /** SQLSTATE of `no pg_hba.conf entry for host ..., no encryption`. */
 const NOT_AUTHORISED = "28000";
@@ -81,6 +85,8 @@ export class DatabaseClient {
   readonly #closing = new AbortController();
   #socket: Socket | null = null;
   #session: Session | null = null;
+  #paused = false;
+  #resumedAtMs = 0;
 
   constructor(target: DatabaseTarget, host: DatabaseHost, encryption: Encryption) {
     const options = {
@@ -135,13 +141,30 @@ export class DatabaseClient {
     signal.addEventListener("abort", abandon, { once: true });
     try {
       // A race, so that not even a client that loses track of its query can hold up the caller.
-      await Promise.race([this.#sql.unsafe(text).forEach(onRow), abandoned.promise]);
+      const paced = (row: DatabaseRow): void => {
+        this.#pace();
+        onRow(row);
+      };
+      await Promise.race([this.#sql.unsafe(text).forEach(paced), abandoned.promise]);
     } catch (error) {
       this.destroy();
       throw isLoss(error) ? new ConnectionLost(error) : error;
     } finally {
       signal.removeEventListener("abort", abandon);
     }
+  }
+
+  /** A server that has much to say would not let anybody else have a turn. */
+  #pace(): void {
+    const socket = this.#socket;
+    if (this.#paused || socket === null || performance.now() - this.#resumedAtMs < TURN_MS) return;
+    this.#paused = true;
+    socket.pause();
+    later(() => {
+      this.#paused = false;
+      this.#resumedAtMs = performance.now();
+      socket.resume();
+    });
   }
 
   /** Opens the connection: nothing is sent before. Asks the server who we are. */
