@@ -1,10 +1,12 @@
 /*  `edgeproxy check`: would the proxy work with this environment? One line per finding; the worst one gives the exit code.
  *
- *  configuration -> connection -> tables and columns -> region, routes and bad rows: each step needs the one before.
+ *  configuration -> connection -> tables and columns -> change feed -> region, routes and bad rows: each step needs the one before.
  */
 import { type Environment, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
+import { FEED_QUERY, FEED_VERSION, type FeedFinding, feedFinding } from "../sources/change-feed.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
+import { MISSING_INDEXES_QUERY } from "../sources/feed-schema.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
 import type { SourceReading } from "../sources/source.ts";
@@ -53,7 +55,9 @@ async function checkTables(settings: Settings): Promise<boolean> {
   const client = await openDatabase(target, signal);
   try {
     report("ok", "database", describeSession(client.session));
-    return await reportTables(client, signal);
+    const fine = await reportTables(client, signal);
+    if (fine) await reportFeed(client, signal);
+    return fine;
   } finally {
     await client.close();
   }
@@ -73,6 +77,29 @@ function troubleOf(finding: TableFinding): string | null {
   if (finding.missingColumns.length > 0) return `has no column ${finding.missingColumns.join(", ")}`;
   if (finding.unreadableColumns.length > 0) return `needs SELECT for this user on ${finding.unreadableColumns.join(", ")}`;
   return null;
+}
+
+/** Never a failure: without the feed the tables are polled. */
+async function reportFeed(client: DatabaseClient, signal: AbortSignal): Promise<void> {
+  const feeds: FeedFinding[] = [];
+  await client.query(FEED_QUERY, (row) => feeds.push(feedFinding(row)), signal);
+  const [feed] = feeds;
+  if (feed === undefined || !feed.present) {
+    return report("ok", "feed", "none: the tables are polled (edgeproxy migrate puts it in)");
+  }
+  const trouble = feedTrouble(feed);
+  if (trouble === null) report("ok", "feed", `version ${FEED_VERSION}, every trigger is enabled`);
+  else report("warn", "feed", `${trouble}; the tables are polled meanwhile`);
+  const missing: string[] = [];
+  await client.query(MISSING_INDEXES_QUERY, (row) => missing.push(`${row["relation"]} (${row["name"]})`), signal);
+  if (missing.length === 0) report("ok", "indexes", "every column that changes are looked up by has one");
+  else report("warn", "indexes", `none on ${missing.join(", ")}: changes are slow to look up; edgeproxy migrate creates them`);
+}
+
+function feedTrouble({ readable, version, missingTriggers }: FeedFinding): string | null {
+  if (version !== FEED_VERSION) return `version ${version}, but this edgeproxy knows version ${FEED_VERSION}`;
+  if (missingTriggers.length > 0) return `absent or disabled: ${missingTriggers.join(", ")}; edgeproxy migrate repairs it`;
+  return readable ? null : "needs SELECT for this user on edgeproxy_changes and edgeproxy_feed; edgeproxy migrate grants it";
 }
 
 async function checkRoutes(settings: Settings): Promise<boolean> {

@@ -6,6 +6,7 @@ import { runDemo } from "./demo.ts";
 import { runExplain } from "./explain.ts";
 import { parseFlags } from "./flags.ts";
 import { runLaunch } from "./launch.ts";
+import { runMigrate } from "./migrate.ts";
 import { print, printError, toleratePipes } from "./output.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
@@ -42,6 +43,8 @@ async function runCommand(command: CommandName, argv: readonly string[], env: En
       return await runDemo(argv, env);
     case "check":
       return await runCheck(argv, env);
+    case "migrate":
+      return await runMigrate(argv, env);
     case "routes":
       return await runRoutes(argv, env);
     case "explain":

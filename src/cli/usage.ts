@@ -14,6 +14,11 @@ export const COMMANDS = [
   { name: "serve", parameters: "", meaning: "runs the proxy; also without a command" },
   { name: "demo", parameters: "[--once]", meaning: "runs the main job on sample data, with a database of its own" },
   { name: "check", parameters: "", meaning: "validates the configuration, the database and its tables; counts the routes" },
+  {
+    name: "migrate",
+    parameters: "[--print] [--remove]",
+    meaning: "creates what is missing of the tables, and the change feed; --remove takes the feed out again",
+  },
   { name: "routes", parameters: "[--host H] [--json]", meaning: "what the database says now, as a table" },
   { name: "explain", parameters: "URL [-H 'Name: value']...", meaning: "where a request would go, step by step, and why" },
   { name: "version", parameters: "", meaning: "prints the version" },
@@ -21,16 +26,12 @@ export const COMMANDS = [
 
 export type CommandName = (typeof COMMANDS)[number]["name"];
 
-/** Promised, but not in this version. */
-const LATER_COMMANDS = ["migrate"];
-
 export function findCommand(word: string): CommandName | null {
   return COMMANDS.find((command) => command.name === word)?.name ?? null;
 }
 
 /** Why a first argument is no command. */
 export function unknownCommand(word: string): string {
-  if (LATER_COMMANDS.includes(word)) return `"${word}" is not available in this version`;
   if (word.startsWith("-")) return `Unknown option "${word}"`;
   return `Unknown command "${word}"; did you mean "${nearest(word, COMMANDS.map((command) => command.name))}"?`;
 }

@@ -74,6 +74,15 @@ export function parseSettings(env: Environment): ParsedSettings {
   return problems.length > 0 ? { problems, warnings } : { settings, warnings };
 }
 
+/** One of them, for a command that needs no others. */
+export function parseSetting<Name extends keyof Settings>(
+  name: Name,
+  env: Environment,
+): { readonly value: Settings[Name] } | { readonly problem: string } {
+  const outcome = parseOne(SETTINGS[name], env);
+  return "problem" in outcome ? outcome : { value: outcome.value as Settings[Name] };
+}
+
 /** By variable, as a user would write them, secrets masked: for the first log line and `check`. */
 export function effectiveSettings(settings: Settings): Record<string, string> {
   return Object.fromEntries(settingNames().map((name) => effective(name, settings)));

@@ -14,11 +14,9 @@ import { CHANGES_TABLE, FEED_TABLE, FEED_TRIGGERS, FEED_VERSION } from "./change
 import { columnsOf, feedFunctions, FOLLOWED_TABLES, replicaArguments, TRIGGER_CLAUSES } from "./feed-triggers.ts";
 import { tableDefinitions } from "./platform-tables.ts";
 
-/** The rows that tell what was done have one column, with one of these names. */
-export const STEP_COLUMNS = ["edgeproxy_migrate", "edgeproxy_remove"] as const;
 
 /** How changed things lead to domains (`changesSince`), and domains to their VMs. */
-export const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
+const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
   ["domains", "name"],
   ["domains", "deployment_id"],
   ["deployments", "id"],
@@ -29,13 +27,21 @@ export const NEEDED_INDEXES: readonly (readonly [table: string, column: string])
 const LOCK_ATTEMPTS = 12;
 
 /** Is there a valid index that finds rows by this column, whatever the rest of it? `relation` and `name` are expressions. */
-export function indexExists(relation: string, name: string): string {
+function indexExists(relation: string, name: string): string {
   return `exists (
       select from pg_index join pg_class on pg_class.oid = indexrelid join pg_am on pg_am.oid = relam
       join pg_attribute on attrelid = indrelid and attnum = indkey[0]
       where indrelid = ${relation} and attname = ${name} and indisvalid and indpred is null and amname in ('btree', 'hash')
     )`;
 }
+
+const WANTED_INDEXES = `(values ${
+  NEEDED_INDEXES.map(([table, column]) => `('${table}', '${column}')`).join(", ")
+}) as wanted (relation, name)`;
+const INDEX_MISSING = `not ${indexExists("to_regclass(wanted.relation)", "wanted.name")}`;
+
+/** Rows relation, name. */
+export const MISSING_INDEXES_QUERY = `select relation, name from ${WANTED_INDEXES} where ${INDEX_MISSING}`;
 
 export function migrateScript(): string {
   return script({
@@ -247,11 +253,6 @@ const WANTED_TRIGGERS = `(
         select case when clause = 'for each row' then 'edgeproxy_feed_replica' else 'edgeproxy_feed_' || relation end as procedure
       ) as called
     ) as wanted`;
-const WANTED_INDEXES = `(values ${
-  NEEDED_INDEXES.map(([table, column]) => `('${table}', '${column}')`).join(", ")
-}) as wanted (relation, name)`;
-const INDEX_MISSING = `not ${indexExists("to_regclass(wanted.relation)", "wanted.name")}`;
-
 const FIND_WORK = `
   untriggered := array(
     select distinct to_regclass(relation)::oid from ${WANTED_TRIGGERS}
@@ -370,7 +371,7 @@ const TIDY = `
 `;
 
 const REMOVE = `
-  for each in select tgrelid::regclass as relation, tgname from ${OUR_TRIGGERS} loop
+  for each in select tgrelid::regclass::text as relation, tgname from ${OUR_TRIGGERS} loop
     execute format('drop trigger %I on %s', each.tgname, each.relation);
   end loop;
   steps := steps || array(select 'removed triggers on ' || relation::regclass::text from unnest(busy) as relation order by 1);
@@ -379,7 +380,7 @@ const REMOVE = `
     steps := steps || ('removed index ' || each.called);
   end loop;
   for each in
-    select oid::regprocedure as called from pg_proc where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')
+    select oid::regprocedure::text as called from pg_proc where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')
   loop
     execute 'drop function ' || each.called;
     steps := steps || ('removed function ' || each.called);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { COMMANDS, configurationTable, findCommand, helpText, unknownCommand, versionText } from "../../src/cli/usage.ts";
+import { COMMANDS, configurationTable, helpText, unknownCommand, versionText } from "../../src/cli/usage.ts";
 import { LATER_VARIABLES, settingRows } from "../../src/lifecycle/setting-table.ts";
 
 describe("helpText()", () => {
@@ -11,7 +11,6 @@ describe("helpText()", () => {
       assert.equal(lines.filter((line) => line.startsWith(`${variable} `)).length, 1, variable);
     }
     for (const variable of LATER_VARIABLES) assert.ok(!helpText().includes(variable), variable);
-    assert.doesNotMatch(helpText(), /migrate/);
   });
 
   it("shows defaults and what is required", () => {
@@ -35,11 +34,6 @@ describe("unknownCommand()", () => {
     assert.equal(unknownCommand("chek"), 'Unknown command "chek"; did you mean "check"?');
     assert.equal(unknownCommand("route"), 'Unknown command "route"; did you mean "routes"?');
     assert.equal(unknownCommand("--verbose"), 'Unknown option "--verbose"');
-  });
-
-  it("says of a later command that it is not there yet", () => {
-    assert.equal(findCommand("migrate"), null);
-    assert.equal(unknownCommand("migrate"), '"migrate" is not available in this version');
   });
 });
 
