@@ -88,8 +88,13 @@ async function reportFeed(client: DatabaseClient, signal: AbortSignal): Promise<
     return report("ok", "feed", "none: the tables are polled (edgeproxy migrate puts it in)");
   }
   const trouble = feedTrouble(feed);
-  if (trouble === null) report("ok", "feed", `version ${FEED_VERSION}, every trigger is enabled`);
-  else report("warn", "feed", `${trouble}; the tables are polled meanwhile`);
+  if (trouble === null) {
+    report(
+      "ok",
+      "feed",
+      `version ${FEED_VERSION}, every trigger is enabled${feed.notifies ? "" : "; no notifications, the log is polled"}`,
+    );
+  } else report("warn", "feed", `${trouble}; the tables are polled meanwhile`);
   const missing: string[] = [];
   await client.query(MISSING_INDEXES_QUERY, (row) => missing.push(`${row["relation"]} (${row["name"]})`), signal);
   if (missing.length === 0) report("ok", "indexes", "every column that changes are looked up by has one");

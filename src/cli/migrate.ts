@@ -4,7 +4,8 @@
 import { type Environment, parseSetting } from "../lifecycle/settings.ts";
 import { describeError, openDatabase } from "../sources/database-client.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "../sources/database-url.ts";
-import { migrateScript, removeScript } from "../sources/feed-schema.ts";
+import { removeScript } from "../sources/feed-removal.ts";
+import { migrateScript } from "../sources/feed-schema.ts";
 import { parseFlags } from "./flags.ts";
 import { print, printError } from "./output.ts";
 

@@ -21,6 +21,13 @@ export const FEED_TABLE = "edgeproxy_feed";
 /** One notification per transaction, always with an empty payload. */
 export const CHANNEL = "edgeproxy_changes";
 
+/**
+ * SQL: does a transaction that changes something notify? Not where transactions can be prepared, which PostgreSQL refuses after NOTIFY:
+ * the platform's two-phase commits would fail. `alter database ... set edgeproxy.notify = on` (or off) decides it otherwise.
+ */
+export const NOTIFIES = `coalesce(nullif(current_setting('edgeproxy.notify', true), ''),
+      case current_setting('max_prepared_transactions') when '0' then 'on' end) in ('on', 'true', 'yes', '1') is true`;
+
 /** By table; `enabled` are the letters of pg_trigger.tgenabled that do the job. `feed-triggers` says what each is for. */
 export const FEED_TRIGGERS = [
   { name: "edgeproxy_feed_insert", enabled: "OA" },
@@ -44,6 +51,8 @@ export interface FeedFinding {
   readonly version: number | null;
   /** `table.trigger`, absent or disabled: changes may go unnoticed, so do not use it. */
   readonly missingTriggers: readonly string[];
+  /** Else the log must be polled. */
+  readonly notifies: boolean;
   /** Of the columns that changes are looked up by, as SQL. */
   readonly types: { readonly name: string; readonly deployment: string; readonly vm: string };
 }
@@ -64,7 +73,7 @@ export const FEED_QUERY = `
         where tgrelid = to_regclass(expected.relation) and tgname = expected.trigger_name
           and position(tgenabled::text in expected.enabled) > 0 and pronamespace = domains.relnamespace
       )
-    ), ' ') as missing_triggers,
+    ), ' ') as missing_triggers, ${NOTIFIES} as notifies,
     ${columnType("domains", "name")} as name_type, ${columnType("domains", "deployment_id")} as deployment_type,
     ${columnType("deployments", "vm_id")} as vm_type
   from pg_class as domains
@@ -83,6 +92,7 @@ export function feedFinding(row: DatabaseRow): FeedFinding {
     readable: row["readable"] === true,
     version: typeof version === "string" && /^\d+$/.test(version) ? Number(version) : null,
     missingTriggers: missing === "" ? [] : missing.split(" "),
+    notifies: row["notifies"] === true,
     types: { name: String(row["name_type"]), deployment: String(row["deployment_type"]), vm: String(row["vm_type"]) },
   };
 }

@@ -1,19 +1,14 @@
-/*  The SQL behind `edgeproxy migrate`: puts the change feed into a database, or takes it out.
- *
- *  Each is one script in one transaction that any client can run (`--print`), does only what is missing, and ends with rows that say
- *  what it did. All decisions are taken in the database, so that what is printed is what runs.
+/*  The SQL of `edgeproxy migrate`: puts the change feed into a database.
  *
  *  - Everything goes into the schema where `domains` is found on the search path.
- *  - CREATE TRIGGER and CREATE INDEX keep writers of a table out until the transaction ends. A lock that waits makes every later writer
- *    wait behind it, and two that wait for each other are a deadlock of which the platform may be the victim. Therefore all locks are
- *    taken at once, wait less than deadlock_timeout (1 s), are given up together and tried again.
+ *  - CREATE TRIGGER and CREATE INDEX keep writers of a table out until the transaction ends, so they come last, and only where missing.
  *  - Tables, columns and rows of the platform are never touched. Indexes that we make are written down, to be removed with the rest.
  *  - A later version goes into the same tables: it finds `version` in edgeproxy_feed, changes what must change, and replaces functions.
  */
 import { CHANGES_TABLE, FEED_TABLE, FEED_TRIGGERS, FEED_VERSION } from "./change-feed.ts";
 import { columnsOf, feedFunctions, FOLLOWED_TABLES, replicaArguments, TRIGGER_CLAUSES } from "./feed-triggers.ts";
+import { feedScript, FIND_PLACE, lockTables } from "./feed-script.ts";
 import { tableDefinitions } from "./platform-tables.ts";
-
 
 /** How changed things lead to domains (`changesSince`), and domains to their VMs. */
 const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
@@ -23,8 +18,6 @@ const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
   ["deployments", "vm_id"],
   ["vms", "id"],
 ];
-
-const LOCK_ATTEMPTS = 12;
 
 /** Is there a valid index that finds rows by this column, whatever the rest of it? `relation` and `name` are expressions. */
 function indexExists(relation: string, name: string): string {
@@ -44,7 +37,7 @@ const INDEX_MISSING = `not ${indexExists("to_regclass(wanted.relation)", "wanted
 export const MISSING_INDEXES_QUERY = `select relation, name from ${WANTED_INDEXES} where ${INDEX_MISSING}`;
 
 export function migrateScript(): string {
-  return script({
+  return feedScript({
     name: "migrate",
     purpose: "Puts the change feed of edgeproxy into the database, and creates tables of the platform that are absent",
     variables: [
@@ -68,75 +61,6 @@ export function migrateScript(): string {
     ],
   });
 }
-
-export function removeScript(): string {
-  return script({
-    name: "remove",
-    purpose: "Takes the change feed of edgeproxy out of the database; tables of the platform stay as they are",
-    variables: ["made text[] := '{}'; -- indexes that came with the feed"],
-    steps: [FIND_PLACE, FIND_TRIGGERS, lockTables("access exclusive"), REMOVE],
-  });
-}
-
-interface Script {
-  readonly name: "migrate" | "remove";
-  readonly purpose: string;
-  readonly variables: readonly string[];
-  readonly steps: readonly string[];
-}
-
-function script({ name, purpose, variables, steps }: Script): string {
-  return `-- ${purpose}.
--- One transaction, safe to repeat. With psql: -v ON_ERROR_STOP=1, and the search_path that the proxy has.
-begin isolation level read committed;
-set local statement_timeout = 0;
-do $edgeproxy$
-declare
-  steps text[] := '{}'; -- what was done
-  place text; -- the schema of everything, quoted
-  version integer; -- of the feed that is there
-  busy oid[] := '{}'; -- tables that must be locked
-  names text; -- theirs
-  foreign_owners text;
-  holders text;
-  each record;
-  ${variables.join("\n  ")}
-begin${steps.join("")}
-  perform set_config('edgeproxy.steps', array_to_string(steps, E'\\n'), true);
-end
-$edgeproxy$;
-select unnest(string_to_array(current_setting('edgeproxy.steps'), E'\\n')) as edgeproxy_${name};
-commit;
-`;
-}
-
-const FIND_PLACE = `
-  if pg_is_in_recovery() then
-    raise exception 'this server is a hot standby: the feed is put into the primary, and reaches its standbys by itself';
-  elsif current_setting('transaction_read_only') = 'on' then
-    raise exception 'this user''s transactions are read only (default_transaction_read_only): the feed needs another user';
-  elsif current_setting('server_version_num')::integer < 110000 then
-    raise exception 'PostgreSQL % is too old: the feed needs 11 or newer', current_setting('server_version');
-  end if;
-  select quote_ident(nspname) into place
-  from unnest(array['domains', 'deployments', 'vms', 'regions']) with ordinality as wanted (name, rank)
-  join pg_class on pg_class.oid = to_regclass(wanted.name) join pg_namespace on pg_namespace.oid = relnamespace
-  order by rank limit 1;
-  place := coalesce(place, quote_ident(current_schema()));
-  if place is null then
-    raise exception 'no schema of the search path "%" exists, or this user may use none of them', current_setting('search_path');
-  end if;
-  -- One migration at a time.
-  perform set_config('lock_timeout', '30s', true);
-  perform pg_advisory_xact_lock(hashtext('edgeproxy migrate'));
-  perform set_config('lock_timeout', '400ms', true);
-  if to_regclass(place || '.${FEED_TABLE}') is not null then
-    execute 'select version from ' || place || '.${FEED_TABLE}' into version;
-    if version > ${FEED_VERSION} then
-      raise exception 'the feed in schema % is version %, made by a newer edgeproxy; this one knows ${FEED_VERSION}', place, version;
-    end if;
-  end if;
-`;
 
 const CREATE_TABLES = tableDefinitions("inet").map(([table, definition]) => `
   if to_regclass('${table}') is null then
@@ -264,49 +188,6 @@ const FIND_WORK = `
   busy := untriggered || array(select to_regclass(relation)::oid from ${WANTED_INDEXES} where ${INDEX_MISSING});
 `;
 
-const OUR_TRIGGERS = `pg_trigger join pg_proc on pg_proc.oid = tgfoid
-    where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')`;
-
-const FIND_TRIGGERS = `
-  if to_regclass(place || '.${FEED_TABLE}') is not null then
-    execute 'select indexes from ' || place || '.${FEED_TABLE}' into made;
-  end if;
-  busy := array(
-    select distinct tgrelid from ${OUR_TRIGGERS}
-    union select indrelid from pg_index join unnest(made) as called on indexrelid = to_regclass(called)
-  );
-`;
-
-function lockTables(mode: string): string {
-  return `
-  select string_agg(distinct pg_class.oid::regclass::text, ', '),
-    string_agg(distinct format('%s of %s', pg_class.oid::regclass, pg_get_userbyid(relowner)), ', ')
-      filter (where not pg_has_role(relowner, 'usage'))
-  into names, foreign_owners from pg_class where oid = any (busy);
-  if foreign_owners is not null then
-    raise exception 'user % must own the tables for triggers and indexes on them: %', current_user, foreign_owners;
-  end if;
-  if names is not null then
-    for attempt in 1..${LOCK_ATTEMPTS} loop
-      begin
-        execute 'lock table ' || names || ' in ${mode} mode';
-        exit;
-      exception when lock_not_available then
-        if attempt = ${LOCK_ATTEMPTS} then
-          select string_agg(distinct coalesce(format('%s (pid %s, transaction open for %s)', coalesce(usename, backend_type), pid,
-            date_trunc('second', clock_timestamp() - xact_start)), 'a prepared transaction'), ', ') into holders
-          from pg_locks left join pg_stat_activity using (pid)
-          where relation = any (busy) and granted and mode not in ('AccessShareLock', 'RowShareLock');
-          raise exception 'cannot lock %, held by %: nothing was changed; end that transaction or try again later',
-            names, coalesce(holders, 'somebody');
-        end if;
-        perform pg_sleep(0.5);
-      end;
-    end loop;
-  end if;
-`;
-}
-
 const CREATE_INDEXES = `
   for each in
     select relation, name, 'edgeproxy_' || relation || '_' || name as called from ${WANTED_INDEXES} where ${INDEX_MISSING}
@@ -367,31 +248,5 @@ const TIDY = `
   if (select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(place || '.${CHANGES_TABLE}')) then
     execute 'delete from ' || place || '.${CHANGES_TABLE} where txid >= txid_snapshot_xmax(txid_current_snapshot())';
     execute 'select ' || place || '.edgeproxy_feed_prune()';
-  end if;
-`;
-
-const REMOVE = `
-  for each in select tgrelid::regclass::text as relation, tgname from ${OUR_TRIGGERS} loop
-    execute format('drop trigger %I on %s', each.tgname, each.relation);
-  end loop;
-  steps := steps || array(select 'removed triggers on ' || relation::regclass::text from unnest(busy) as relation order by 1);
-  for each in select called from unnest(made) as called where to_regclass(called) is not null loop
-    execute 'drop index ' || each.called;
-    steps := steps || ('removed index ' || each.called);
-  end loop;
-  for each in
-    select oid::regprocedure::text as called from pg_proc where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')
-  loop
-    execute 'drop function ' || each.called;
-    steps := steps || ('removed function ' || each.called);
-  end loop;
-  for each in select unnest(array['${CHANGES_TABLE}', '${FEED_TABLE}']) as called loop
-    if to_regclass(place || '.' || each.called) is not null then
-      execute 'drop table ' || place || '.' || each.called;
-      steps := steps || ('removed table ' || each.called);
-    end if;
-  end loop;
-  if cardinality(steps) = 0 then
-    steps := array['there is no feed in schema ' || place];
   end if;
 `;

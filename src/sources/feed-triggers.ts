@@ -17,7 +17,7 @@
  *
  *  `@schema@` stands for the quoted schema.
  */
-import { CHANGES_TABLE, CHANNEL, FEED_TABLE } from "./change-feed.ts";
+import { CHANGES_TABLE, CHANNEL, FEED_TABLE, NOTIFIES } from "./change-feed.ts";
 
 export interface FeedFunction {
   readonly name: string;
@@ -69,6 +69,9 @@ export function columnsOf({ subject, columns, counts }: FollowedTable): readonly
 
 /** Names or ids in one row of the log. */
 const PACK = 500;
+const NOTIFY = `if ${NOTIFIES} then
+      perform pg_notify('${CHANNEL}', '');
+    end if;`;
 const PRUNE_EVERY_ROWS = 256;
 const MOST_PRUNED_ROWS = 2048;
 /** A reader that was away for longer compares everything. */
@@ -120,7 +123,7 @@ begin
   end if;
   get diagnostics written = row_count;
   if written > 0 then
-    perform pg_notify('${CHANNEL}', '');
+    ${NOTIFY}
     latest := currval('@schema@.${CHANGES_TABLE}_seq_seq'::regclass);
     if latest / ${PRUNE_EVERY_ROWS} <> (latest - written) / ${PRUNE_EVERY_ROWS} then
       perform @schema@.edgeproxy_feed_prune();
@@ -163,7 +166,7 @@ begin
     select tg_argv[0], array_agg(distinct subject)
     from (values (before ->> tg_argv[1]), (after ->> tg_argv[1])) as named (subject)
     where subject is not null having count(*) > 0;
-    perform pg_notify('${CHANNEL}', '');
+    ${NOTIFY}
   end if;
   return null;
 end`;

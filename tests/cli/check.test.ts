@@ -49,6 +49,7 @@ describe("runCheck()", () => {
       "ok    table vms: has id, private_ip, port, region_id, status",
       "ok    table deployments: has id, vm_id, status",
       "ok    table domains: has name, deployment_id, verified_at",
+      "ok    feed: none: the tables are polled (edgeproxy migrate puts it in)",
       `ok    region: ${HERE} is ours`,
       "ok    routes: 2, of which 1 have a VM in this region",
       'warn  bad row: bad.example: its VM has an unusable port "0"',
