@@ -1,0 +1,347 @@
+/** Readings that follow the change feed of a real PostgreSQL, under everything that may happen to either. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { migrateScript, removeScript } from "../../src/sources/feed-schema.ts";
+import { PostgresSource } from "../../src/sources/postgres.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { FollowingReader } from "../fixtures/following-reader.ts";
+import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
+import {
+  createDatabase,
+  createSchema,
+  type Database,
+  insertRegion,
+  insertRoute,
+  startPostgres,
+  type TestDatabase,
+} from "../fixtures/postgres.ts";
+import { writeAtRandom } from "../fixtures/random-writers.ts";
+import { Random } from "../fuzz/random.ts";
+
+const HERE = "11111111-1111-4111-8111-111111111111";
+const THERE = "22222222-2222-4222-8222-222222222222";
+const here = { regionId: HERE, regionPort: 80 };
+const never = new AbortController().signal;
+const NAMES = [
+  "a.test",
+  "A.test",
+  "a.test.",
+  "b.test",
+  "B.test",
+  "*.b.test",
+  "c.test",
+  "bücher.test",
+  "xn--bcher-kva.test",
+  "no host",
+];
+const WRITING_MS = 2500;
+
+let server: TestDatabase;
+before(async () => {
+  server = await startPostgres();
+});
+after(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+/** With a feed, two regions and some rows. */
+async function platform(own?: TestDatabase): Promise<Database> {
+  const database = own ?? await createDatabase(server, { tables: "inet" });
+  if (own !== undefined) await createSchema(own, { inet: true });
+  await database.sql(migrateScript());
+  await insertRegion(database, { id: HERE });
+  await insertRegion(database, { id: THERE, publicIpv4: "203.0.113.7" });
+  for (const [at, name] of NAMES.entries()) {
+    await insertRoute(database, { name, regionId: at % 4 === 0 ? THERE : HERE, privateIp: `10.0.0.${at + 1}`, port: 80 });
+  }
+  return database;
+}
+
+function sourceOf(url: string, log = new CollectingLog()): PostgresSource & AsyncDisposable {
+  const source = new PostgresSource({ url, here, log });
+  return Object.assign(source, { [Symbol.asyncDispose]: () => source.close() });
+}
+
+/** Resolves once the source says that something has changed. */
+function told(source: PostgresSource): Promise<void> {
+  return new Promise((resolve) => source.onChange = resolve);
+}
+
+/** What the source says is what the tables say, and what a reader says who has never read before. */
+async function assertLevel(source: PostgresSource, database: Database): Promise<void> {
+  const { routes, excluded, excludedCount } = await source.read({ whole: false }, never);
+  await using fresh = sourceOf(database.url);
+  const all = await fresh.read({ whole: true }, never);
+  assert.deepEqual(asRecord(routes), await plainReading(database, here));
+  assert.deepEqual(asRecord(routes), asRecord(all.routes));
+  assert.deepEqual(excluded, all.excluded);
+  assert.equal(excludedCount, all.excludedCount);
+}
+
+async function write(database: Database, seed: number, ms = WRITING_MS): Promise<number> {
+  const random = new Random(seed);
+  const stop = AbortSignal.timeout(ms);
+  const chance = () => random.int(1_000_000) / 1_000_000;
+  return await writeAtRandom({ url: database.url, sessions: 4, regions: [HERE, THERE], names: NAMES, random: chance }, stop);
+}
+
+describe("PostgresSource with a change feed", () => {
+  it("is told of a change and reads what the log names", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    const first = await source.read({ whole: true }, never);
+    assert.equal(first.whole, true);
+    assert.equal(source.following, "notifications");
+    assert.equal(source.pollMs, 1000);
+    assert.equal(source.server, `127.0.0.1:${server.port}`);
+
+    const again = await source.read({ whole: false }, never);
+    assert.equal(again.routes, first.routes);
+    assert.equal(again.excluded, first.excluded);
+    assert.equal(again.whole, false);
+
+    const change = told(source);
+    await insertRoute(database, { name: "new.test", regionId: HERE, privateIp: "10.0.9.9", port: 81 });
+    await change;
+    const next = await source.read({ whole: false }, never);
+    assert.equal(next.whole, false);
+    assert.deepEqual(next.routes.get("new.test")?.endpoints.map(({ key }) => key), ["vm/10.0.9.9:81"]);
+    await assertLevel(source, database);
+  });
+
+  it("finds what any statement on any of the tables changes", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    await source.read({ whole: true }, never);
+    for (
+      const statement of [
+        "update vms set port = 8081 where id = (select vm_id from deployments join domains on deployment_id = deployments.id where name = 'c.test')",
+        "update vms set status = 'stopped' where port = 8081",
+        "update vms set status = 'running' where port = 8081",
+        "update deployments set status = 'gone'",
+        "update deployments set status = 'ready'",
+        "update deployments set vm_id = (select id from vms where port = 8081) where id = (select deployment_id from domains where name = 'b.test')",
+        "update domains set verified_at = null where name in ('a.test', 'bücher.test')",
+        "update domains set verified_at = now() - interval '1 year' where name in ('a.test', 'bücher.test')",
+        "update domains set name = upper(name)",
+        "update domains set name = lower(name)",
+        `update regions set public_ipv4 = '203.0.113.8' where id = '${THERE}'`,
+        `update regions set public_ipv4 = null where id = '${THERE}'`,
+        "delete from domains where name = 'c.test'",
+        "truncate domains, deployments, vms",
+      ]
+    ) {
+      await database.sql(statement);
+      await assertLevel(source, database);
+    }
+  });
+
+  it("gives a host to the next one when its owner goes, and back when it returns", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    await database.sql("update domains set verified_at = '2020-01-01' where name = 'A.test'");
+    const owners = async () => {
+      const { excluded } = await source.read({ whole: false }, never);
+      return excluded.filter(({ host }) => host === "a.test").map(({ domain, reason }) => `${domain}: ${reason}`);
+    };
+    const lost = (owner: string) => `its host a.test belongs to "${owner}", which was verified first`;
+    assert.deepEqual(await owners(), [`a.test: ${lost("A.test")}`, `a.test.: ${lost("A.test")}`]);
+    await database.sql("update domains set verified_at = null where name = 'A.test'");
+    assert.deepEqual(await owners(), [`a.test.: ${lost("a.test")}`]);
+    await database.sql("update domains set verified_at = null where name = 'a.test'");
+    assert.deepEqual(await owners(), []);
+    await database.sql("update domains set verified_at = '2020-01-01' where name = 'A.test'");
+    assert.deepEqual(await owners(), [`a.test.: ${lost("A.test")}`]);
+    await assertLevel(source, database);
+  });
+
+  it("does not wait for a transaction that is still running, nor miss it when it ends", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    await source.read({ whole: true }, never);
+    await using slow = await secondSession(database);
+    await slow.sql("begin; update domains set verified_at = null where name = 'c.test'");
+    await database.sql("update domains set verified_at = null where name = 'b.test'");
+    const between = await source.read({ whole: false }, never);
+    assert.equal(between.routes.get("c.test") !== undefined, true);
+    await database.sql("update domains set verified_at = now() where name = 'b.test'");
+    await source.read({ whole: false }, never);
+    await slow.sql("commit");
+    const { routes } = await source.read({ whole: false }, never);
+    assert.equal(routes.get("c.test"), undefined);
+    await assertLevel(source, database);
+  });
+
+  it("follows the log alone once notifications have stayed away, and hears them again", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    await source.read({ whole: true }, never);
+    await announceTo(database, "nobody");
+    for (let n = 0; n < 3; n++) {
+      assert.equal(source.following, "notifications");
+      await database.sql(`update vms set port = ${100 + n}`);
+      await source.read({ whole: false }, never);
+    }
+    assert.equal(source.following, "change log");
+    assert.equal(source.pollMs, 250);
+    await announceTo(database, "edgeproxy_changes");
+    const change = told(source);
+    await database.sql("update vms set port = 99");
+    await change;
+    assert.equal(source.following, "notifications");
+    await assertLevel(source, database);
+  });
+
+  it("compares beside the readings, and says when the log has missed something", async () => {
+    await using database = await platform();
+    const log = new CollectingLog();
+    await using source = sourceOf(database.url, log);
+    const first = await source.read({ whole: true }, never);
+    assert.ok(source.compare !== null);
+    await database.sql("update vms set port = 81");
+    await source.compare(never);
+    await database.sql("update vms set port = 82 where private_ip = '10.0.0.2'");
+    const second = await source.read({ whole: false }, never);
+    assert.equal(second.whole, true);
+    assert.deepEqual(asRecord(second.routes), await plainReading(database, here));
+    assert.notEqual(second.routes, first.routes);
+    await source.compare(never);
+    const third = await source.read({ whole: false }, never);
+    assert.equal(third.routes, second.routes);
+    assert.equal(third.whole, true);
+    const warnings = () => log.lines.filter(({ level }) => level === "warn").map(({ msg }) => msg);
+    assert.deepEqual(warnings(), []);
+
+    await database.sql("begin; update vms set port = 83; delete from edgeproxy_changes; commit");
+    assert.equal((await source.read({ whole: false }, never)).routes, third.routes);
+    await source.compare(never);
+    assert.deepEqual(asRecord((await source.read({ whole: false }, never)).routes), await plainReading(database, here));
+    assert.deepEqual(warnings(), ["the change feed missed changes: its triggers may have been disabled"]);
+  });
+
+  it("takes the feed up when it comes, and lets it go when it is of no use", async () => {
+    await using database = await platform();
+    await database.sql(removeScript());
+    const log = new CollectingLog();
+    await using source = sourceOf(database.url, log);
+    await source.read({ whole: false }, never);
+    assert.equal(source.following, "tables");
+    assert.equal(source.pollMs, null);
+    await database.sql(migrateScript());
+    const change = told(source);
+    await source.read({ whole: false }, never);
+    await change;
+    await source.read({ whole: false }, never);
+    assert.equal(source.following, "notifications");
+    await database.sql("alter table vms disable trigger user");
+    await source.compare?.(never);
+    await source.read({ whole: false }, never);
+    assert.equal(source.following, "tables");
+    assert.equal(log.lines.filter(({ level }) => level === "warn").length, 1);
+    await database.sql("update vms set port = 83");
+    await assertLevel(source, database);
+  });
+
+  it("gets over a feed that is removed while it is followed", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    await source.read({ whole: true }, never);
+    await database.sql(removeScript());
+    await database.sql("update vms set port = 83");
+    await assertLevel(source, database);
+    assert.equal(source.following, "tables");
+  });
+});
+
+describe("PostgresSource ends level with the tables", () => {
+  it("when four sessions write at once", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    const reader = new FollowingReader(source);
+    assert.ok(await write(database, 1) > 10);
+    await reader.stop();
+    assert.equal(reader.failures, 0, String(reader.lastError));
+    assert.ok(reader.readings > 10);
+    await assertLevel(source, database);
+  });
+
+  it("when every notification is lost", async () => {
+    await using database = await platform();
+    await announceTo(database, "nobody");
+    await using source = sourceOf(database.url);
+    const reader = new FollowingReader(source);
+    await write(database, 2);
+    await reader.stop();
+    assert.equal(source.following, "change log");
+    assert.equal(reader.failures, 0, String(reader.lastError));
+    await assertLevel(source, database);
+  });
+
+  it("when our sessions are ended again and again", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    const reader = new FollowingReader(source);
+    const ending = setInterval(() => {
+      void database.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'edgeproxy' and datname = current_database()",
+      );
+    }, 100);
+    await write(database, 3);
+    clearInterval(ending);
+    await reader.stop();
+    await assertLevel(source, database);
+  });
+
+  it("when everything is compared all the time meanwhile", async () => {
+    await using database = await platform();
+    const log = new CollectingLog();
+    await using source = sourceOf(database.url, log);
+    const reader = new FollowingReader(source);
+    const writing = write(database, 4);
+    let isWriting = true;
+    void writing.then(() => isWriting = false);
+    while (isWriting) {
+      await source.compare?.(never);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await reader.stop();
+    assert.ok(reader.wholeReadings > 3);
+    assert.deepEqual(log.lines.filter(({ level }) => level === "warn"), []);
+    await assertLevel(source, database);
+  });
+
+  it("when the server is killed while four sessions write", async () => {
+    await using own = await startPostgres();
+    const database = await platform(own);
+    await using source = sourceOf(database.url);
+    const reader = new FollowingReader(source);
+    const writing = write(database, 5);
+    for (let n = 0; n < 2; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      await own.kill();
+      await own.restart();
+    }
+    await writing;
+    await reader.stop();
+    await assertLevel(source, own);
+  });
+});
+
+async function secondSession(database: Database): Promise<Database> {
+  const { default: postgres } = await import("postgres");
+  const client = postgres(database.url, { max: 1, onnotice: () => {} });
+  return {
+    url: database.url,
+    sql: async (text) => (await client.unsafe(text)) as never,
+    [Symbol.asyncDispose]: () => client.end({ timeout: 1 }),
+  };
+}
+
+/** As with a pooler: what is announced reaches nobody. */
+async function announceTo(database: Database, channel: string): Promise<void> {
+  await database.sql(`do $$ declare body text; begin
+    for body in select pg_get_functiondef(oid) from pg_proc where proname like 'edgeproxy_feed_%' loop
+      execute regexp_replace(body, 'pg_notify\\(''\\w+''', 'pg_notify(''${channel}''', 'g');
+    end loop;
+  end $$`);
+}
