@@ -1,7 +1,8 @@
 /** Readings that follow the change feed of a real PostgreSQL, under everything that may happen to either. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { migrateScript, removeScript } from "../../src/sources/feed-schema.ts";
+import { removeScript } from "../../src/sources/feed-removal.ts";
+import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FollowingReader } from "../fixtures/following-reader.ts";
