@@ -217,7 +217,7 @@ test("a request waits for a verdict only so long; then it is answered without th
 test("requests that wait for the same VM are answered by one probe", () => {
   using w = world({ idle: 1, verdict: "unprobed", endpoints: [VM, vm("10.0.0.2")] });
   say(w, w.client, GET);
-  assert.deepEqual(w.requests, [`wanted ${VM.key}`, "wanted vm/10.0.0.2:8080"]);
+  assert.deepEqual(w.requests, ["wanted vm/10.0.0.2:8080", `wanted ${VM.key}`]);
   judge(w, "healthy");
   assert.match(w.vm[0]!.take().toString(), /^GET/, "the first verdict decides");
   w.endpoints.judge("vm/10.0.0.2:8080", "healthy");

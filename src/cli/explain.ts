@@ -75,7 +75,7 @@ async function readTable(settings: Settings): Promise<RoutingTable | string> {
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(30_000));
     const table = new RoutingTable();
-    table.replace([...reading.routes.entries()].map(([host, { endpoints }]) => ({ host, endpoints })), 1);
+    table.commit(reading.routes, 1, 0);
     return table;
   } catch (error) {
     return `Cannot read routes: ${(error as Error).message}`;

@@ -6,7 +6,6 @@ import type { SourceReading } from "../sources/source.ts";
 import { normaliseDomain } from "../table/host-name.ts";
 import type { RouteRecord } from "../table/record.ts";
 import type { Routes } from "../table/routes.ts";
-import { RoutingTable } from "../table/routing-table.ts";
 import { requireSettings } from "./configuration.ts";
 import { parseFlags } from "./flags.ts";
 import { alignColumns, print, printError } from "./output.ts";
@@ -34,8 +33,7 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
 }
 
 function show(reading: SourceReading, host: string | undefined, json: boolean): number {
-  const all = recordsOf(reading.routes);
-  const routes = host === undefined ? all : routesFor(host, all);
+  const routes = host === undefined ? recordsOf(reading.routes) : routesFor(host, reading.routes);
   if (json) print(JSON.stringify(routes, null, 2));
   else if (routes.length > 0) print(asTable(routes));
   if (reading.excludedCount > 0) printError(`Bad rows skipped: ${reading.excludedCount} (edgeproxy check names them)`, 0);
@@ -48,12 +46,10 @@ function recordsOf(routes: Routes): readonly RouteRecord[] {
 }
 
 /** As the proxy would find it: the exact name, else a wildcard; a wildcard itself is looked up by its own name. */
-function routesFor(host: string, routes: readonly RouteRecord[]): readonly RouteRecord[] {
-  if (host.startsWith("*.")) return routes.filter((route) => route.host === host);
-  const table = new RoutingTable();
-  table.apply({ upserts: routes, removals: [] }, 1);
-  const route = table.find(host);
-  return route === undefined ? [] : [route];
+function routesFor(host: string, routes: Routes): readonly RouteRecord[] {
+  const match = host.startsWith("*.") ? host : routes.match(host);
+  const service = match === undefined ? undefined : routes.get(match);
+  return match === undefined || service === undefined ? [] : [{ host: match, endpoints: service.endpoints }];
 }
 
 function asTable(routes: readonly RouteRecord[]): string {

@@ -90,13 +90,13 @@ export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decis
     if (isLoop(edges, around.pseudonym)) return LOOP;
   }
   if (!around.table.loaded) return NO_TABLE;
-  const route = around.table.find(asked.host);
-  if (route === undefined) {
+  const service = around.table.find(asked.host);
+  if (service === undefined) {
     trace?.(`no route for host ${asked.host}, neither by name nor by wildcard`);
     return NO_ROUTE;
   }
-  trace?.(`route ${route.host} with ${route.endpoints.length} endpoint(s)`);
-  return chooseEndpoint(route, asked, edges, around, trace);
+  trace?.(`route ${around.table.match(asked.host)} with ${service.endpoints.length} endpoint(s)`);
+  return chooseEndpoint(service, asked, edges, around, trace);
 }
 
 function chooseEndpoint(service: Service, asked: Asked, edges: readonly string[], around: Surroundings, trace?: Trace): Decision {

@@ -1,36 +1,103 @@
-/** Routes as messages carry them: an endpoint once per batch, however many domains of the batch live on it. */
-import type { EndpointRecord, RouteRecord } from "../table/record.ts";
+/*  Changes of routes as messages carry them. A service is named once per transfer, however many of a million domains lead there, and
+ *  hosts are one text: a million of them cost both sides together 0.5 us each; as a list of records they cost 2.5 us.
+ */
+import type { EndpointRecord } from "../table/record.ts";
+import type { RouteChange, RoutesDraft } from "../table/routes.ts";
+import type { Service, Services } from "../table/services.ts";
 
-/** A host, and where its endpoints stand in the batch. */
-export type CompactRoute = readonly [host: string, ...endpoints: readonly number[]];
-
-/** Removals come before upserts. */
 export interface RouteBatch {
-  readonly endpoints: readonly EndpointRecord[];
-  readonly upserts: readonly CompactRoute[];
-  readonly removals: readonly string[];
+  /** How many changes. */
+  readonly size: number;
+  /** The endpoints of services that no batch of the transfer has named before. */
+  readonly services: readonly (readonly EndpointRecord[])[];
+  /** Separated by line feeds. */
+  readonly hosts: string;
+  /** To which service each of the hosts leads: its place among all that the transfer has named. */
+  readonly places: readonly number[];
+  /** Hosts that lead nowhere any more, separated by line feeds. */
+  readonly removals: string;
 }
 
-export function compactBatch(upserts: Iterable<RouteRecord>, removals: readonly string[]): RouteBatch {
-  const endpoints: EndpointRecord[] = [];
-  const places = new Map<EndpointRecord, number>();
-  const routes: CompactRoute[] = [];
-  for (const route of upserts) routes.push([route.host, ...route.endpoints.map(placeOf)]);
-  return { endpoints, upserts: routes, removals };
+/** Makes the batches of one transfer. */
+export class BatchWriter {
+  readonly #places: Map<Service, number> = new Map();
 
-  function placeOf(endpoint: EndpointRecord): number {
-    let place = places.get(endpoint);
-    if (place === undefined) {
-      place = endpoints.push(endpoint) - 1;
-      places.set(endpoint, place);
+  write(changes: readonly RouteChange[]): RouteBatch {
+    const services: (readonly EndpointRecord[])[] = [];
+    const hosts: string[] = [], removals: string[] = [], places: number[] = [];
+    for (const { host, after } of changes) {
+      if (after === undefined) {
+        removals.push(host);
+        continue;
+      }
+      let place = this.#places.get(after);
+      if (place === undefined) {
+        place = this.#places.size;
+        this.#places.set(after, place);
+        services.push(after.endpoints);
+      }
+      hosts.push(host);
+      places.push(place);
     }
-    return place;
+    return { size: changes.length, services, hosts: hosts.join("\n"), places, removals: removals.join("\n") };
   }
 }
 
-/** One route of a batch. */
-export function expandRoute(route: CompactRoute, batch: RouteBatch): RouteRecord {
-  const endpoints: EndpointRecord[] = [];
-  for (let at = 1; at < route.length; at++) endpoints.push(batch.endpoints[route[at] as number]!);
-  return { host: route[0], endpoints };
+/** Works the batches of one transfer into a draft, as many changes at a time as there is time for. */
+export class BatchReader {
+  readonly #draft: RoutesDraft;
+  readonly #services: Services;
+  readonly #named: (readonly EndpointRecord[])[] = [];
+  readonly #known: Service[] = [];
+  #batch: RouteBatch | null = null;
+  #hostsAt = 0;
+  #removalsAt = 0;
+  /** Of the hosts of the batch. */
+  #done = 0;
+
+  constructor(draft: RoutesDraft, services: Services) {
+    this.#draft = draft;
+    this.#services = services;
+  }
+
+  /** Whether no batch is being read: the next can begin. */
+  get idle(): boolean {
+    return this.#batch === null;
+  }
+
+  begin(batch: RouteBatch): void {
+    this.#batch = batch;
+    this.#hostsAt = this.#removalsAt = this.#done = 0;
+    for (const endpoints of batch.services) this.#named.push(endpoints);
+  }
+
+  /** Whether the batch is through. */
+  read(most: number): boolean {
+    const batch = this.#batch;
+    if (batch === null) return true;
+    const { hosts, places, removals } = batch;
+    let left = most;
+    for (; left > 0 && this.#removalsAt < removals.length; left--) {
+      const end = lineEnd(removals, this.#removalsAt);
+      this.#draft.remove(removals, this.#removalsAt, end);
+      this.#removalsAt = end + 1;
+    }
+    for (; left > 0 && this.#done < places.length; left--) {
+      const end = lineEnd(hosts, this.#hostsAt);
+      this.#draft.put(hosts, this.#serviceAt(places[this.#done++]!), this.#hostsAt, end);
+      this.#hostsAt = end + 1;
+    }
+    if (this.#removalsAt < removals.length || this.#done < places.length) return false;
+    this.#batch = null;
+    return true;
+  }
+
+  #serviceAt(place: number): Service {
+    return this.#known[place] ??= this.#services.of(this.#named[place]!);
+  }
+}
+
+function lineEnd(text: string, from: number): number {
+  const end = text.indexOf("\n", from);
+  return end < 0 ? text.length : end;
 }

@@ -150,7 +150,7 @@ export class WorkerLink {
   #nextTransfer(): RouteTransfer | null {
     const snapshot = this.#options.snapshot();
     if (snapshot.revision === this.#begun.revision) return null;
-    const transfer = this.#begun.revision === 0 ? RouteTransfer.ofTable(snapshot) : RouteTransfer.between(this.#begun, snapshot);
+    const transfer = new RouteTransfer(this.#begun, snapshot);
     this.#begun = snapshot;
     return transfer;
   }

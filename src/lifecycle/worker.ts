@@ -26,6 +26,7 @@ import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
+import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
 import type { Channel, DownMessage, UpMessage, WorkerFigures, WorkerSettings } from "./worker-channel.ts";
@@ -59,6 +60,7 @@ export class Worker {
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
+  readonly #expiry: RouteExpiry;
   #contradictedAtMs = -Infinity;
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
@@ -80,13 +82,19 @@ export class Worker {
     this.#endpoints = new Endpoints(this.#standIn);
     this.#routes = new RouteReceiver({
       table: this.#table,
+      committed: () => this.#expiry.arm(),
+      send: (message) => channel.send(message),
+      later: (run) => this.#inPeace(run),
+      nowMs: systemTimers.nowMs,
+    });
+    this.#expiry = new RouteExpiry({
+      table: this.#table,
       forget: (keys) => {
         this.#endpoints.forget(keys);
         this.#standIn.forget(keys);
       },
-      send: (message) => channel.send(message),
       later: (run) => this.#inPeace(run),
-      nowMs: () => performance.now(),
+      timers: systemTimers,
     });
     this.#listener = this.#createListener(new RateLimitedLog(log));
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
@@ -103,6 +111,7 @@ export class Worker {
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     const cut = await this.#listener.drain(graceMs, { succeeded });
     this.#standIn.stop();
+    this.#expiry.stop();
     this.#endpoints.close();
     this.#sweep.close();
     this.#stopStalls();
@@ -187,7 +196,7 @@ export class Worker {
     const sweep = this.#sweep;
     return {
       table: this.#table,
-      previous: () => undefined,
+      previous: (host) => this.#table.previous(host),
       pseudonym: pseudonym(this.#settings.regionId),
       availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
       load: (endpoint) => endpoints.of(endpoint).inFlight,

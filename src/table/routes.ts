@@ -47,6 +47,28 @@ export class Routes {
     return this.#pages[placeOf(hash)]!.find(tagOf(hash), host);
   }
 
+  /** Its exact name's, else that of the longest wildcard above it. */
+  find(host: string): Service | undefined {
+    const exact = this.get(host);
+    if (exact !== undefined || this.wildcards === 0) return exact;
+    const pattern = this.#wildcardAbove(host);
+    return pattern === undefined ? undefined : this.get(pattern);
+  }
+
+  /** The name or wildcard under which `find` finds it. */
+  match(host: string): string | undefined {
+    return this.get(host) !== undefined ? host : this.#wildcardAbove(host);
+  }
+
+  #wildcardAbove(host: string): string | undefined {
+    if (host.charCodeAt(0) === 0x5b) return undefined; // `[`: an IPv6 literal has no labels
+    for (let dot = host.indexOf("."); dot >= 0; dot = host.indexOf(".", dot + 1)) {
+      const pattern = `*${host.slice(dot)}`;
+      if (this.get(pattern) !== undefined) return pattern;
+    }
+    return undefined;
+  }
+
   /** In no particular order. */
   *entries(): IterableIterator<[host: string, service: Service]> {
     for (const page of this.#pages) {

@@ -3,7 +3,6 @@
  *      bun tests/bench/routes.bench.ts [DOMAINS] [SERVICES]
  */
 import process from "node:process";
-import { HostIndex } from "../../src/table/host-index.ts";
 import { changes, Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { type Service, Services } from "../../src/table/services.ts";
 import { vm } from "../fixtures/records.ts";
@@ -117,8 +116,8 @@ for (let round = 0; round < 6; round++) {
   say("rss removed", mb());
 }
 before = mb();
-const index = new HostIndex<Service>();
+const index = new Map<string, Service>();
 const start = cpu();
 for (let i = 0; i < texts.length; i++) for (const host of texts[i]!.split("\n")) index.set((host + "!").slice(0, -1), all[i]!);
-say("HostIndex load", cpu() - start, "MB", mb() - before);
-lookups("HostIndex", (host) => index.get(host));
+say("Map load", cpu() - start, "MB", mb() - before);
+lookups("Map", (host) => index.get(host));

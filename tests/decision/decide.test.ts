@@ -7,7 +7,7 @@ import { pseudonym } from "../../src/decision/loop.ts";
 import type { EndpointRecord, RouteRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
-import { ELSEWHERE, FAR_AWAY, HERE, region, route, vm } from "../fixtures/records.ts";
+import { ELSEWHERE, FAR_AWAY, HERE, region, route, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2");
 const R = region(ELSEWHERE, "203.0.113.7"), S = region(FAR_AWAY, "203.0.113.8");
@@ -27,7 +27,7 @@ interface Case {
 
 function decided(given: Case, trace?: string[]): Decision {
   const table = new RoutingTable();
-  if (given.routes !== null) table.replace(given.routes ?? [], 1);
+  if (given.routes !== null) table.commit(routesOf(given.routes ?? []), 1, 0);
   const random = [...given.random ?? []];
   return decide(
     { host: given.host ?? "a.test", via: given.via ?? null, tried: given.tried === undefined ? null : new Set(given.tried) },

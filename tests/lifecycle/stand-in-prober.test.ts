@@ -10,7 +10,7 @@ import { AccessLog } from "../../src/observation/access-log.ts";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
-import { HERE, vm } from "../fixtures/records.ts";
+import { batchOf, HERE, route, vm } from "../fixtures/records.ts";
 import { startVm } from "../fixtures/vm.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), C = vm("10.0.0.3");
@@ -226,9 +226,7 @@ test("a request to a worker whose supervisor says nothing is answered by the VM,
       base: 0,
       first: true,
       last: true,
-      endpoints: [endpoint],
-      upserts: [["app.test", 0]],
-      removals: [],
+      ...batchOf([route("app.test", endpoint)]),
     });
     const startedAtMs = performance.now();
     assert.equal(await statusOf(port, "app.test"), 200);

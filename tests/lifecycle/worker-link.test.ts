@@ -1,13 +1,14 @@
 /** What a worker is told, at the pace at which it takes it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { expandRoute } from "../../src/lifecycle/route-batch.ts";
-import type { Snapshot } from "../../src/lifecycle/route-transfer.ts";
+import { BatchReader } from "../../src/lifecycle/route-batch.ts";
+import { BATCH, type Snapshot } from "../../src/lifecycle/route-transfer.ts";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
-import type { RouteDelta, RouteRecord } from "../../src/table/record.ts";
-import { Routes } from "../../src/table/routes.ts";
-import { ELSEWHERE, recordsOf, region, route, routesOf, vm } from "../fixtures/records.ts";
+import type { RouteRecord } from "../../src/table/record.ts";
+import { Routes, RoutesDraft } from "../../src/table/routes.ts";
+import { Services } from "../../src/table/services.ts";
+import { ELSEWHERE, recordsOf, region, route, type RouteDelta, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
 
@@ -42,8 +43,11 @@ class Told {
 
 /** Takes what it is told, one message at a time. */
 class ReadingWorker {
-  routes: Map<string, readonly string[]> = new Map();
+  routes: Routes = Routes.none;
   revision = 0;
+  #draft: RoutesDraft = new RoutesDraft();
+  readonly #services: Services = new Services();
+  #reader: BatchReader = new BatchReader(this.#draft, this.#services);
   readonly verdicts: [string, string][] = [];
 
   read(message: DownMessage, link: WorkerLink): void {
@@ -53,22 +57,22 @@ class ReadingWorker {
     }
     if (message.type !== "routes") return;
     if (message.base !== 0) assert.equal(message.base, this.revision);
-    if (message.first && message.base === 0) this.routes = new Map();
-    for (const host of message.removals) this.routes.delete(host);
-    for (const each of message.upserts) {
-      const { host, endpoints } = expandRoute(each, message);
-      this.routes.set(host, endpoints.map((endpoint) => endpoint.key));
+    if (message.first) {
+      this.#draft = message.base === 0 ? new RoutesDraft() : this.routes.draft();
+      this.#reader = new BatchReader(this.#draft, this.#services);
     }
-    if (message.last) this.revision = message.revision;
+    this.#reader.begin(message);
+    while (!this.#reader.read(7));
+    if (message.last) {
+      this.routes = this.#draft.finish();
+      this.revision = message.revision;
+    }
     link.receive({ type: "taken", revision: this.revision });
   }
 }
 
 function assertSame(worker: ReadingWorker, snapshot: Snapshot): void {
-  const routes = recordsOf(snapshot.routes).map((
-    { host, endpoints },
-  ): [string, string[]] => [host, endpoints.map((each) => each.key)]);
-  assert.deepEqual([...worker.routes].sort(), routes.sort());
+  assert.deepEqual(recordsOf(worker.routes), recordsOf(snapshot.routes));
   assert.equal(worker.revision, snapshot.revision);
 }
 
@@ -84,7 +88,7 @@ test("start() says nothing before the first table, then sends it whole", () => {
   assert.equal(told.messages.length, 1);
   const [message] = told.messages;
   assert.ok(message?.type === "routes" && message.base === 0 && message.first && message.last);
-  assert.equal(message.endpoints.length, 3, "each once");
+  assert.equal(message.services.length, 2, "each once");
   told.readAll(worker);
   assertSame(worker, told.snapshot);
   assert.equal(told.link.appliedRevision, 1);
@@ -105,20 +109,21 @@ test("a large table goes out in batches, eight of them not yet taken", () => {
   assert.equal(told.messages.length, 8);
   worker.read(told.messages.shift()!, told.link);
   assert.equal(told.messages.length, 8);
-  assert.ok(told.messages.every((message) => message.type === "routes" && message.upserts.length === 256 && !message.first));
+  assert.ok(told.messages.every((message) => message.type === "routes" && message.size === BATCH && !message.first));
   assert.equal(told.link.appliedRevision, 0);
-  assert.equal(told.readAll(worker), Math.ceil(10_000 / 256) - 1);
+  assert.equal(told.readAll(worker), Math.ceil(10_000 / BATCH) - 1);
   assertSame(worker, told.snapshot);
 });
 
-test("a large delta goes out in batches, removals first", () => {
+test("a large delta goes out in batches, and names each service once", () => {
   const told = new Told(), worker = new ReadingWorker();
   told.link.start();
   told.change({ upserts: routes(2000), removals: [] });
   told.readAll(worker);
-  told.change({ upserts: routes(600, 1500), removals: routes(700).map((each) => each.host) });
-  const [first] = told.messages;
-  assert.ok(first?.type === "routes" && first.base === 1 && first.removals.length === 256 && first.upserts.length === 0);
+  told.change({ upserts: routes(1600, 1501), removals: routes(700).map((each) => each.host) });
+  const batches = told.messages.filter((message) => message.type === "routes");
+  assert.deepEqual(batches.map(({ base, size }) => [base, size]), [...Array(4).fill([1, BATCH]), [1, 2300 - 4 * BATCH]]);
+  assert.equal(batches.flatMap((batch) => batch.services).length, 2);
   told.readAll(worker);
   assertSame(worker, told.snapshot);
 });
@@ -130,7 +135,7 @@ test("what changes while the table is on its way follows it, small deltas as one
   told.change({ upserts: [route("new.test", A), route("h1.test", B)], removals: ["h2.test"] });
   told.change({ upserts: [route("h2.test", A)], removals: ["new.test", "h3.test"] });
   told.change({ upserts: [], removals: ["h1.test"] });
-  assert.equal(told.readAll(worker), Math.ceil(5000 / 256) + 1);
+  assert.equal(told.readAll(worker), Math.ceil(5000 / BATCH) + 1);
   assertSame(worker, told.snapshot);
 });
 
@@ -164,7 +169,7 @@ test("`resync` is answered by the whole table, also in the middle of a delta", (
   told.change({ upserts: [route("late.test", A)], removals: [] });
   assert.equal(told.link.receive({ type: "resync", revision: 0 }), true);
   const batches = told.readAll(worker);
-  assert.equal(batches, 8 + Math.ceil(10_001 / 256));
+  assert.equal(batches, 8 + Math.ceil(10_001 / BATCH));
   assertSame(worker, told.snapshot);
 });
 

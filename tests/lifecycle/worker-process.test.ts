@@ -26,9 +26,11 @@ const EMPTY_TABLE: DownMessage = {
   base: 0,
   first: true,
   last: true,
-  endpoints: [],
-  upserts: [],
-  removals: [],
+  size: 0,
+  services: [],
+  hosts: "",
+  places: [],
+  removals: "",
 };
 
 async function status(port: number): Promise<string> {

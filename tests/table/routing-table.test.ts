@@ -1,92 +1,188 @@
-/** The table of a worker: lookups, deltas, and which endpoints they leave behind. */
+/** The table of a worker: lookups, what hosts led to before, and which endpoints nothing leads to any more. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RoutingTable } from "../../src/table/routing-table.ts";
-import type { RouteRecord } from "../../src/table/record.ts";
-import { ELSEWHERE, FAR_AWAY, region, route, vm } from "../fixtures/records.ts";
+import { KEPT_MS } from "../../src/table/recent-routes.ts";
+import type { EndpointRecord, RouteRecord } from "../../src/table/record.ts";
+import { Routes } from "../../src/table/routes.ts";
+import { ELSEWHERE, FAR_AWAY, region, route, routesOf, vm } from "../fixtures/records.ts";
 
-const A = vm("10.0.0.1"), B = vm("10.0.0.2"), C = vm("10.0.0.3");
+const A = vm("10.0.0.1"), B = vm("10.0.0.2"), C = vm("10.0.0.3"), D = vm("10.0.0.4");
+
+/** With a clock. */
+class Timed {
+  readonly table: RoutingTable = new RoutingTable();
+  nowMs = 5000;
+
+  commit(...routes: readonly RouteRecord[]): void {
+    this.table.commit(routesOf(routes), this.table.revision + 1, this.nowMs);
+  }
+
+  /** What becomes known within the time, looking every 50 ms. */
+  wait(ms: number): string[] {
+    const keys: string[] = [];
+    for (const endMs = this.nowMs + ms; this.nowMs < endMs;) {
+      this.nowMs += 50;
+      while (this.table.expiryAtMs <= this.nowMs) keys.push(...this.table.expire(this.nowMs, 3));
+    }
+    return keys;
+  }
+
+  previous(host: string): string | undefined {
+    return this.table.previous(host)?.endpoints[0]?.key;
+  }
+}
 
 function tableOf(...routes: readonly RouteRecord[]): RoutingTable {
-  const table = new RoutingTable();
-  table.replace(routes, 1);
-  return table;
+  const timed = new Timed();
+  timed.commit(...routes);
+  return timed.table;
 }
 
 test("RoutingTable is loaded from its first revision on, even an empty one", () => {
   const table = new RoutingTable();
   assert.equal(table.loaded, false);
-  table.replace([], 1);
+  table.commit(Routes.none, 1, 0);
   assert.deepEqual([table.loaded, table.size, table.revision], [true, 0, 1]);
 });
 
 test("find() prefers the exact name, then the longest wildcard, at any depth", () => {
-  const table = tableOf(
-    route("a.example.com", A),
-    route("*.example.com", B),
-    route("*.deep.example.com", C),
-  );
-  const found = (host: string): string | undefined => table.find(host)?.host;
-  assert.equal(found("a.example.com"), "a.example.com");
-  assert.equal(found("b.example.com"), "*.example.com");
-  assert.equal(found("x.a.example.com"), "*.example.com");
-  assert.equal(found("x.deep.example.com"), "*.deep.example.com");
-  assert.equal(found("x.y.deep.example.com"), "*.deep.example.com");
-  assert.equal(found("deep.example.com"), "*.example.com");
+  const table = tableOf(route("a.example.com", A), route("*.example.com", B), route("*.deep.example.com", C));
+  const expected: readonly [host: string, match: string, endpoint: EndpointRecord][] = [
+    ["a.example.com", "a.example.com", A],
+    ["b.example.com", "*.example.com", B],
+    ["x.a.example.com", "*.example.com", B],
+    ["x.deep.example.com", "*.deep.example.com", C],
+    ["x.y.deep.example.com", "*.deep.example.com", C],
+    ["deep.example.com", "*.example.com", B],
+  ];
+  for (const [host, match, endpoint] of expected) {
+    assert.equal(table.match(host), match);
+    assert.deepEqual(table.find(host)?.endpoints, [endpoint], host);
+  }
 });
 
 test("find() does not take a wildcard for its own name, nor for others that end alike", () => {
   const table = tableOf(route("*.example.com", A));
   for (const host of ["example.com", "badexample.com", "com", "", "example.com.evil.test", "[::1]"]) {
     assert.equal(table.find(host), undefined, host);
+    assert.equal(table.match(host), undefined, host);
   }
 });
 
-test("apply() changes what the delta names and nothing else", () => {
-  const table = tableOf(route("a.test", A), route("b.test", B), route("*.c.test", C));
-  const untouched = table.find("b.test");
-  const orphans = table.apply({ upserts: [route("a.test", B), route("d.test", B)], removals: ["*.c.test", "unknown.test"] }, 2);
-  assert.deepEqual([...orphans].sort(), [A.key, C.key]);
-  assert.equal(table.find("b.test"), untouched);
-  assert.deepEqual(table.find("a.test")?.endpoints.map((each) => each.key), [B.key]);
-  assert.equal(table.find("x.c.test"), undefined);
-  assert.deepEqual([...table.hosts()].sort(), ["a.test", "b.test", "d.test"]);
-  assert.deepEqual([table.size, table.revision], [3, 2]);
-});
-
-test("apply() answers no endpoint that another route, or the same one anew, leads to", () => {
-  const table = tableOf(route("a.test", A, B), route("b.test", A));
-  assert.deepEqual(table.apply({ upserts: [], removals: ["a.test"] }, 2), [B.key]);
-  assert.deepEqual(table.apply({ upserts: [route("b.test", A, B)], removals: [] }, 3), []);
-  assert.deepEqual(table.apply({ upserts: [route("c.test", A)], removals: ["b.test"] }, 4), [B.key]);
-  assert.deepEqual(table.apply({ upserts: [], removals: ["c.test"] }, 5), [A.key]);
-});
-
-test("apply() counts an endpoint that a route names twice", () => {
-  const table = tableOf(route("a.test", A, A));
-  assert.deepEqual(table.apply({ upserts: [route("a.test", A)], removals: [] }, 2), []);
-  assert.deepEqual(table.apply({ upserts: [], removals: ["a.test"] }, 3), [A.key]);
-});
-
-test("replace() removes what is not named, wildcards too", () => {
-  const table = tableOf(route("a.test", A), route("*.a.test", B));
-  assert.deepEqual([...table.replace([route("b.test", C)], 2)].sort(), [A.key, B.key]);
-  assert.deepEqual([...table.hosts()], ["b.test"]);
-});
-
-test("a request keeps the route it began with", () => {
-  const table = tableOf(route("a.test", A));
-  const held = table.find("a.test")!;
-  table.apply({ upserts: [route("a.test", B)], removals: [] }, 2);
-  assert.deepEqual(held.endpoints.map((each) => each.key), [A.key]);
+test("a request keeps the service it began with", () => {
+  const timed = new Timed();
+  timed.commit(route("a.test", A));
+  const held = timed.table.find("a.test")!;
+  timed.commit(route("a.test", B));
+  assert.deepEqual(held.endpoints, [A]);
   assert.ok(Object.isFrozen(held) && Object.isFrozen(held.endpoints) && Object.isFrozen(held.endpoints[0]));
+  assert.deepEqual(timed.table.find("a.test")?.endpoints, [B]);
 });
 
-test("RoutingTable shares the record of an endpoint between routes, and follows its region", () => {
-  const table = tableOf(route("a.test", { ...A }), route("b.test", { ...A }));
-  assert.equal(table.find("a.test")!.endpoints[0], table.find("b.test")!.endpoints[0]);
-  table.apply({ upserts: [route("c.test", region(ELSEWHERE, "203.0.113.7"))], removals: [] }, 2);
-  table.apply({ upserts: [route("c.test", region(FAR_AWAY, "203.0.113.7"))], removals: [] }, 3);
-  assert.equal(table.find("c.test")!.endpoints[0]!.region, FAR_AWAY);
-  assert.deepEqual(table.apply({ upserts: [], removals: ["c.test"] }, 4), ["region/203.0.113.7:80"]);
+test("previous() is what the host led to within the last ten seconds, if that is not what it leads to now", () => {
+  const timed = new Timed();
+  assert.equal(timed.previous("a.test"), undefined);
+  timed.commit(route("a.test", A), route("b.test", B), route("*.w.test", C));
+  assert.equal(timed.previous("a.test"), undefined, "nothing was before the first table");
+  timed.wait(600);
+  timed.commit(route("a.test", B), route("b.test", B), route("x.w.test", D), route("new.test", A));
+  assert.equal(timed.previous("a.test"), A.key);
+  assert.equal(timed.previous("b.test"), undefined);
+  assert.equal(timed.previous("new.test"), undefined);
+  assert.equal(timed.previous("x.w.test"), C.key);
+  assert.equal(timed.previous("y.w.test"), C.key, "a host that has lost its route");
+  timed.wait(600);
+  timed.commit(route("a.test", C), route("b.test", B), route("x.w.test", D), route("new.test", A));
+  assert.equal(timed.previous("a.test"), B.key, "the last before");
+  timed.wait(KEPT_MS - 700);
+  assert.equal(timed.previous("x.w.test"), C.key);
+  timed.wait(200);
+  assert.equal(timed.previous("x.w.test"), undefined);
+  assert.equal(timed.previous("a.test"), B.key);
+  timed.wait(600);
+  assert.equal(timed.previous("a.test"), undefined);
 });
+
+test("previous() knows where hosts led before many changes in a short time", () => {
+  const timed = new Timed();
+  timed.commit(route("a.test", A), route("b.test", A));
+  for (let i = 0; i < 1000; i++) {
+    timed.commit(route("a.test", i % 2 === 0 ? B : C), route("b.test", i === 999 ? D : A));
+    timed.wait(50);
+  }
+  assert.equal(timed.previous("a.test"), B.key, "the last before");
+  assert.equal(timed.previous("b.test"), A.key);
+});
+
+test("an endpoint is told of ten seconds after its last route, once", () => {
+  const timed = new Timed();
+  timed.commit(route("a.test", A, B), route("b.test", A), route("c.test", C));
+  timed.wait(1000);
+  timed.commit(route("a.test", A), route("b.test", A));
+  assert.deepEqual(timed.wait(KEPT_MS - 100), []);
+  assert.deepEqual(timed.wait(1000).sort(), [B.key, C.key]);
+  timed.commit(route("b.test", A));
+  assert.deepEqual(timed.wait(3 * KEPT_MS), [], "another route leads there");
+  timed.commit(route("b.test", D));
+  assert.deepEqual(timed.wait(3 * KEPT_MS), [A.key]);
+  timed.commit();
+  assert.deepEqual(timed.wait(3 * KEPT_MS), [D.key]);
+  assert.equal(timed.table.expiryAtMs, Infinity);
+});
+
+test("an endpoint that gets a route again in time is not told of", () => {
+  const timed = new Timed();
+  timed.commit(route("a.test", A));
+  timed.wait(700);
+  timed.commit(route("a.test", B));
+  timed.wait(KEPT_MS - 1000);
+  timed.commit(route("b.test", A), route("a.test", B));
+  assert.deepEqual(timed.wait(3 * KEPT_MS), []);
+  timed.commit(route("b.test", A, A), route("a.test", A));
+  assert.deepEqual(timed.wait(3 * KEPT_MS), [B.key]);
+});
+
+test("an endpoint of another region is another service, and the same endpoint", () => {
+  const timed = new Timed();
+  timed.commit(route("c.test", region(ELSEWHERE, "203.0.113.7")));
+  timed.commit(route("c.test", region(FAR_AWAY, "203.0.113.7")));
+  assert.equal(timed.table.find("c.test")!.endpoints[0]!.region, FAR_AWAY);
+  assert.deepEqual(timed.wait(2 * KEPT_MS), []);
+  timed.commit();
+  assert.deepEqual(timed.wait(2 * KEPT_MS), ["region/203.0.113.7:80"]);
+});
+
+test("random revisions: never is an endpoint told of that was in use within ten seconds, and in the end all others are", () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const random = generator(seed), timed = new Timed();
+    const endpoints = Array.from({ length: 12 }, (_, i) => vm(`10.2.0.${i}`));
+    const alive = new Set<string>();
+    let routes: RouteRecord[] = [];
+    const tell = (keys: readonly string[]): void => {
+      const current = new Set(routes.map((each) => each.endpoints[0]!.key));
+      for (const key of keys) {
+        assert.ok(!current.has(key), key);
+        assert.ok(alive.delete(key), `${key} has been told of`);
+      }
+    };
+    for (let step = 0; step < 150; step++) {
+      routes = Array.from({ length: 30 }, (_, i) => {
+        const moved = random() < 0.1 || routes[i] === undefined;
+        return moved ? route(`h${i}.test`, endpoints[Math.floor(random() * (seed % 2 === 0 ? 12 : 1 + step % 12))]!) : routes[i]!;
+      });
+      timed.commit(...routes);
+      for (const each of routes) alive.add(each.endpoints[0]!.key);
+      // Not at all, in part, or until nothing is left to do
+      for (let i = Math.floor(random() * 4); i > 0; i--) tell(timed.table.expire(timed.nowMs, 7));
+      if (random() < 0.3) tell(timed.wait(random() < 0.2 ? 4000 : 300));
+    }
+    tell(timed.wait(3 * KEPT_MS));
+    assert.deepEqual([...alive].sort(), [...new Set(routes.map((each) => each.endpoints[0]!.key))].sort());
+  }
+});
+
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
