@@ -35,9 +35,19 @@ test("admin address tells that the process is alive and ready", async () => {
   const { ready, reasons, table, database } = await json(edge, "/readyz");
   assert.deepEqual([ready, reasons], [true, []]);
   const { age_seconds: age, ...rest } = table as Record<string, unknown>;
-  assert.deepEqual(rest, { revision: 1, routes: 1, stale: false, held_removals: 0, bad_rows: 0 });
+  assert.deepEqual(rest, {
+    revision: 1,
+    routes: 1,
+    stale: false,
+    held_removals: 0,
+    bad_rows: 0,
+    excluded: { "bad_row": 0, conflict: 0, flapping: 0 },
+    source: "postgres",
+    pinned: null,
+  });
   assert.ok(typeof age === "number" && age >= 0);
-  assert.deepEqual(database, { readable: true, last_error: null });
+  const { port } = new URL(platform.database.url);
+  assert.deepEqual(database, { readable: true, following: "tables", server: `127.0.0.1:${port}`, last_error: null });
 });
 
 test("admin address says that the proxy shuts down while it still serves what is running", async () => {
