@@ -68,7 +68,7 @@ export class LastGoodFolder {
         seen += bytesRead;
         await new Promise<void>(later);
       }
-      return reader.finish();
+      return await reader.finish();
     } finally {
       await file.close();
     }

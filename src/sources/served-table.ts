@@ -8,7 +8,7 @@
  *  One thing is done at a time, in the order in which it was asked for. Whoever looks meanwhile sees the revision before, whole.
  */
 import type { Log } from "../observation/log.ts";
-import { inSlices } from "../runtime/in-slices.ts";
+import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { changes, type RouteChange, Routes } from "../table/routes.ts";
 import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
@@ -183,7 +183,7 @@ export class ServedTable {
       if (before === undefined) draft.remove(host);
       else draft.put(host, before);
     }
-    return draft.finish(this.#good);
+    return await piecesInSlices(draft.finishing(this.#good));
   }
 
   /** `tally`: what differs from the served routes, where that is known. */

@@ -29,7 +29,7 @@ function encoded(routes: Routes, header: Partial<TableHeader> = {}): Buffer {
   return Buffer.concat(pieces);
 }
 
-function decoded(file: Uint8Array, services = new Services(), pieceBytes = PIECE_BYTES): SavedTable | string {
+function decoded(file: Uint8Array, services = new Services(), pieceBytes = PIECE_BYTES): Promise<SavedTable | string> {
   const reader = new TableReader(file.length, { regionId: HERE, regionPort: 80 }, services);
   for (let at = 0; at < file.length; at += pieceBytes) reader.push(file.subarray(at, at + pieceBytes));
   return reader.finish();
@@ -55,17 +55,17 @@ function assertSame(actual: SavedTable | string, expected: Routes): void {
   assert.equal(actual.routes.size, expected.size);
 }
 
-test("a table comes out of its file as it went in, in pieces of any size", () => {
+test("a table comes out of its file as it went in, in pieces of any size", async () => {
   const services = new Services();
   const routes = small(services);
   const file = encoded(routes);
-  for (const bytes of [1, 2, 3, 7, 50, file.length - 1, file.length]) assertSame(decoded(file, services, bytes), routes);
-  const saved = decoded(file, services) as SavedTable;
+  for (const bytes of [1, 2, 3, 7, 50, file.length - 1, file.length]) assertSame(await decoded(file, services, bytes), routes);
+  const saved = await decoded(file, services) as SavedTable;
   assert.deepEqual(saved.header, { ...HEADER, routes: 4 });
   assert.deepEqual(headerOf(file.subarray(0, 300)), { ...HEADER, routes: 4 });
 });
 
-test("a table of many pieces, and one of none, come out as they went in", () => {
+test("a table of many pieces, and one of none, come out as they went in", async () => {
   const services = new Services();
   const draft = new RoutesDraft();
   for (let i = 0; i < 20_000; i++) {
@@ -73,40 +73,40 @@ test("a table of many pieces, and one of none, come out as they went in", () => 
   }
   const many = draft.finish();
   assert.ok(encoded(many).length > 10 * PIECE_BYTES);
-  assertSame(decoded(encoded(many), services), many);
-  assertSame(decoded(encoded(Routes.none)), Routes.none);
+  assertSame(await decoded(encoded(many), services), many);
+  assertSame(await decoded(encoded(Routes.none)), Routes.none);
 });
 
-test("a file with any bit flipped is not believed", () => {
+test("a file with any bit flipped is not believed", async () => {
   const file = encoded(small(new Services()));
   for (let at = 0; at < file.length; at++) {
     for (const bit of [1, 32, 128]) {
       const flipped = Buffer.from(file);
       flipped[at] = flipped[at]! ^ bit;
-      assert.equal(typeof decoded(flipped), "string", `byte ${at}`);
+      assert.equal(typeof await decoded(flipped), "string", `byte ${at}`);
     }
   }
 });
 
-test("a file of any length but its own is not believed", () => {
+test("a file of any length but its own is not believed", async () => {
   const file = encoded(small(new Services()));
   for (let length = 0; length < file.length; length++) {
-    assert.equal(typeof decoded(file.subarray(0, length)), "string", `${length}`);
+    assert.equal(typeof await decoded(file.subarray(0, length)), "string", `${length}`);
   }
-  assert.match(String(decoded(file.subarray(0, file.length - 1))), /torn or damaged/);
-  assert.match(String(decoded(Buffer.concat([file, Buffer.alloc(1)]))), /torn or damaged/);
+  assert.match(String(await decoded(file.subarray(0, file.length - 1))), /torn or damaged/);
+  assert.match(String(await decoded(Buffer.concat([file, Buffer.alloc(1)]))), /torn or damaged/);
 });
 
-test("a file that grew or shrank while it was read is not believed", () => {
+test("a file that grew or shrank while it was read is not believed", async () => {
   const file = encoded(small(new Services()));
   for (const told of [file.length - 10, file.length + 10]) {
     const reader = new TableReader(told, { regionId: HERE, regionPort: 80 }, new Services());
     reader.push(file);
-    assert.match(String(reader.finish()), /torn or damaged/);
+    assert.match(String(await reader.finish()), /torn or damaged/);
   }
 });
 
-test("a whole file that is not for us is refused with the reason", () => {
+test("a whole file that is not for us is refused with the reason", async () => {
   const routes = small(new Services());
   const file = encoded(routes);
   const newer = Buffer.from(file);
@@ -130,10 +130,10 @@ test("a whole file that is not for us is refused with the reason", () => {
     [signed(Buffer.concat([content, Buffer.from([0, 0, 0])])), /service without an endpoint/],
     [signed(Buffer.concat([content, Buffer.from([1, 0x61, 9, 0, 0, 0])])), /"a" leads nowhere/],
   ];
-  for (const [bytes, reason] of cases) assert.match(String(decoded(bytes)), reason);
+  for (const [bytes, reason] of cases) assert.match(String(await decoded(bytes)), reason);
 });
 
-test("a header with an absurd number of routes is refused before anything is made of it", () => {
+test("a header with an absurd number of routes is refused before anything is made of it", async () => {
   const content = encoded(small(new Services())).subarray(0, -32).toString("latin1");
   const json = content.slice(16, content.indexOf("}") + 1);
   const absurd = json.replace('"routes":4', '"routes":4000000000');
@@ -142,5 +142,5 @@ test("a header with an absurd number of routes is refused before anything is mad
   const file = signed(
     Buffer.from(content.slice(0, 12) + length.toString("latin1") + absurd + content.slice(16 + json.length), "latin1"),
   );
-  assert.match(String(decoded(file)), /cannot have as many as 4000000000 routes/);
+  assert.match(String(await decoded(file)), /cannot have as many as 4000000000 routes/);
 });
