@@ -81,9 +81,9 @@ const FOLLOWED = FOLLOWED_TABLES.map((followed) =>
 const CHECK_TABLES = `
   for each in
     select name, relkind, relpersistence, array(
-      select wanted from unnest(columns) as wanted where not exists (
+      select wanted from unnest(columns) with ordinality as listed (wanted, rank) where not exists (
         select from pg_attribute where attrelid = pg_class.oid and attname = wanted and attnum > 0 and not attisdropped
-      )
+      ) order by rank
     ) as absent
     from (values ${FOLLOWED}) as followed (name, columns) join pg_class on pg_class.oid = to_regclass(name)
   loop

@@ -88,10 +88,13 @@ export function lockTables(mode: string): string {
         exit;
       exception when lock_not_available then
         if attempt = ${LOCK_ATTEMPTS} then
-          select string_agg(distinct coalesce(format('%s (pid %s, transaction open for %s)', coalesce(usename, backend_type), pid,
-            date_trunc('second', clock_timestamp() - xact_start)), 'a prepared transaction'), ', ') into holders
-          from pg_locks left join pg_stat_activity using (pid)
-          where relation = any (busy) and granted and mode not in ('AccessShareLock', 'RowShareLock');
+          select string_agg(coalesce(format('%s (pid %s, transaction open for %s)', coalesce(usename, backend_type), pid,
+            date_trunc('second', clock_timestamp() - xact_start)), 'a prepared transaction'), ', ' order by xact_start nulls first)
+          into holders from (
+            select distinct pid, usename, backend_type, xact_start from pg_locks left join pg_stat_activity using (pid)
+            where relation = any (busy) and granted and mode not in ('AccessShareLock', 'RowShareLock')
+            order by xact_start nulls first limit 3
+          ) as oldest;
           raise exception 'cannot lock %, held by %: nothing was changed; end that transaction or try again later',
             names, coalesce(holders, 'somebody');
         end if;
