@@ -127,6 +127,8 @@ export function changesSince(feed: FeedFinding, since: string, standby: boolean)
   const now = "txid_snapshot_xmax(txid_current_snapshot())";
   const unseen = `(txid >= ${standby ? xmin : xmax}${late}) and txid < ${now}`;
   const { schema, types } = feed;
+  // The planner takes an array for ten elements, and may prefer to read the whole table if each has many rows: `exists` spares that
+  // where there are none.
   return {
     summary: `
       select txid_current_snapshot()::text as snapshot, feed.version,
@@ -140,10 +142,11 @@ export function changesSince(feed: FeedFinding, since: string, standby: boolean)
       with changed as (select kind, unnest(subjects) as subject from ${schema}.${CHANGES_TABLE} where ${unseen})
       select subject::${types.name} from changed where kind = 'domain'
       union
-      select name::${types.name} from domains where deployment_id = any (array(
+      select name::${types.name} from domains where exists (select from changed where kind <> 'domain') and deployment_id = any (array(
         select subject::${types.deployment} from changed where kind = 'deployment'
         union all
-        select id from deployments where vm_id = any (array(select subject::${types.vm} from changed where kind = 'vm'))
+        select id from deployments
+        where exists (select from changed where kind = 'vm') and vm_id = any (array(select subject::${types.vm} from changed where kind = 'vm'))
       ))
       limit ${MOST_CHANGED_NAMES + 1}
     )`,
