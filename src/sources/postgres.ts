@@ -16,6 +16,7 @@
 import type { Log, LogFields } from "../observation/log.ts";
 import { type CancelTimer, systemTimers, type Timers } from "../runtime/timers.ts";
 import type { Here } from "../table/compile.ts";
+import { Routes } from "../table/routes.ts";
 import { Services } from "../table/services.ts";
 import { Announcements } from "./announcements.ts";
 import { FEED_VERSION, type FeedFinding, isUsable } from "./change-feed.ts";
@@ -53,6 +54,7 @@ export interface PostgresOptions {
 export class PostgresSource implements Source {
   readonly name = "postgres";
   onChange: () => void = () => {};
+  like: () => Routes = () => Routes.none;
   readonly #target: DatabaseTarget;
   readonly #options: PostgresOptions;
   readonly #tools: ReadingTools;
@@ -76,7 +78,7 @@ export class PostgresSource implements Source {
     if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
     this.#target = target;
     this.#options = options;
-    this.#tools = { services: options.services ?? new Services(), here: options.here };
+    this.#tools = { services: options.services ?? new Services(), here: options.here, like: () => this.like() };
     this.#timers = options.timers ?? systemTimers;
   }
 

@@ -114,6 +114,7 @@ export class Refresher {
     this.loaded = promise;
     this.#setLoaded = resolve;
     source.onChange = () => this.#readSoon("change");
+    source.like = () => this.#served.good;
   }
 
   start(): void {

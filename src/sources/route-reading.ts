@@ -36,6 +36,8 @@ export interface RouteState {
 export interface ReadingTools {
   readonly services: Services;
   readonly here: Here;
+  /** What a first reading shares with. */
+  readonly like?: () => Routes;
 }
 
 /** Line feeds end names in a block; a name that holds one is none. */
@@ -125,7 +127,7 @@ export class RouteReading {
       if (!this.#services.has(host)) draft.remove(host);
     });
     await inSlices(this.#services, ([host, service]) => draft.put(host, service));
-    const routes = await piecesInSlices(draft.finishing(before?.routes));
+    const routes = await piecesInSlices(draft.finishing(before?.routes ?? this.#tools.like?.()));
     if (before !== null && before.exclusions !== this.#exclusions) this.#exclusions.resemble(before.exclusions);
     return { routes, spellings: this.#spellings, exclusions: this.#exclusions };
   }
@@ -138,7 +140,7 @@ export class RouteReading {
       draft.put(names, service, start, end);
       rows++;
     });
-    this.#routes = await piecesInSlices(draft.finishing(this.#before?.routes));
+    this.#routes = await piecesInSlices(draft.finishing(this.#before?.routes ?? this.#tools.like?.()));
     if (rows > this.#routes.size) await this.#addSeveral(blocks);
   }
 

@@ -46,6 +46,8 @@ export interface Source {
   readonly pollMs: number | null;
   /** Set by who reads: something may have changed. */
   onChange: () => void;
+  /** Set by who reads: what is good now. A source that has read nothing yet shares with it what is the same. */
+  like?: () => Routes;
   /** Rejects when the source cannot be read. `whole`: compare everything, whatever a feed says. Never called twice at once. */
   read(how: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading>;
   /**

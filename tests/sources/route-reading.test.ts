@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Block, RouteReading, type RouteState } from "../../src/sources/route-reading.ts";
+import { type Block, type ReadingTools, RouteReading, type RouteState } from "../../src/sources/route-reading.ts";
 import type { Exclusion } from "../../src/sources/source.ts";
 import { Services } from "../../src/table/services.ts";
 
@@ -21,8 +21,9 @@ async function readAll(
   blocks: readonly Block[],
   first: readonly string[] = [],
   before: RouteState | null = null,
+  given: ReadingTools = tools,
 ): Promise<RouteState> {
-  const reading = new RouteReading(tools, null, before);
+  const reading = new RouteReading(given, null, before);
   await reading.add(blocks);
   const contested = await reading.contested();
   await reading.settle(first.filter((name) => contested.includes(name)));
@@ -165,6 +166,12 @@ describe("RouteReading", () => {
     const again = await readAgain(after, ["c.test"], [block(["c.test"], "10.0.0.6")]);
     assert.equal(again.routes, before.routes);
     assert.equal(again.exclusions.list, before.exclusions.list);
+  });
+
+  it("begins with the objects of what is served, where it is the first", async () => {
+    const blocks = [block(["a.test", "b.test"]), block(["c.test"], "10.0.0.6")];
+    const { routes } = await readAll(blocks);
+    assert.equal((await readAll(blocks.toReversed(), [], null, { ...tools, like: () => routes })).routes, routes);
   });
 
   it("keeps the details of the first 10,000 exclusions, and counts all", async () => {
