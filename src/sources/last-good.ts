@@ -1,6 +1,6 @@
 /*  The last good table: kept on disk after changes, read at a start while the database is silent.
  *
- *             keep: other routes, after 1 s and 5 s from the last time; only younger ones, after 2 min
+ *             keep: other routes, after 1 s and a pause of 5 s or more; only younger ones, after 2 min
  *   idle ---------------------------------------------------------------> writing
  *     ^                                                                      |
  *     |------------------------------- written ------------------------------|
@@ -48,6 +48,8 @@ export interface LastGoodFigures {
 /** Changes seldom come alone. */
 const FIRST_MS = 1000;
 const PAUSE_MS = 5000;
+/** The pause is as many times as long as the last write, if that is more: large tables that always change must not keep the disk busy. */
+const PAUSE_TIMES = 30;
 /** How much too old the file may call a table that stays as it is. */
 const AGE_MS = 2 * 60_000;
 const MOST_RETRY_MS = 5 * 60_000;
@@ -72,6 +74,8 @@ export class LastGood {
   /** In a row. */
   #misses = 0;
   #lastWriteAtMs: number | null = null;
+  /** How long it took. */
+  #lastWriteMs = 0;
   #lastError: string | null = null;
 
   constructor({ folder, services, log, timers }: LastGoodOptions) {
@@ -151,7 +155,8 @@ export class LastGood {
     if (this.#isOver || table === null) return;
     const nowMs = this.#timers.nowMs();
     const last = this.#lastWriteAtMs ?? -Infinity;
-    const wishMs = table.routes === this.#written ? Math.max(last + AGE_MS, nowMs) : Math.max(last + PAUSE_MS, nowMs + FIRST_MS);
+    const pauseMs = Math.min(Math.max(PAUSE_MS, PAUSE_TIMES * this.#lastWriteMs), AGE_MS);
+    const wishMs = table.routes === this.#written ? Math.max(last + AGE_MS, nowMs) : Math.max(last + pauseMs, nowMs + FIRST_MS);
     const dueAtMs = Math.max(wishMs, this.#notBeforeMs);
     if (dueAtMs >= this.#dueAtMs) return;
     this.#cancelTimer();
@@ -176,6 +181,7 @@ export class LastGood {
       const savedAtMs = this.#timers.nowMs();
       const written = await this.#folder.write({ ...header, savedAtMs }, routes, this.#ending.signal);
       if (written) this.#writes++;
+      this.#lastWriteMs = this.#timers.nowMs() - savedAtMs;
       this.#written = routes;
       this.#succeed();
     } catch (error) {

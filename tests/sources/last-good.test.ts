@@ -101,8 +101,23 @@ test("keep() during a write is written afterwards", async () => {
   assert.equal(folder.written.length, 0);
   resolve();
   await settle();
-  await timers.advance(5000);
+  await timers.advance(120_000);
   assert.deepEqual(folder.written.map(({ routes }) => routes), [A, C]);
+});
+
+test("a write that takes long is followed by a long pause", async () => {
+  const { folder, timers, keep } = lastGood();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  folder.gate = promise;
+  keep(A);
+  await timers.advance(3000);
+  resolve();
+  await settle();
+  keep(B);
+  await timers.advance(59_999);
+  assert.equal(folder.written.length, 1);
+  await timers.advance(1);
+  assert.equal(folder.written.length, 2);
 });
 
 test("a disk that fails is told once, tried again ever less often, and told again after it has worked", async () => {
