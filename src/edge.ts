@@ -11,8 +11,8 @@
  *  exchange, so a forwarded request never becomes a Fetch API Response.
  */
 import { Hono } from "hono";
-import type { Asked, Surroundings } from "./decision/decide.ts";
-import { decide } from "./decision/decide.ts";
+import { decide, type Surroundings } from "./decision/decide.ts";
+import type { Decision } from "./decision/decision.ts";
 import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
@@ -79,11 +79,19 @@ class Passage implements AttemptOwner {
   route(): void {
     const exchange = this.#exchange;
     if (exchange.ended) return; // the client has gone while middleware took its time
-    const asked: Asked = { host: exchange.host, via: viaOf(exchange), tried: this.#tried };
-    const decision = decide(asked, this.#parts.surroundings);
+    this.#carryOut(this.#decide(this.#tried));
+  }
+
+  #decide(tried: ReadonlySet<string> | null): Decision {
+    const exchange = this.#exchange;
+    const decision = decide({ host: exchange.host, via: viaOf(exchange), tried }, this.#parts.surroundings);
     if (this.#parts.log.enabled("debug")) {
       this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
     }
+    return decision;
+  }
+
+  #carryOut(decision: Decision): void {
     this.#fallenBack = decision.kind === "fall-back";
     switch (decision.kind) {
       case "forward":
@@ -138,6 +146,17 @@ class Passage implements AttemptOwner {
     });
     exchange.onGone = () => wait.giveUp();
     wait.at(endpoints);
+  }
+
+  onRefusal(attempt: Attempt): boolean {
+    const tried = new Set(this.#tried).add(attempt.endpoint.record.key);
+    const decision = this.#decide(tried);
+    // A fall-back that refuses says nothing of where the host leads now
+    if (decision.kind !== "fall-back" && !this.#fallenBack) return false;
+    this.#tried = tried;
+    attempt.disown();
+    this.#carryOut(decision);
+    return true;
   }
 
   onAttemptFailure(attempt: Attempt, error: ProxyError): void {

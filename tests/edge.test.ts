@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { H1Connection } from "../src/downstream/h1-connection.ts";
+import type { H1UpstreamConnection } from "../src/upstream/h1-connection.ts";
 import type { HealthVerdict } from "../src/upstream/availability.ts";
 import { comparable } from "./fixtures/dialogue.ts";
 import { type Dial, VM, World } from "./fixtures/dialogue-replay.ts";
@@ -361,4 +362,59 @@ test("a request that only a table of another time can have sent here waits for o
   await new Promise<void>((resolve) => left.sweep.watch({ deadlineAtMs: left.sweep.nowMs + 100, onDeadline: resolve }));
   left.network.settle();
   assert.deepEqual([left.dialled, left.outcomes], [[], ["aborted 0"]]);
+});
+
+/** What another region's edge says by itself. */
+function refusal(code: string): string {
+  return `HTTP/1.1 503 Service Unavailable\r\nX-Edgeproxy-Error: ${code}\r\nContent-Length: 4\r\n\r\nsick`;
+}
+
+test("a request that the region to which its domain has moved refuses goes to the old VM, if it is harmless to repeat", () => {
+  for (const code of ["vm_unhealthy", "loop", "no_table"]) {
+    using w = moved({ endpoints: [REGION], dials: ["open", "open"] });
+    say(w, w.client, GET);
+    say(w, w.vm[0]!, refusal(code).slice(0, -2));
+    assert.deepEqual([answer(w), w.dialled], ["nothing", [REGION.key, BEFORE.key]], code);
+    say(w, w.vm[0]!, "ck");
+    assert.match(w.vm[1]!.take().toString(), /^GET/);
+    say(w, w.vm[1]!, OK);
+    assert.equal(answer(w), "200");
+    const states = [w.endpoints.of(REGION), w.endpoints.of(BEFORE)];
+    assert.deepEqual(states.map(({ idle, inFlight }) => [idle.length, inFlight]), [[1, 0], [1, 0]], "both can be used again");
+  }
+  for (const [request, code] of [[POST, "vm_unhealthy"], [POST.replace("POST", "PUT"), "loop"], [GET, "connect_failed"]] as const) {
+    using w = moved({ endpoints: [REGION], dials: ["open"] });
+    say(w, w.client, request);
+    say(w, w.vm[0]!, refusal(code));
+    assert.deepEqual([answer(w), w.dialled], [`503 ${code}`, [REGION.key]], request);
+  }
+  using stayed = world({ endpoints: [REGION, FAR_REGION], dials: ["open"] });
+  say(stayed, stayed.client, GET);
+  say(stayed, stayed.vm[0]!, refusal("vm_unhealthy"));
+  assert.deepEqual(
+    [answer(stayed), stayed.dialled.length],
+    ["503 vm_unhealthy", 1],
+    "nothing has moved: what the region says is the answer",
+  );
+});
+
+test("an answer that is given up is read to its end, and not for ever", () => {
+  for (const ending of ["abort", "deadline"]) {
+    using w = moved({ endpoints: [REGION], dials: ["open", "open"] });
+    say(w, w.client, GET);
+    say(w, w.vm[0]!, refusal("vm_unhealthy").slice(0, -2));
+    if (ending === "abort") w.vm[0]!.abort();
+    else (w.vm[0]!.handler as H1UpstreamConnection).onDeadline();
+    say(w, w.vm[1]!, OK);
+    assert.deepEqual([answer(w), w.endpoints.of(REGION).idle.length, w.vm[0]!.state === "open"], ["200", 0, false], ending);
+  }
+});
+
+test("a VM that has come from another region and is ill is 503, also when that region refuses", () => {
+  using w = world({ verdict: "unhealthy", dials: ["open"] });
+  w.previous = { endpoints: [REGION] };
+  say(w, w.client, GET);
+  assert.deepEqual(w.dialled, [REGION.key]);
+  say(w, w.vm[0]!, refusal("loop").replace("503", "508"));
+  assert.equal(answer(w), "503 vm_unhealthy");
 });

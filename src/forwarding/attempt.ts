@@ -15,6 +15,7 @@ import type { ResponseSink } from "../upstream/response-sink.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
+import { mayGoElsewhere } from "./failure.ts";
 import { type ForwardingIdentity, upgradeOffer, writeRequestHead } from "./request-fields.ts";
 
 /** What attempts need besides their exchange and endpoint; one object per worker. */
@@ -28,6 +29,8 @@ export interface AttemptEnvironment {
 /** Told once when an attempt fails; the attempt has let go of both sides by then. */
 export interface AttemptOwner {
   onAttemptFailure(attempt: Attempt, error: ProxyError): void;
+  /** Another region's edge has refused the request by itself, and it may go elsewhere. Whether the attempt was disowned for that. */
+  onRefusal(attempt: Attempt): boolean;
 }
 
 export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
@@ -125,6 +128,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onHead(head: ResponseHead, length: BodyLength): void {
+    if (head.status >= 500 && this.#isRefusal(head) && this.#owner.onRefusal(this)) return;
     this.#tunnel = head.status === 101;
     this.exchange.sendHead(head, length);
   }
@@ -162,6 +166,17 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (this.#ended) return;
     this.#end();
     this.#owner.onAttemptFailure(this, error);
+  }
+
+  /** Its answer goes nowhere. */
+  disown(): void {
+    this.#connection?.discard(this.#responseDeadline());
+    this.#end();
+  }
+
+  #isRefusal(head: ResponseHead): boolean {
+    const { exchange, endpoint } = this;
+    return endpoint.record.kind === "region" && mayGoElsewhere(head, exchange.head.method, exchange.requestLength);
   }
 
   #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {

@@ -5,10 +5,13 @@
  *      VM refused connection  -> a fresh probe: passes -> again (once); fails, or refused again -> decide anew without it
  *      region unreachable     -> decide anew without it
  *      so is a fall-back      -> decide anew without it: the host leads elsewhere, that is what is worth waiting for
+ *      region refused by itself, idempotent, no body, and there is a fall-back -> there
  *      else                   -> the code's answer
  */
-import type { ProxyError } from "../observation/proxy-error.ts";
+import type { ErrorCode, ProxyError } from "../observation/proxy-error.ts";
 import type { EndpointKind } from "../table/record.ts";
+import type { BodyLength } from "../wire/h1/framing.ts";
+import type { ResponseHead } from "../wire/h1/message-head.ts";
 
 /** What is known when an attempt fails. */
 export interface Failed {
@@ -41,6 +44,21 @@ export function consequence(failed: Failed): Consequence {
     case "never":
       return "refuse";
   }
+}
+
+/** What an edge says of requests that it has sent nowhere. */
+const NOT_SENT: ReadonlySet<string> = new Set<ErrorCode>(["vm_unhealthy", "loop", "no_table"]);
+
+/**
+ * Whether a request that another region's edge answers with this head may be sent elsewhere: that edge has sent it nowhere, by its own
+ * words. A VM could say the same, so only of what is harmless to repeat is that believed.
+ */
+export function mayGoElsewhere({ fields }: ResponseHead, method: string, requestLength: BodyLength): boolean {
+  if (requestLength !== 0 || !IDEMPOTENT.has(method)) return false;
+  for (let i = 0; i < fields.count; i++) {
+    if (fields.nameIs(i, "x-edgeproxy-error")) return NOT_SENT.has(fields.value(i));
+  }
+  return false;
 }
 
 /** Whether live traffic has learnt something about the endpoint's health: refused and broken connections, not slow answers. */

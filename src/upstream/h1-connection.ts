@@ -21,7 +21,7 @@ import { NEED_MORE, REFUSED, ResponseHead } from "../wire/h1/message-head.ts";
 import { isOffered, mayLeaveBody, persists } from "./answer-rules.ts";
 import { EndpointOutput } from "./endpoint-output.ts";
 import type { EndpointState } from "./endpoint-state.ts";
-import type { ResponseSink } from "./response-sink.ts";
+import { DISCARD, type ResponseSink } from "./response-sink.ts";
 import { leaveRest, rest } from "./resting.ts";
 import type { UpstreamEnvironment } from "./upstream-environment.ts";
 
@@ -108,6 +108,12 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     if (!this.#paused) return;
     this.#paused = false;
     this.#socket.resume();
+  }
+
+  /** Nobody wants the answer that has begun: it is read to its end, by `deadlineAtMs`. */
+  discard(deadlineAtMs: number): void {
+    this.#sink = DISCARD;
+    this.deadlineAtMs = deadlineAtMs;
   }
 
   /** Nobody wants the answer any more. */

@@ -18,3 +18,15 @@ export interface ResponseSink {
   onRequestDrain(): void;
   onFailure(error: ProxyError): void;
 }
+
+/** For an answer that nobody wants, though its connection can be used again. */
+export const DISCARD: ResponseSink = {
+  onInformational() {},
+  onHead() {},
+  onBody() {},
+  onEnd() {},
+  onReadPause() {},
+  onRequestProgress() {},
+  onRequestDrain() {},
+  onFailure() {},
+};
