@@ -4,7 +4,7 @@ import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
 import { after, before, test } from "node:test";
 import { type FlowName, loadSummary, startLoad } from "../fixtures/constant-load.ts";
-import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { loadScript } from "../fixtures/load-vm.ts";
 import { MovingDomain } from "../fixtures/moving-domain.ts";
@@ -168,6 +168,28 @@ test("a domain that moves to VMs in another region and back, while the edges lea
 
 test("a VM whose row says another region, and the first one again: no exchange fails", async () => {
   await moveBetweenRegions(async (domain, region) => await domain.moveVm(region));
+});
+
+test("moves that two edges learn of from the change feed, within a region and between the two: no exchange fails", async () => {
+  await using platform = await Platform.start(server);
+  const there = await platform.addRegion();
+  await using domain = await MovingDomain.create(platform, HOST, { script: loadScript });
+  const migrated = await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: platform.database.url } });
+  assert.equal(migrated.exitCode, 0, migrated.stderr);
+  const edges = [await platform.edge(TWO_WORKERS), await platform.edge({}, { region: there })] as const;
+  await using near = startLoad({ host: edges[0].host, port: edges[0].port, domain: HOST });
+  await using far = startLoad({ host: edges[1].host, port: edges[1].port, domain: HOST });
+  for (let n = 0; n < 40; n++) {
+    const region = [platform.region, there, there, platform.region][n % 4]!;
+    await domain.move(await domain.place({ script: loadScript, region }));
+    await domain.vm.until(({ requests }) => requests.length > 0);
+  }
+  await Promise.all([near.progress(1), far.progress(1)]);
+  for (const load of [near, far]) {
+    const report = await load.stop();
+    process.stdout.write(`40 moves by the feed in ${loadSummary(report)}\n`);
+    assert.deepEqual(report.failures, [], edges.map((edge) => edge.report()).join("\n"));
+  }
 });
 
 test("an edge that is behind reads the database when a request from another region contradicts its table", async () => {
