@@ -151,7 +151,7 @@ test("a route that flaps is followed once per interval, and says so", async () =
   await platform.vm(HOST);
   await platform.vm("calm.example.com");
   const edge = await platform.edge({ EDGEPROXY_UPDATE_INTERVAL: "1h" });
-  for (let i = 1; i <= 52; i++) {
+  for (let i = 1; i <= 252; i++) {
     await database.sql(
       "update vms set port = $1 where id = (select vm_id from deployments d join domains on d.id = deployment_id where name = $2)",
       [
@@ -162,10 +162,10 @@ test("a route that flaps is followed once per interval, and says so", async () =
     await edge.refresh();
   }
   const line = await edge.waitForLog(({ msg }) => String(msg).startsWith("a route changes too often"));
-  assert.deepEqual([line["level"], line["host"], line["changes"]], ["warn", HOST, 51]);
+  assert.deepEqual([line["level"], line["host"], line["changes"]], ["warn", HOST, 251]);
   const { body } = await ask(edge, "/api/excluded?code=flapping");
-  assert.deepEqual(body.excluded.map(({ host, reason }: Json) => [host, /changed 5\d times/.test(reason)]), [[HOST, true]]);
+  assert.deepEqual(body.excluded.map(({ host, reason }: Json) => [host, /changed 25\d times/.test(reason)]), [[HOST, true]]);
   const { body: routed } = await ask(edge, `/api/routes/${HOST}`);
-  assert.equal(routed.endpoints[0].port, 9050);
+  assert.equal(routed.endpoints[0].port, 9250);
   assert.equal((await get(edge, "calm.example.com")).status, 200);
 });
