@@ -103,31 +103,38 @@ export function replicaArguments(followed: FollowedTable): readonly string[] {
   return [followed.kind, ...columnsOf(followed)];
 }
 
+/** Finds out first and writes then: a plan that inserts costs its start (6 us) also when there is nothing to insert. */
 function statementBody(followed: FollowedTable): string {
-  const { kind } = followed;
-  const log = (changed: string) => `
-    insert into @schema@.${CHANGES_TABLE} (kind, subjects)
-    select '${kind}', array_agg(distinct subject)
-    from (select subject, (row_number() over () - 1) / ${PACK} as pack from (${changed}) as changed) as packed
-    group by pack`;
+  const changed = (rows: string) => `changed := array(select distinct subject from (${rows}) as changes)`;
   return `
 declare
-  written bigint;
+  changed text[];
   latest bigint;
+  written bigint := 1;
 begin
-  if tg_op = 'INSERT' then${log(rowsOf(followed, "new_rows", ""))};
-  elsif tg_op = 'DELETE' then${log(rowsOf(followed, "old_rows", ""))};
-  elsif tg_op = 'UPDATE' then${log(differences(followed))};
-  else
-    insert into @schema@.${CHANGES_TABLE} (kind, subjects) values ('all', '{}');
+  if tg_op = 'UPDATE' then
+    ${changed(differences(followed))};
+  elsif tg_op = 'INSERT' then
+    ${changed(rowsOf(followed, "new_rows", ""))};
+  elsif tg_op = 'DELETE' then
+    ${changed(rowsOf(followed, "old_rows", ""))};
   end if;
-  get diagnostics written = row_count;
-  if written > 0 then
-    ${NOTIFY}
+  if changed is null then
+    insert into @schema@.${CHANGES_TABLE} (kind, subjects) values ('all', '{}') returning seq into latest;
+  elsif cardinality(changed) = 0 then
+    return null;
+  elsif cardinality(changed) <= ${PACK} then
+    insert into @schema@.${CHANGES_TABLE} (kind, subjects) values ('${followed.kind}', changed) returning seq into latest;
+  else
+    insert into @schema@.${CHANGES_TABLE} (kind, subjects)
+    select '${followed.kind}', array_agg(subject) from unnest(changed) with ordinality as listed (subject, rank)
+    group by (rank - 1) / ${PACK};
+    get diagnostics written = row_count;
     latest := currval('@schema@.${CHANGES_TABLE}_seq_seq'::regclass);
-    if latest / ${PRUNE_EVERY_ROWS} <> (latest - written) / ${PRUNE_EVERY_ROWS} then
-      perform @schema@.edgeproxy_feed_prune();
-    end if;
+  end if;
+  ${NOTIFY}
+  if latest / ${PRUNE_EVERY_ROWS} <> (latest - written) / ${PRUNE_EVERY_ROWS} then
+    perform @schema@.edgeproxy_feed_prune();
   end if;
   return null;
 end`;
