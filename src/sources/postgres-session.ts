@@ -10,8 +10,10 @@
 import { CHANNEL, FEED_QUERY, type FeedFinding, feedFinding, isUsable } from "./change-feed.ts";
 import { isSameServer, newsSince, type Position, positionOf, positionQuery, stateAfter } from "./change-log.ts";
 import type { DatabaseClient, DatabaseRow } from "./database-client.ts";
+import { REGIONS_QUERY } from "./postgres-queries.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import type { RegionRow } from "./source.ts";
+import type { TableDigests } from "./table-digests.ts";
 import { EVERYTHING, ReadTransaction, stateOfAll } from "./table-reading.ts";
 
 /** Everything, and where the log was then. */
@@ -89,6 +91,17 @@ export class PostgresSession {
     this.#position = feed === null ? null : positionOf(answer);
     this.#readAtMs = startedAtMs;
     return { state, regions: answer.regions, position: this.#position, feed: feedIn(answer.others) };
+  }
+
+  /** Without a feed: what the digests of the tables say, everything if there are none. */
+  async readTables(before: RouteState | null, digests: TableDigests, signal: AbortSignal): Promise<WholeReading> {
+    const { tools, statementTimeoutMs } = this.#options;
+    const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
+    const { questions } = digests;
+    const answer = await transaction.ask(FEED_QUERY, REGIONS_QUERY, ...questions);
+    const state = await digests.bringUp(transaction, answer, tools, before);
+    await transaction.commit();
+    return { state, regions: answer.regions, position: null, feed: feedIn(answer.others) };
   }
 
   /**

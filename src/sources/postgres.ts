@@ -24,6 +24,7 @@ import { describeError, nameOf, openDatabase, openHost, sqlState } from "./datab
 import { type DatabaseTarget, parseDatabaseUrl } from "./database-url.ts";
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading } from "./postgres-session.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
+import { TableDigests } from "./table-digests.ts";
 import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
@@ -32,6 +33,9 @@ const READ_TIMEOUT_MS = 30_000;
 const POLL_MS: Readonly<Record<Following, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
 const COMPARE_INTERVAL_MS = 10 * 60_000;
 const JITTER = 0.1;
+/** PostgreSQL before 14 has no hashes of rows. */
+const UNDEFINED_FUNCTION = "42883";
+const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read whole each time";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
 /** The server gave the statement up: a conflict with recovery on a standby, a deadlock, a timeout. */
 const PASSING = /^(40001|40P01|57014)$/;
@@ -59,8 +63,9 @@ export class PostgresSource implements Source {
   readonly #options: PostgresOptions;
   readonly #tools: ReadingTools;
   readonly #timers: Timers;
-  readonly #closing = new AbortController();
-  readonly #announcements = new Announcements();
+  readonly #closing: AbortController = new AbortController();
+  readonly #announcements: Announcements = new Announcements();
+  readonly #digests: TableDigests = new TableDigests();
   #session: PostgresSession | null = null;
   #listening = false;
   #isReading = false;
@@ -128,6 +133,7 @@ export class PostgresSource implements Source {
   async #read(whole: boolean, signal: AbortSignal): Promise<SourceReading> {
     if (this.#session?.client.closed === true) this.#endSession();
     const session = this.#session ?? await this.#open(signal);
+    if (session.usableFeed === null) return await this.#readTables(session, whole, signal);
     if (whole || this.#state === null || !session.isPositioned) return await this.#readAll(session, signal);
     const comparison = this.#comparison;
     this.#comparison = null;
@@ -142,6 +148,19 @@ export class PostgresSource implements Source {
     if (news.compared === null) return await this.#readAll(session, signal);
     if (news.compared.routes !== news.state.routes) this.#complain("warn", MISSED, {});
     return this.#take(news.compared, comparison.regions, true);
+  }
+
+  async #readTables(session: PostgresSession, whole: boolean, signal: AbortSignal): Promise<SourceReading> {
+    if (whole) this.#digests.forget();
+    try {
+      const { state, regions, feed } = await session.readTables(this.#state, this.#digests, signal);
+      if (this.#digests.distrust !== null) this.#complain("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
+      this.#takeFeed(session, feed);
+      return this.#take(state, regions, true);
+    } catch (error) {
+      if (sqlState(error) === UNDEFINED_FUNCTION) this.#digests.giveUp(describeError(error));
+      throw error;
+    }
   }
 
   async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
@@ -191,6 +210,7 @@ export class PostgresSource implements Source {
   }
 
   #endSession(): void {
+    this.#digests.forget();
     const client = this.#session?.client;
     this.#session = null;
     this.#comparison = null;

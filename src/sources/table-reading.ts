@@ -59,8 +59,9 @@ function collect(row: DatabaseRow, answer: Answer): void {
   else Object.assign(answer.others, row);
 }
 
-/** What a message asks that `stateOfAll` makes a state of. */
-export const EVERYTHING: readonly string[] = [blocksWhere("true"), REGIONS_QUERY];
+/** What `stateOfAll` makes a state of. */
+export const EVERYTHING_BUT_REGIONS: readonly string[] = [blocksWhere("true")];
+export const EVERYTHING: readonly string[] = [...EVERYTHING_BUT_REGIONS, REGIONS_QUERY];
 
 /** Of the answer about EVERYTHING; as far as possible it shares with the state before. */
 export async function stateOfAll(
