@@ -96,9 +96,10 @@ export class PostgresSession {
   /** Without a feed: what the digests of the tables say, everything if there are none. */
   async readTables(before: RouteState | null, digests: TableDigests, signal: AbortSignal): Promise<WholeReading> {
     const { tools, statementTimeoutMs } = this.#options;
-    const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
     const { questions } = digests;
-    const answer = await transaction.ask(FEED_QUERY, REGIONS_QUERY, ...questions);
+    if (questions.length === 0) return await this.readAll(before, signal);
+    const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
+    const answer = await transaction.ask(FEED_QUERY, ...questions, REGIONS_QUERY);
     const state = await digests.bringUp(transaction, answer, tools, before);
     await transaction.commit();
     return { state, regions: answer.regions, position: null, feed: feedIn(answer.others) };
