@@ -51,7 +51,8 @@ export async function showRevision(c: Context, deps: AdminDeps): Promise<Respons
   if (!query.success) return badQuery(c, query.error);
   const revision = found(c, deps);
   if (revision === undefined) return unknownRevision(c);
-  const changed = await deps.history().changedHosts(revision.revision, query.data.limit, query.data.after);
+  const { limit, after } = query.data;
+  const changed = await deps.history().changedHosts(revision.revision, { count: limit, after });
   return c.json({ ...revisionView(revision, deps.refreshStatus()), ...changesView(changed) });
 }
 

@@ -1,7 +1,7 @@
 /** The routing table for people: page by page, or one host. */
 import type { Context } from "hono";
 import { z } from "zod";
-import { FirstHosts } from "../table/first-hosts.ts";
+import { pageOf } from "../sources/host-page.ts";
 import { normaliseDomain } from "../table/host-name.ts";
 import type { Service } from "../table/services.ts";
 import type { AdminDeps } from "./deps.ts";
@@ -16,21 +16,18 @@ const QUERY = z.strictObject({
 });
 
 /** `?limit=&after=&q=`: ordered by host; `next` is the `after` of the next page, or null. */
-export function listRoutes(c: Context, deps: AdminDeps): Response {
+export async function listRoutes(c: Context, deps: AdminDeps): Promise<Response> {
   const query = QUERY.safeParse(c.req.query());
   if (!query.success) return badQuery(c, query.error);
   const { limit, after, q } = query.data;
   const table = deps.routes();
-  const part = q.toLowerCase();
-  const first = new FirstHosts(limit + 1, after);
-  for (const [host] of table.entries()) if (host.includes(part)) first.see(host);
-  const hosts = first.page;
-  const page = hosts.slice(0, limit);
+  const { revision } = deps.refreshStatus();
+  const { hosts, next } = await pageOf(table.entries(), ([host]) => host, { count: limit, after, part: q.toLowerCase() });
   return c.json({
-    revision: deps.refreshStatus().revision,
+    revision,
     total: table.size,
-    routes: page.map((host) => routeView(host, table.get(host)!)),
-    next: hosts.length > limit ? page.at(-1) : null,
+    routes: hosts.map((host) => routeView(host, table.get(host)!)),
+    next,
   });
 }
 

@@ -1,71 +1,37 @@
-/*  The last good table as a file: what it looks like, and what of it is believed. No disk here; pieces of bytes out and in.
+/*  The last good table becomes a file (`last-good-format`) and comes out of one again, piece by piece; no disk here.
  *
- *      magic      8 bytes   "EDGEPRXY"
- *      version    u32       1; a later one may mean anything by the rest
- *      length     u32       of the header
- *      header     JSON      for whom, as of when, how many routes (`TableHeader`)
- *      records    services and routes, until the routes are complete
- *        service  0, u16 count, then for each endpoint:
- *                 1, u8 length, address, u16 port                    a VM of the header's region
- *                 2, u8 length, address, u16 port, 36 bytes          another region's edge, and the region
- *        route    u8 length of the host (never 0), host, u32 index of a service that came before
- *      checksum   32 bytes  SHA-256 of all before
- *
- *  Numbers are little-endian, texts ASCII. Every service is there once. A file is believed whole or not at all, and only when its checksum
- *  is right: a flipped bit in the header must not look like a file of another region. So reading goes on to the end whatever it meets,
- *  and what it met is told only of a file that is as it was written.
+ *  A file is believed whole or not at all, and only when its checksum is right: a flipped bit in the header must not look like a file of
+ *  another region. So reading goes on to the end whatever it meets, and what it met is told only of a file that is as it was written.
  */
 import { createHash, type Hash } from "node:crypto";
 import { isIP } from "node:net";
-import { z } from "zod";
 import { piecesInSlices } from "../runtime/in-slices.ts";
 import { isNormalisedDomain } from "../table/host-name.ts";
 import { endpointKey, type EndpointRecord } from "../table/record.ts";
 import { type Routes, RoutesDraft } from "../table/routes.ts";
 import type { Service, Services } from "../table/services.ts";
+import {
+  CHECKSUM_BYTES,
+  FIXED_BYTES,
+  formatOf,
+  KIND_REGION,
+  KIND_VM,
+  MAGIC,
+  parseHeader,
+  REGION_BYTES,
+  type TableHeader,
+  VERSION,
+} from "./last-good-format.ts";
 
-const MAGIC = Buffer.from("EDGEPRXY", "latin1");
-const VERSION = 1;
-const FIXED_BYTES = MAGIC.length + 8;
-const CHECKSUM_BYTES = 32;
-const MOST_HEADER_BYTES = 4096;
-/** A million domains are 32 MB. */
+/** A million domains are 37 MB. */
 export const MOST_FILE_BYTES: number = 2 ** 30;
-/** How much of a file says whose it is. */
-export const HEAD_BYTES: number = FIXED_BYTES + MOST_HEADER_BYTES;
 /** What is written or taken in at a time: some 900 routes, half a millisecond. */
 export const PIECE_BYTES: number = 32 * 1024;
-const REGION_BYTES = 36;
-const KIND_VM = 1;
-const KIND_REGION = 2;
 /** Of a service; nobody has as many. */
 const MOST_ENDPOINTS = 0xffff;
 const MOST_ROUTE_BYTES = 1 + 255 + 4;
 const MOST_ENDPOINT_BYTES = 2 + 45 + 2 + REGION_BYTES;
-
-const HEADER = z.strictObject({
-  region: z.string(),
-  regionPort: z.number().int(),
-  savedAtMs: z.number(),
-  asOfMs: z.number(),
-  revision: z.number().int().min(0),
-  routes: z.number().int().min(0),
-  source: z.string(),
-});
-
-/** Whose table it is. */
-export interface TableHeader {
-  /** Where the proxy runs: it decides which endpoints are VMs. */
-  readonly region: string;
-  readonly regionPort: number;
-  readonly savedAtMs: number;
-  /** When the table was last known to be what its source says. */
-  readonly asOfMs: number;
-  /** Of the process that wrote it. */
-  readonly revision: number;
-  readonly routes: number;
-  readonly source: string;
-}
+const DAMAGED_HEADER = "it has no readable header";
 
 export interface SavedTable {
   readonly header: TableHeader;
@@ -88,12 +54,6 @@ export function* encodeTable(header: Omit<TableHeader, "routes">, routes: Routes
   }
   yield pieces.take();
   yield pieces.checksum();
-}
-
-/** The header of a file that begins with these bytes; null when it has none that can be read. */
-export function headerOf(head: Uint8Array): TableHeader | null {
-  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length);
-  return typeof formatOf(bytes) === "string" ? null : parseHeader(bytes);
 }
 
 class PieceWriter {
@@ -303,25 +263,5 @@ class RecordReader {
     this.at += length;
     if (this.at > this.#bytes.length) this.short = true;
     return from;
-  }
-}
-
-const DAMAGED_HEADER = "it has no readable header";
-
-/** Bytes of the header, or why it is no file of ours. */
-function formatOf(bytes: Buffer): number | string {
-  if (bytes.length < FIXED_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return "it is no routing table of edgeproxy";
-  const version = bytes.readUInt32LE(MAGIC.length);
-  if (version !== VERSION) return `its format is version ${version}, and this version of edgeproxy reads ${VERSION}`;
-  return Math.min(bytes.readUInt32LE(MAGIC.length + 4), MOST_HEADER_BYTES);
-}
-
-function parseHeader(bytes: Buffer): TableHeader | null {
-  const length = bytes.readUInt32LE(MAGIC.length + 4);
-  if (length > MOST_HEADER_BYTES || bytes.length < FIXED_BYTES + length) return null;
-  try {
-    return HEADER.parse(JSON.parse(bytes.toString("utf8", FIXED_BYTES, FIXED_BYTES + length)));
-  } catch {
-    return null;
   }
 }

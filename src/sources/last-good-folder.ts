@@ -13,16 +13,8 @@ import process from "node:process";
 import { later } from "../runtime/later.ts";
 import type { Routes } from "../table/routes.ts";
 import type { Services } from "../table/services.ts";
-import {
-  encodeTable,
-  HEAD_BYTES,
-  headerOf,
-  MOST_FILE_BYTES,
-  PIECE_BYTES,
-  type SavedTable,
-  type TableHeader,
-  TableReader,
-} from "./last-good-file.ts";
+import { encodeTable, MOST_FILE_BYTES, PIECE_BYTES, type SavedTable, TableReader } from "./last-good-file.ts";
+import { HEAD_BYTES, headerOf, type TableHeader } from "./last-good-format.ts";
 
 /** Where this proxy runs. */
 interface Here {

@@ -20,6 +20,7 @@ import { type ExclusionCounts, ExclusionReport } from "./exclusion-report.ts";
 import type { LastGood } from "./last-good.ts";
 import type { RevisionHistory } from "./revision-history.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
+import { SourceHealth } from "./source-health.ts";
 import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 export interface RefresherOptions {
@@ -94,15 +95,11 @@ export class Refresher {
   /** When everything is read again because a reading is held back. */
   #secondOpinionAtMs: number | null = null;
   readonly #exclusions: ExclusionReport;
-  #refreshes = 0;
-  #failures = 0;
-  /** In a row, for the back-off. */
-  #misses = 0;
+  readonly #health: SourceHealth;
   #regions: readonly RegionRow[] = [];
   /** When the good table was last known to be what the source says. */
   #goodAtMs: number | null = null;
   #lastAttemptAtMs: number | null = null;
-  #lastError: string | null = null;
   #lastDurationMs = 0;
 
   constructor(options: RefresherOptions) {
@@ -110,6 +107,7 @@ export class Refresher {
     this.#options = options;
     this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish });
     this.#exclusions = new ExclusionReport(log);
+    this.#health = new SourceHealth(log, source.name);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;
@@ -125,7 +123,7 @@ export class Refresher {
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
-    if (this.#options.source.compare === null || this.#refreshes === 0) return this.#read({ reason, whole: true });
+    if (this.#options.source.compare === null || this.#health.refreshes === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
   }
@@ -178,9 +176,9 @@ export class Refresher {
       pinned,
       lastSuccessAtMs: pinned === null || this.#goodAtMs === null ? this.#goodAtMs : Math.min(this.#goodAtMs, pinned.sinceAtMs),
       lastAttemptAtMs: this.#lastAttemptAtMs,
-      lastError: this.#lastError,
-      refreshes: this.#refreshes,
-      failures: this.#failures,
+      lastError: this.#health.lastError,
+      refreshes: this.#health.refreshes,
+      failures: this.#health.failures,
       held: this.#served.held,
       badRows: this.#exclusions.count,
       excluded: this.#exclusions.counts(this.#served.flapping),
@@ -203,7 +201,7 @@ export class Refresher {
 
   /** While the last reading has failed, the back-off decides. */
   #readSoon(reason: string): void {
-    if (this.#stopped || this.#misses > 0) return;
+    if (this.#stopped || this.#health.misses > 0) return;
     const wish = { reason, whole: false };
     if (this.#reading !== null) void this.#read(wish);
     else this.#schedule(GAP_MS, wish);
@@ -252,8 +250,8 @@ export class Refresher {
     const jitter = 1 - JITTER + 2 * JITTER * random();
     const holding = this.#served.held > 0;
     if (!holding) this.#secondOpinionAtMs = null;
-    if (this.#misses > 0) {
-      const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#misses - 1), intervalMs);
+    if (this.#health.misses > 0) {
+      const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#health.misses - 1), intervalMs);
       this.#schedule(delayMs * jitter, { reason: "retry", whole: false });
     } else if (holding) {
       // Not put off by changes that come meanwhile
@@ -277,11 +275,11 @@ export class Refresher {
     const startMs = timers.nowMs();
     this.#lastAttemptAtMs = startMs;
     try {
-      const reading = await source.read({ whole: whole || this.#refreshes === 0 }, this.#stopping.signal);
+      const reading = await source.read({ whole: whole || this.#health.refreshes === 0 }, this.#stopping.signal);
       if (this.#stopped) return;
       this.#lastDurationMs = timers.nowMs() - startMs;
       await this.#take(reading, reason);
-      this.#recordSuccess();
+      this.#health.succeeded();
     } catch (error) {
       if (!this.#stopped) this.#recordFailure(describeError(error));
     }
@@ -308,29 +306,14 @@ export class Refresher {
     if (saved === null) return;
     this.#goodAtMs ??= saved.header.asOfMs;
     const fields = { routes: saved.routes.size, "age_seconds": ageSeconds(saved.header.asOfMs, timers.nowMs()) };
-    if (this.#lastError === null) log.info("serving the last good table until the source answers", fields);
+    if (this.#health.lastError === null) log.info("serving the last good table until the source answers", fields);
     else log.warn("serving the last good table: the source does not answer", fields);
     this.#setLoaded();
   }
 
-  #recordSuccess(): void {
-    const { log, source } = this.#options;
-    if (this.#lastError !== null) log.info("source of routes is back", { source: source.name, failures: this.#misses });
-    this.#refreshes++;
-    this.#misses = 0;
-    this.#lastError = null;
-  }
-
-  /** An outage of an hour is one line, not one for each try. */
   #recordFailure(message: string): void {
-    const { log, source, timers } = this.#options;
-    if (message !== this.#lastError) {
-      const age = this.#goodAtMs === null ? {} : { "table_age_seconds": ageSeconds(this.#goodAtMs, timers.nowMs()) };
-      log.error("cannot read routes", { source: source.name, error: message, routes: this.#served.routes.size, ...age });
-    }
-    this.#failures++;
-    this.#misses++;
-    this.#lastError = message;
+    const age = this.#goodAtMs === null ? {} : { "table_age_seconds": ageSeconds(this.#goodAtMs, this.#options.timers.nowMs()) };
+    this.#health.failed(message, { routes: this.#served.routes.size, ...age });
   }
 }
 

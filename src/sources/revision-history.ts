@@ -6,9 +6,8 @@
  *  changed too much, the routes of those before it are let go, and they stay as a line. The revision just before the last one is
  *  kept whatever it costs: it is the one that is wanted after a large mistake.
  */
-import { inSlices } from "../runtime/in-slices.ts";
-import { FirstHosts } from "../table/first-hosts.ts";
 import { changes, type RouteChange, Routes } from "../table/routes.ts";
+import { pageOf, type PageWish } from "./host-page.ts";
 import type { Tally } from "./served-table.ts";
 
 /** What a revision is told of. */
@@ -63,18 +62,12 @@ export class RevisionHistory {
     return this.#revisions.find((each) => each.revision === revision);
   }
 
-  /** What a revision changed, of hosts behind `after`; null: unknown, or let go. */
-  async changedHosts(revision: number, count: number, after: string): Promise<ChangedHosts | null> {
-    const found = this.find(revision);
-    if (found === undefined || found.before === null || found.after === null) return null;
-    const first = new FirstHosts(count + 1, after);
-    await inSlices(changes(found.before, found.after), ({ host }) => first.see(host));
-    const hosts = first.page;
-    const page = hosts.slice(0, count);
-    return {
-      changes: page.map((host) => ({ host, before: found.before?.get(host), after: found.after?.get(host) })),
-      next: hosts.length > count ? page.at(-1)! : null,
-    };
+  /** What a revision changed, page by page; null: unknown, or let go. */
+  async changedHosts(revision: number, wish: PageWish): Promise<ChangedHosts | null> {
+    const { before, after } = this.find(revision) ?? { before: null, after: null };
+    if (before === null || after === null) return null;
+    const { hosts, next } = await pageOf(changes(before, after), ({ host }) => host, wish);
+    return { changes: hosts.map((host) => ({ host, before: before.get(host), after: after.get(host) })), next };
   }
 
   #forget(nowMs: number): void {

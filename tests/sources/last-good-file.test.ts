@@ -2,14 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import {
-  encodeTable,
-  headerOf,
-  PIECE_BYTES,
-  type SavedTable,
-  type TableHeader,
-  TableReader,
-} from "../../src/sources/last-good-file.ts";
+import { encodeTable, PIECE_BYTES, type SavedTable, TableReader } from "../../src/sources/last-good-file.ts";
+import { headerOf, type TableHeader } from "../../src/sources/last-good-format.ts";
 import { changes, Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { Services } from "../../src/table/services.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, vm } from "../fixtures/records.ts";

@@ -155,7 +155,7 @@ test("a VM that moves to another region is one revision with both sides", async 
   const { served, offer } = stage();
   await offer(A);
   await offer(routesOf([route("app.test", region(ELSEWHERE, "203.0.113.7"))]));
-  const changed = await served.history.changedHosts(2, 10, "");
+  const changed = await served.history.changedHosts(2, { count: 10, after: "" });
   assert.deepEqual(changed?.changes.map(({ before, after }) => [before?.endpoints[0]?.key, after?.endpoints[0]?.key]), [
     ["vm/10.0.0.1:8080", "region/203.0.113.7:80"],
   ]);
@@ -167,7 +167,7 @@ test("changedHosts() pages through what a revision changed, in order", async () 
   await offer(routesOf(Array.from({ length: 1000 }, (_, index) => route(`h${index}.test`, vm("10.0.0.1")))));
   const seen: string[] = [];
   for (let after: string | null = ""; after !== null;) {
-    const page: ChangedHosts = (await served.history.changedHosts(2, 300, after))!;
+    const page: ChangedHosts = (await served.history.changedHosts(2, { count: 300, after }))!;
     seen.push(...page.changes.map(({ host }) => host));
     after = page.next;
   }
