@@ -40,8 +40,9 @@ export interface ChangedHosts {
 const ALWAYS_LISTED = 20;
 const MOST_LISTED = 1000;
 const LISTED_MS = 24 * 3_600_000;
-/** In all revisions whose routes are kept; a change holds a bucket of the table, some 2 KB at worst. */
+/** In all revisions whose routes are kept, among the last 20 and beyond: a change holds 0.4 KB in a large revision, 1.4 KB in a small one. */
 const MOST_CHANGES = 100_000;
+const MOST_OLD_CHANGES = 20_000;
 
 export class RevisionHistory {
   /** Newest last. */
@@ -84,9 +85,10 @@ export class RevisionHistory {
     for (let i = last; i >= 0; i--) {
       const revision = this.#revisions[i]!;
       if (revision.after === null) return; // and all before it
-      const after = changes <= MOST_CHANGES ? revision.after : null;
+      const most = last - i < ALWAYS_LISTED ? MOST_CHANGES : MOST_OLD_CHANGES;
+      const after = changes <= most ? revision.after : null;
       if (i < last) changes += changesOf(revision.tally);
-      const before = changes <= MOST_CHANGES || revision.before === Routes.none ? revision.before : null;
+      const before = changes <= most || revision.before === Routes.none ? revision.before : null;
       if (after !== revision.after || before !== revision.before) this.#revisions[i] = { ...revision, before, after };
     }
   }

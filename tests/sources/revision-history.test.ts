@@ -67,6 +67,13 @@ test("record() bounds what all revisions together hold", () => {
   assert.deepEqual(restorable(history), [6, 7, 8, 9, 10]);
 });
 
+test("record() lets more changes be kept in the last 20 revisions than beyond", () => {
+  const { history } = historyOf(new Array(100).fill(900));
+  assert.equal(restorable(history).at(0), 77, "as many as hold 20,000 changes together, the last one left aside");
+  const small = historyOf(new Array(500).fill(100)).history;
+  assert.equal(restorable(small).length, 202);
+});
+
 test("a first table of any size costs nothing to list", () => {
   const { history } = historyOf([1_000_000, 5, 5]);
   assert.deepEqual(restorable(history), [1, 2, 3]);
