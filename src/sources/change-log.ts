@@ -15,7 +15,7 @@ export interface Position {
   /** When the server was started, as it says. */
   readonly started: string;
   readonly recovering: boolean;
-  /** The highest number in the log; 0: it is empty. */
+  /** The highest transaction in the log, which its index knows without a search; 0: it is empty. */
   readonly newest: number;
 }
 
@@ -32,7 +32,9 @@ export interface News {
 /** Columns `snapshot`, `started`, `recovering`, `newest`. */
 export function positionQuery(feed: FeedFinding): string {
   return `select txid_current_snapshot()::text as snapshot, pg_postmaster_start_time()::text as started,
-    pg_is_in_recovery() as recovering, (select max(seq) from ${feed.schema}.${CHANGES_TABLE})::text as newest`;
+    pg_is_in_recovery() as recovering,
+    (select max(txid) from ${feed.schema}.${CHANGES_TABLE}
+      where txid < txid_snapshot_xmax(txid_current_snapshot()))::text as newest`;
 }
 
 export function positionOf({ others }: Answer): Position {
