@@ -37,8 +37,8 @@ export class ExclusionReport {
   }
 
   /** The first of them, and all hosts that are flapping. */
-  list(flapping: readonly FlappingHost[], intervalMs: number): readonly Exclusion[] {
-    return [...flapping.map((each) => flappingExclusion(each, intervalMs)), ...this.#read];
+  list(flapping: readonly FlappingHost[]): readonly Exclusion[] {
+    return [...flapping.map(flappingExclusion), ...this.#read];
   }
 
   /** Those that were not told one by one count as bad rows. */
@@ -48,7 +48,7 @@ export class ExclusionReport {
   }
 }
 
-function flappingExclusion({ host, changes }: FlappingHost, intervalMs: number): Exclusion {
+function flappingExclusion({ host, changes, intervalMs }: FlappingHost): Exclusion {
   const reason = `it has changed ${changes} times in a row; a change of it is taken once in ${
     intervalMs / 1000
   } s until it is calm`;

@@ -6,8 +6,8 @@
  *                                                         '--'  once per interval its change of the moment is taken
  *
  *  Counted are changes that readings show; what flips back between two readings costs nobody anything. The window is the update interval,
- *  10 s at least. Only hosts that have changed within a window are known, and no more than 10,000 of them: a change of everything at once
- *  costs a look at a map each.
+ *  10 s at least and a minute at most. Only hosts that have changed within a window are known, and no more than 10,000 of them: a change
+ *  of everything at once costs a look at a map each.
  */
 import type { RouteChange, Routes } from "../table/routes.ts";
 import type { Service } from "../table/services.ts";
@@ -15,6 +15,8 @@ import type { Service } from "../table/services.ts";
 /** Above what a platform does that moves a busy domain from VM to VM: a host that is held leads to a VM that may have ended. */
 const MOST_CHANGES = 250;
 const SHORTEST_WINDOW_MS = 10_000;
+/** Of interval and window, however rarely routes are refreshed: who is held leads to the past. */
+const LONGEST_MS = 60_000;
 const MOST_HOSTS = 10_000;
 
 export interface FlappingHost {
@@ -22,6 +24,8 @@ export interface FlappingHost {
   /** Changes seen since it was last calm. */
   readonly changes: number;
   readonly sinceAtMs: number;
+  /** How often a change of it is taken. */
+  readonly intervalMs: number;
 }
 
 /** What differs since the last time. */
@@ -47,8 +51,8 @@ export class Flapping {
   #begun: FlappingHost[] = [];
 
   constructor(intervalMs: number) {
-    this.intervalMs = intervalMs;
-    this.windowMs = Math.max(intervalMs, SHORTEST_WINDOW_MS);
+    this.intervalMs = Math.min(intervalMs, LONGEST_MS);
+    this.windowMs = Math.max(this.intervalMs, SHORTEST_WINDOW_MS);
   }
 
   /** Whether this change is to be taken now. To be asked of every change that would be. */
@@ -97,7 +101,16 @@ export class Flapping {
       this.#recent.set(host, moments);
       return true;
     }
-    const flapper = { host, changes: moments.length, sinceAtMs: nowMs, said: after, saidAtMs: nowMs, takenAtMs: moments.at(-2)! };
+    const { intervalMs } = this;
+    const flapper = {
+      host,
+      changes: moments.length,
+      sinceAtMs: nowMs,
+      intervalMs,
+      said: after,
+      saidAtMs: nowMs,
+      takenAtMs: moments.at(-2)!,
+    };
     this.#flappers.set(host, flapper);
     this.#begun.push(flapper);
     return false;

@@ -146,7 +146,7 @@ export class Refresher {
 
   /** As of the last reading; the first of them. */
   get excluded(): readonly Exclusion[] {
-    return this.#exclusions.list(this.#served.flapping, this.#options.intervalMs);
+    return this.#exclusions.list(this.#served.flapping);
   }
 
   get history(): RevisionHistory {

@@ -258,9 +258,9 @@ export class ServedTable {
   }
 
   #logFlapping(reading: Routes, nowMs: number): void {
-    const { log, intervalMs } = this.#options;
+    const { log } = this.#options;
     const { begun, ended } = this.#flapping.settle(reading, nowMs);
-    for (const { host, changes } of begun) {
+    for (const { host, changes, intervalMs } of begun) {
       log.warn("a route changes too often and is followed once per interval", { host, changes, interval_ms: intervalMs });
     }
     for (const { host, changes } of ended) log.info("a route is calm again", { host, changes });

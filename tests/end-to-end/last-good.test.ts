@@ -10,7 +10,7 @@ import { LastGoodFolder } from "../../src/sources/last-good-folder.ts";
 import { endpointKey } from "../../src/table/record.ts";
 import { type Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { Services } from "../../src/table/services.ts";
-import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { freePort } from "../fixtures/ports.ts";
 import { insertDomain, startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
@@ -64,9 +64,16 @@ async function saved(edge: Edgeproxy, times: number): Promise<void> {
   await edge.waitFor(async () => await metric(edge, 'edgeproxy_state_writes_total{result="succeeded"}') >= times, "did not save");
 }
 
-test("a restart while the database is away serves the last good table, and follows the database when it is back", async () => {
+for (const feed of [false, true]) {
+  test(`a restart while the database is away serves the last good table, then follows ${feed ? "the feed" : "the tables"}`, async () => {
+    await restartWithoutDatabase(feed);
+  });
+}
+
+async function restartWithoutDatabase(feed: boolean): Promise<void> {
   await using platform = await Platform.start(server);
   await using state = await temporaryFolder();
+  if (feed) await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: platform.database.url } });
   await platform.vm(HOST);
   const env = { EDGEPROXY_STATE_DIR: join(state.path, "new"), EDGEPROXY_UPDATE_INTERVAL: "500ms" };
   const before = await platform.edge(env);
@@ -76,6 +83,7 @@ test("a restart while the database is away serves the last good table, and follo
   assert.equal(await before.stop(), 0); // within the second after the change, so that it is written at the end
 
   await server.kill();
+  let away = true;
   try {
     const edge = await platform.edge(env);
     assert.equal((await get(edge, HOST)).status, 200);
@@ -86,13 +94,23 @@ test("a restart while the database is away serves the last good table, and follo
     assert.equal(await metric(edge, 'edgeproxy_table_info{source="last good table"}'), 1);
     assert.equal((await edge.waitForLog((line) => String(line["msg"]).startsWith("serving the last good table")))["routes"], 2);
     await server.restart();
+    away = false;
     await edge.waitFor(async () => (await readiness(edge)).table?.["source"] === "postgres");
     const { table: fresh } = await readiness(edge);
     assert.deepEqual([fresh?.["revision"], fresh?.["stale"]], [1, false], "the same table is no new revision");
+    assert.equal(await metric(edge, 'edgeproxy_table_info{source="postgres"}'), 1);
+    const [vm] = await platform.database.sql(
+      "select d.id from deployments d join domains on deployment_id = d.id where name = $1",
+      [HOST],
+    );
+    await insertDomain(platform.database, { name: "after.example.com", deploymentId: String(vm?.["id"]) });
+    await edge.waitFor(async () => (await get(edge, "after.example.com")).status === 200);
+    const { database } = await (await edge.admin("/readyz")).json() as { database: { following: string } };
+    assert.equal(database.following, feed ? "notifications" : "tables");
   } finally {
-    await server.restart().catch(() => {});
+    if (away) await server.restart();
   }
-});
+}
 
 test("100,000 domains are served from the file without a database", async (context) => {
   await using platform = await Platform.start(server);

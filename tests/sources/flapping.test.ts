@@ -50,7 +50,9 @@ test("250 changes in longer than the window are nothing", () => {
   assert.equal(follower.taken, 1000);
 });
 
-test("the window is ten seconds at least, and the interval if that is longer", () => {
+test("the window is ten seconds at least, and the interval if that is longer, up to a minute", () => {
+  const hourly = new Flapping(3_600_000);
+  assert.deepEqual([hourly.windowMs, hourly.intervalMs], [60_000, 60_000]);
   assert.deepEqual([new Flapping(100).windowMs, new Flapping(60_000).windowMs], [10_000, 60_000]);
 });
 
