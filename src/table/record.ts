@@ -23,12 +23,6 @@ export interface RouteRecord {
   readonly endpoints: readonly EndpointRecord[];
 }
 
-/** What changed from one revision of the table to another. */
-export interface RouteDelta {
-  readonly upserts: readonly RouteRecord[];
-  readonly removals: readonly string[];
-}
-
 export function endpointKey(kind: EndpointKind, address: string, port: number): string {
   return `${kind}/${address.includes(":") ? `[${address}]` : address}:${port}`;
 }
