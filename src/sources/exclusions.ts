@@ -59,7 +59,7 @@ export class Exclusions {
   resemble(before: Exclusions): void {
     const own = this.list;
     const list = before.list;
-    if (list.length === this.#details && this.list.every((exclusion, at) => isSame(exclusion, own[at]!))) this.#list = list;
+    if (list.length === own.length && list.every((exclusion, at) => isSame(exclusion, own[at]!))) this.#list = list;
   }
 }
 

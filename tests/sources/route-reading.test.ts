@@ -168,6 +168,12 @@ describe("RouteReading", () => {
     assert.equal(again.exclusions.list, before.exclusions.list);
   });
 
+  it("tells of an exclusion whose reason is another one", async () => {
+    const before = await readAll([block(["a.test"], "10.0.0.x")]);
+    const after = await readAll([block(["a.test"], "10.0.0.y")], [], before);
+    assert.deepEqual(excluded(after), ['bad_row a.test: its VM has an unusable private address "10.0.0.y"']);
+  });
+
   it("begins with the objects of what is served, where it is the first", async () => {
     const blocks = [block(["a.test", "b.test"]), block(["c.test"], "10.0.0.6")];
     const { routes } = await readAll(blocks);
