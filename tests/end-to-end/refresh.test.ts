@@ -155,7 +155,7 @@ test("edgeproxy takes several rows of one domain as endpoints of one route, equa
   await using platform = await Platform.start(server);
   const { database, region } = platform;
   const first = await platform.vm(HOST);
-  const second = await platform.vm("APP.example.com.");
+  const second = await platform.vm(HOST);
   const there = await platform.addRegion();
   for (let i = 0; i < 2; i++) await platform.route(HOST, { address: `10.99.0.${i + 1}`, port: 80, region: there });
   await insertRoute(database, { name: HOST, regionId: region.id, privateIp: first.host, port: first.port });

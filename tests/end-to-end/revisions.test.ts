@@ -145,6 +145,24 @@ test("GET /api/excluded names what is not served, with the reason", async () => 
   assert.equal(await metric(edge, 'edgeproxy_routes_excluded{code="bad_row"}'), 2);
 });
 
+test("GET /api/excluded names who claims a host that another has, until that one gives it up", async () => {
+  await using platform = await Platform.start(server);
+  const { database } = platform;
+  (await platform.vm(HOST)).script = respond(200, "first");
+  (await platform.vm("APP.example.com.")).script = respond(200, "second");
+  await database.sql("update domains set verified_at = now() - interval '1 day' where name = $1", [HOST]);
+  const edge = await platform.edge();
+  assert.equal((await get(edge, HOST)).body.toString(), "first");
+  const { body } = await ask(edge, "/api/excluded?code=conflict");
+  assert.deepEqual(body.excluded.map(({ domain, host }: Json) => [domain, host]), [["APP.example.com.", HOST]]);
+  assert.match(body.excluded[0].reason, /app\.example\.com/);
+  assert.equal(await metric(edge, 'edgeproxy_routes_excluded{code="conflict"}'), 1);
+  await database.sql("delete from domains where name = $1", [HOST]);
+  await edge.refresh();
+  assert.equal((await get(edge, HOST)).body.toString(), "second");
+  assert.equal((await ask(edge, "/api/excluded")).body.total, 0);
+});
+
 test("a route that flaps is followed once per interval, and says so", async () => {
   await using platform = await Platform.start(server);
   const { database } = platform;
