@@ -109,6 +109,16 @@ const CREATE_LOG = `
     elsif not has_schema_privilege(current_user, place::regnamespace, 'create') then
       raise exception 'user % needs CREATE on schema %', current_user, place;
     end if;
+    -- A subscriber without the two tables would stop: not by surprise.
+    execute 'select string_agg(quote_ident(pubname), '', '') from pg_publication where puballtables'
+      || case when to_regclass('pg_catalog.pg_publication_namespace') is null then '' else -- before PostgreSQL 15
+        ' or oid in (select pnpubid from pg_publication_namespace where pnnspid = $1::regnamespace)' end
+    into names using place;
+    if names is not null and coalesce(current_setting('edgeproxy.publish', true), '') <> 'on' then
+      raise exception 'publication % includes every new table, so also the log: a PostgreSQL that subscribes to it stops until it has '
+        'tables ${CHANGES_TABLE} and ${FEED_TABLE}. If none does: alter database % set edgeproxy.publish = on',
+        names, quote_ident(current_database());
+    end if;
     execute 'create table ' || place || $body$.${CHANGES_TABLE} (
       seq bigserial,
       txid bigint not null default txid_current(),

@@ -216,6 +216,23 @@ describe("migrateScript()", () => {
     );
   });
 
+  it("does not surprise subscribers of a publication that includes every table", async () => {
+    await using db = await createDatabase(server, { tables: "inet" });
+    const before = await inventory(db);
+    for (const scope of ["all tables", "tables in schema public"]) {
+      await db.sql(`create publication everything for ${scope}`);
+      await assert.rejects(
+        putFeedIn(db),
+        /publication everything includes every new table, so also the log: .*edgeproxy\.publish = on/,
+      );
+      assert.deepEqual(await inventory(db), before);
+      await db.sql(`alter database ${new URL(db.url).pathname.slice(1)} set edgeproxy.publish = on`);
+      assert.ok((await putFeedIn(db)).includes("created feed version 1"));
+      await takeFeedOut(db);
+      await db.sql(`drop publication everything; alter database ${new URL(db.url).pathname.slice(1)} reset edgeproxy.publish`);
+    }
+  });
+
   it("needs no ownership when there is nothing to do", async () => {
     await using db = await createDatabase(server, { tables: "inet" });
     await asUser(db, "grant select on domains to feed_user", async (user) => {
