@@ -48,14 +48,25 @@ const NOT_AUTHORISED = "28000";
 const SESSION_QUERY = `select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as read_only,
   current_setting('server_version') as version, current_user::text as user, current_database()::text as database`;
 
-/** Rejects with every host's reason. */
-export async function openDatabase(target: DatabaseTarget, signal: AbortSignal): Promise<DatabaseClient> {
+/** Rejects with every host's reason. One that `isWanted` does not take is second choice: used if no other will do. */
+export async function openDatabase(
+  target: DatabaseTarget,
+  signal: AbortSignal,
+  isWanted: (client: DatabaseClient) => Promise<boolean> = () => Promise.resolve(true),
+): Promise<DatabaseClient> {
   const failures: string[] = [];
   let last: unknown;
+  let second: DatabaseClient | null = null;
   for (const wanted of target.session === "prefer-standby" ? ["standby", "any"] as const : [target.session]) {
     for (const host of target.hosts) {
       try {
-        return await openHost(target, host, wanted, signal);
+        const client = await openHost(target, host, wanted, signal);
+        if (await isWanted(client)) {
+          await second?.close();
+          return client;
+        }
+        if (second === null) second = client;
+        else await client.close();
       } catch (error) {
         signal.throwIfAborted();
         last = error;
@@ -65,6 +76,7 @@ export async function openDatabase(target: DatabaseTarget, signal: AbortSignal):
       }
     }
   }
+  if (second !== null) return second;
   throw connectError(failures, last);
 }
 

@@ -7,7 +7,7 @@
  *
  *  A failure of any of them leaves the session and the state that it worked on useless.
  */
-import { CHANNEL, FEED_QUERY, type FeedFinding, feedFinding, isUsable } from "./change-feed.ts";
+import { CHANNEL, FEED_QUERY, FEED_VERSION, type FeedFinding, feedFinding, isUsable } from "./change-feed.ts";
 import { isSameServer, newsSince, type Position, positionOf, positionQuery, stateAfter } from "./change-log.ts";
 import type { DatabaseClient, DatabaseRow } from "./database-client.ts";
 import { REGIONS_QUERY } from "./postgres-queries.ts";
@@ -154,6 +154,15 @@ export async function askForFeed(client: DatabaseClient, signal: AbortSignal): P
   const others: Record<string, unknown> = {};
   await client.query(FEED_QUERY, (row) => Object.assign(others, row), signal);
   return feedIn(others);
+}
+
+/** Of a feed that is present; null: it can be used. */
+export function whyUnusable(feed: FeedFinding): string | null {
+  if (isUsable(feed)) return null;
+  const { readable, version, missingTriggers } = feed;
+  if (!readable) return "this user may not read it";
+  if (version !== FEED_VERSION) return `its version is ${version}, not ${FEED_VERSION}`;
+  return `triggers are missing or disabled: ${missingTriggers.join(", ")}`;
 }
 
 function feedIn(row: DatabaseRow): FeedFinding | null {

@@ -19,10 +19,11 @@ import type { Here } from "../table/compile.ts";
 import { Routes } from "../table/routes.ts";
 import { Services } from "../table/services.ts";
 import { Announcements } from "./announcements.ts";
-import { FEED_VERSION, type FeedFinding, isUsable } from "./change-feed.ts";
-import { describeError, nameOf, openDatabase, openHost, sqlState } from "./database-client.ts";
+import { type FeedFinding, isUsable } from "./change-feed.ts";
+import { describeError, nameOf, openHost, sqlState } from "./database-client.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "./database-url.ts";
-import { askForFeed, PostgresSession, type SessionOptions, type WholeReading } from "./postgres-session.ts";
+import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
+import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
@@ -32,6 +33,7 @@ const READ_TIMEOUT_MS = 30_000;
 /** With notifications it is for those that are lost. */
 const POLL_MS: Readonly<Record<Following, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
 const COMPARE_INTERVAL_MS = 10 * 60_000;
+const RETRY_EARLIER_MS = 30_000;
 const JITTER = 0.1;
 /** PostgreSQL before 14 has no hashes of rows. */
 const UNDEFINED_FUNCTION = "42883";
@@ -51,6 +53,8 @@ export interface PostgresOptions {
   readonly services?: Services;
   readonly statementTimeoutMs?: number;
   readonly readTimeoutMs?: number;
+  /** How often hosts that were passed over are tried again. */
+  readonly retryEarlierMs?: number;
   /** How often everything is compared although there is a feed. */
   readonly compareIntervalMs?: number;
 }
@@ -64,6 +68,7 @@ export class PostgresSource implements Source {
   readonly #tools: ReadingTools;
   readonly #timers: Timers;
   readonly #closing: AbortController = new AbortController();
+  readonly #hosts: HostPreference;
   readonly #announcements: Announcements = new Announcements();
   readonly #digests: TableDigests = new TableDigests();
   #session: PostgresSession | null = null;
@@ -85,6 +90,13 @@ export class PostgresSource implements Source {
     this.#options = options;
     this.#tools = { services: options.services ?? new Services(), here: options.here, like: () => this.like() };
     this.#timers = options.timers ?? systemTimers;
+    this.#hosts = new HostPreference({
+      target,
+      timers: this.#timers,
+      retryEarlierMs: options.retryEarlierMs ?? RETRY_EARLIER_MS,
+      tell: (msg, server) => this.#complain("warn", msg, { server }),
+      onBetter: () => this.onChange(),
+    });
   }
 
   get following(): Following {
@@ -127,11 +139,11 @@ export class PostgresSource implements Source {
     this.#cancelCompare();
     const client = this.#session?.client;
     this.#endSession();
-    await client?.close();
+    await Promise.all([client?.close(), this.#hosts.close()]);
   }
 
   async #read(whole: boolean, signal: AbortSignal): Promise<SourceReading> {
-    if (this.#session?.client.closed === true) this.#endSession();
+    if (this.#session?.client.closed === true || this.#hosts.hasBetter) this.#endSession();
     const session = this.#session ?? await this.#open(signal);
     if (session.usableFeed === null) return await this.#readTables(session, whole, signal);
     if (whole || this.#state === null || !session.isPositioned) return await this.#readAll(session, signal);
@@ -143,6 +155,7 @@ export class PostgresSource implements Source {
       this.#endSession();
       return await this.#readAll(await this.#open(signal), signal);
     }
+    if (session.position !== null) this.#hosts.hasRead(session.position.newest);
     if (news.rows > 0) this.#announcements.found();
     if (comparison === null) return this.#take(news.state, this.#regions, false);
     if (news.compared === null) return await this.#readAll(session, signal);
@@ -164,7 +177,8 @@ export class PostgresSource implements Source {
   }
 
   async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
-    const { state, regions, feed } = await session.readAll(this.#state, signal);
+    const { state, regions, feed, position } = await session.readAll(this.#state, signal);
+    if (position !== null) this.#hosts.hasRead(position.newest);
     this.#takeFeed(session, feed);
     return this.#take(state, regions, true);
   }
@@ -177,7 +191,7 @@ export class PostgresSource implements Source {
   }
 
   async #open(signal: AbortSignal): Promise<PostgresSession> {
-    const client = await openDatabase(this.#target, signal);
+    const client = await this.#hosts.open(signal);
     const session = new PostgresSession(client, await askForFeed(client, signal), this.#sessionOptions);
     this.#describeFeed(session.feed);
     if (session.usableFeed !== null && !client.session.standby && this.#mayListen) {
@@ -261,14 +275,8 @@ export class PostgresSource implements Source {
 
   #describeFeed(feed: FeedFinding | null): void {
     if (feed === null || !feed.present) return this.#complain("info", "there is no change feed: the tables are compared", {});
-    if (isUsable(feed)) return;
-    const { readable, version, missingTriggers } = feed;
-    const reason = !readable
-      ? "this user may not read it"
-      : version !== FEED_VERSION
-      ? `its version is ${version}, not ${FEED_VERSION}`
-      : `triggers are missing or disabled: ${missingTriggers.join(", ")}`;
-    this.#complain("warn", "the change feed cannot be used: the tables are compared", { reason });
+    const reason = whyUnusable(feed);
+    if (reason !== null) this.#complain("warn", "the change feed cannot be used: the tables are compared", { reason });
   }
 
   /** Once. */
