@@ -14,7 +14,7 @@ import type { Socket } from "node:net";
 import postgres from "postgres";
 import { later } from "../runtime/later.ts";
 import { type Encryption, openSocket } from "./database-socket.ts";
-import type { DatabaseHost, DatabaseTarget, SessionKind, SslMode } from "./database-url.ts";
+import { type DatabaseHost, type DatabaseTarget, nameOf, type SessionKind, type SslMode } from "./database-url.ts";
 
 export type DatabaseRow = Readonly<Record<string, unknown>>;
 
@@ -295,8 +295,4 @@ export function sqlState(error: unknown): string {
 
 function connectError(failures: readonly string[], cause: unknown): Error {
   return new Error(`Cannot connect to the database at ${[...new Set(failures)].join("; ")}`, { cause });
-}
-
-export function nameOf(host: DatabaseHost): string {
-  return `${host.host.includes(":") ? `[${host.host}]` : host.host}:${host.port}`;
 }

@@ -13,6 +13,11 @@ export interface DatabaseHost {
   readonly port: number;
 }
 
+/** `db1:5432`, `[::1]:5432`, as people write it. */
+export function nameOf(host: DatabaseHost): string {
+  return `${host.host.includes(":") ? `[${host.host}]` : host.host}:${host.port}`;
+}
+
 export const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
 export type SslMode = (typeof SSL_MODES)[number];
 

@@ -6,13 +6,14 @@
  *
  *    on a later host --- every 30 s: an earlier one suits and is not behind ---> on that one
  *
- *  Behind is who has not reached the number in the log up to which we have read, or is a primary of an older timeline: a former primary
+ *  Behind is whose log has not come as far as we have read, or is a primary of an older timeline: a former primary
  *  that came back does not know that it was replaced, and its tables would be served from then on as they were.
  */
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import { CHANGES_TABLE, isUsable } from "./change-feed.ts";
-import { type DatabaseClient, nameOf, openDatabase, openHost, sqlState } from "./database-client.ts";
-import type { DatabaseHost, DatabaseTarget } from "./database-url.ts";
+import { isUsable } from "./change-feed.ts";
+import { positionQuery } from "./change-log.ts";
+import { type DatabaseClient, openDatabase, openHost, sqlState } from "./database-client.ts";
+import { type DatabaseHost, type DatabaseTarget, nameOf } from "./database-url.ts";
 import { askForFeed } from "./postgres-session.ts";
 
 export interface HostPreferenceOptions {
@@ -27,7 +28,7 @@ export interface HostPreferenceOptions {
 
 /** How far a server is. */
 interface Progress {
-  /** The highest number in the log; null: it has none that we could read. */
+  /** As a position's; null: it has no log that we could read. */
   readonly newest: number | null;
   /** null: of a standby. */
   readonly timeline: number | null;
@@ -138,7 +139,7 @@ export class HostPreference {
     const answer: Record<string, unknown> = {};
     const feed = await askForFeed(client, signal);
     const queries: string[] = [];
-    if (feed !== null && isUsable(feed)) queries.push(`select max(seq)::text as newest from ${feed.schema}.${CHANGES_TABLE}`);
+    if (feed !== null && isUsable(feed)) queries.push(positionQuery(feed));
     if (this.#asksTimeline) queries.push(PROGRESS_QUERY);
     try {
       await client.query(queries.join(";"), (row) => Object.assign(answer, row), signal);

@@ -20,12 +20,13 @@ import { Routes } from "../table/routes.ts";
 import { Services } from "../table/services.ts";
 import { Announcements } from "./announcements.ts";
 import { type FeedFinding, isUsable } from "./change-feed.ts";
-import { describeError, nameOf, openHost, sqlState } from "./database-client.ts";
-import { type DatabaseTarget, parseDatabaseUrl } from "./database-url.ts";
+import { describeError, openHost, sqlState } from "./database-client.ts";
+import { type DatabaseTarget, nameOf, parseDatabaseUrl } from "./database-url.ts";
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import { TableDigests } from "./table-digests.ts";
+import { type TimeLimit, timeLimit } from "./time-limit.ts";
 import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
@@ -39,6 +40,7 @@ const JITTER = 0.1;
 const UNDEFINED_FUNCTION = "42883";
 const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read whole each time";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
+const MOST_ATTEMPTS = 4;
 /** The server gave the statement up: a conflict with recovery on a standby, a deadlock, a timeout. */
 const PASSING = /^(40001|40P01|57014)$/;
 
@@ -127,7 +129,8 @@ export class PostgresSource implements Source {
       } catch (error) {
         this.#endSession();
         // Pools and firewalls end idle sessions as they like: that is no outage
-        if (attempt === 2 || limit.signal.aborted || isNew && !PASSING.test(sqlState(error))) throw error;
+        const mayPass = isNew ? attempt < MOST_ATTEMPTS && PASSING.test(sqlState(error)) : attempt === 1;
+        if (!mayPass || limit.signal.aborted) throw error;
       } finally {
         this.#isReading = false;
       }
@@ -291,14 +294,8 @@ export class PostgresSource implements Source {
     return { tools: this.#tools, statementTimeoutMs: this.#options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS };
   }
 
-  #limit(signal: AbortSignal): { readonly signal: AbortSignal; [Symbol.dispose](): void } {
+  #limit(signal: AbortSignal): TimeLimit {
     const { readTimeoutMs = READ_TIMEOUT_MS } = this.#options;
-    const timeout = new AbortController();
-    const expire = () => timeout.abort(new Error(`No answer from the database within ${readTimeoutMs} ms`));
-    const timer = setTimeout(expire, readTimeoutMs);
-    return {
-      signal: AbortSignal.any([signal, this.#closing.signal, timeout.signal]),
-      [Symbol.dispose]: () => clearTimeout(timer),
-    };
+    return timeLimit(readTimeoutMs, `No answer from the database within ${readTimeoutMs} ms`, signal, this.#closing.signal);
   }
 }
