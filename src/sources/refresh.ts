@@ -92,6 +92,8 @@ export class Refresher {
   readonly #comparisons: OneAtATime = new OneAtATime(() => this.#compare());
   #compareReason = "";
   #cancelTimer: CancelTimer = () => {};
+  /** The timer is that of a reading that a change has caused. */
+  #isDueSoon = false;
   /** When everything is read again because a reading is held back. */
   #secondOpinionAtMs: number | null = null;
   readonly #exclusions: ExclusionReport;
@@ -203,8 +205,10 @@ export class Refresher {
   #readSoon(reason: string): void {
     if (this.#stopped || this.#health.misses > 0) return;
     const wish = { reason, whole: false };
-    if (this.#reading !== null) void this.#read(wish);
-    else this.#schedule(GAP_MS, wish);
+    if (this.#reading !== null) return void this.#read(wish);
+    if (this.#isDueSoon) return; // not put off by changes that go on
+    this.#schedule(GAP_MS, wish);
+    this.#isDueSoon = true;
   }
 
   /** Resolves after a reading that began after this call. */
@@ -222,6 +226,7 @@ export class Refresher {
 
   #begin(wish: Wish): Promise<void> {
     this.#cancelTimer();
+    this.#isDueSoon = false;
     if (this.#stopped) return Promise.resolve();
     this.#reading = this.#refresh(wish).then(() => {
       this.#reading = null;
@@ -239,7 +244,10 @@ export class Refresher {
     try {
       await source.compare(this.#stopping.signal);
     } catch (error) {
-      if (!this.#stopped) this.#recordFailure(describeError(error));
+      if (this.#stopped) return;
+      this.#recordFailure(describeError(error));
+      this.#secondOpinionAtMs = null; // it is due an interval later
+      if (this.#reading === null) this.#scheduleNext();
       return;
     }
     await this.#read({ reason, whole: false });
@@ -266,6 +274,7 @@ export class Refresher {
 
   #schedule(delayMs: number, wish: Wish): void {
     this.#cancelTimer();
+    this.#isDueSoon = false;
     if (this.#stopped) return;
     this.#cancelTimer = this.#options.timers.after(delayMs, () => void this.#read(wish));
   }

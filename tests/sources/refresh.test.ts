@@ -424,6 +424,31 @@ describe("Refresher with a source that is told of changes", () => {
     assert.deepEqual([refresher.status().held, refresher.table.size], [0, 10]);
   });
 
+  it("reads on while the source says so without a pause", async () => {
+    const { source, timers } = await following();
+    for (let i = 0; i < 100; i++) {
+      source.onChange();
+      await timers.advance(2);
+    }
+    assert.ok(source.readings > 20, `${source.readings} in 200 ms`);
+  });
+
+  it("goes on when the second opinion cannot be had", async () => {
+    const { source, timers, refresher } = await following();
+    source.compare = () => Promise.reject(new Error("too many connections"));
+    source.routes = hosts(10);
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(refresher.status().held, 290);
+    await timers.advance(3 * INTERVAL_MS);
+    assert.equal(refresher.status().held, 290);
+    assert.ok(refresher.status().failures <= 3, "no more often than at the interval");
+    source.routes = hosts(301);
+    source.onChange();
+    await timers.advance(1000);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [0, 301]);
+  });
+
   it("refreshNow() compares beside the readings, and once more for all who asked meanwhile", async () => {
     const { source, timers, refresher } = await following();
     const comparisons: PromiseWithResolvers<void>[] = [];
