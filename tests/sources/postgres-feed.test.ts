@@ -243,6 +243,26 @@ describe("PostgresSource with a change feed", () => {
     await assertLevel(source, database);
   });
 
+  it("needs SELECT only, in whichever host it finds", async () => {
+    await using database = await platform();
+    await database.sql(`drop role if exists follower; create role follower login password 'secret';
+      grant select on all tables in schema public to follower`);
+    const url = new URL(database.url);
+    url.username = "follower";
+    url.password = "secret";
+    await using source = sourceOf(url.href.replace(/@.*\//, `@127.0.0.1:1,127.0.0.1:${server.port}/`));
+    await source.read({ whole: true }, never);
+    assert.equal(source.following, "notifications");
+    const change = told(source);
+    await database.sql("update vms set port = 83");
+    await change;
+    await assertLevel(source, database);
+    await source.compare?.(never);
+    await assertLevel(source, database);
+    await source.close();
+    await database.sql("drop owned by follower; drop role follower");
+  });
+
   it("gets over a feed that is removed while it is followed", async () => {
     await using database = await platform();
     await using source = sourceOf(database.url);
