@@ -37,9 +37,14 @@ export const OPEN: BlastRadius = { state: "open" };
 /** `routes`: how many are served now. */
 export function step(guard: BlastRadius, routes: number, reading: Reading): GuardStep {
   const { removals } = reading;
-  if (removals <= MOST_REMOVALS || removals <= routes * MOST_SHARE) return { guard: OPEN, apply: true };
+  if (!removesMost(removals, routes)) return { guard: OPEN, apply: true };
   if (guard.state === "holding" && !reading.bringsBack) {
     return reading.fresh ? { guard: OPEN, apply: true } : { guard, apply: false };
   }
   return { guard: { state: "holding", reading: reading.routes, removals }, apply: false };
+}
+
+/** So many of the routes. */
+export function removesMost(removals: number, routes: number): boolean {
+  return removals > MOST_REMOVALS && removals > routes * MOST_SHARE;
 }

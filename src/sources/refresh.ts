@@ -8,16 +8,18 @@
  *
  *  All delays have 10 % jitter, so that a fleet that lost its database does not come back in step. A source that is told of
  *  changes is read as soon as it says so, `GAP_MS` after the last reading at the earliest: a storm of commits shares readings.
- *  The last good table on disk is read beside the first reading; it is served when that fails or takes long (`first-table`).
+ *  The last good table on disk is read beside the first reading; it is served when that fails, takes long, or lacks most of it
+ *  (`first-table`).
  */
 import type { Log } from "../observation/log.ts";
 import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
-import { beginWithLastGood } from "./first-table.ts";
+import { FirstTable } from "./first-table.ts";
 import { type ExclusionCounts, ExclusionReport } from "./exclusion-report.ts";
 import type { LastGood } from "./last-good.ts";
+import type { SavedTable } from "./last-good-file.ts";
 import type { RevisionHistory } from "./revision-history.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
 import { SourceHealth } from "./source-health.ts";
@@ -86,6 +88,7 @@ export class Refresher {
   readonly #stopping = new AbortController();
   readonly #setLoaded: () => void;
   readonly #served: ServedTable;
+  #firstTable: FirstTable | null = null;
   #reading: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #wish: Wish | null = null;
@@ -114,13 +117,23 @@ export class Refresher {
     this.loaded = promise;
     this.#setLoaded = resolve;
     source.onChange = () => this.#readSoon("change");
-    source.like = () => this.#served.good;
+    source.like = () => this.#served.revision === 0 ? this.#firstTable?.routes ?? this.#served.good : this.#served.good;
   }
 
   start(): void {
-    const { lastGood } = this.#options;
+    const { lastGood, timers } = this.#options;
+    if (lastGood !== undefined) {
+      this.#firstTable = new FirstTable({
+        lastGood,
+        served: this.#served,
+        loaded: this.loaded,
+        stopping: this.#stopping.signal,
+        timers,
+        begun: (saved, doubted) => this.#begunWithLastGood(saved, doubted),
+      });
+    }
     const first = this.refreshNow("start");
-    if (lastGood !== undefined) void this.#beginWithLastGood(lastGood, first);
+    void this.#firstTable?.standInFor(first);
   }
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
@@ -299,6 +312,7 @@ export class Refresher {
     this.#regions = reading.regions;
     this.#exclusions.take(reading);
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
+    if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
     const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole }, cause);
     if (!isGood) return;
     this.#goodAtMs = timers.nowMs();
@@ -307,15 +321,12 @@ export class Refresher {
     this.#setLoaded();
   }
 
-  async #beginWithLastGood(lastGood: Pick<LastGood, "read">, first: Promise<void>): Promise<void> {
+  #begunWithLastGood({ header, routes }: SavedTable, doubted: boolean): void {
     const { log, timers } = this.#options;
-    const { loaded } = this;
-    const stopping = this.#stopping.signal;
-    const saved = await beginWithLastGood({ lastGood, served: this.#served, first, loaded, stopping, timers });
-    if (saved === null) return;
-    this.#goodAtMs ??= saved.header.asOfMs;
-    const fields = { routes: saved.routes.size, "age_seconds": ageSeconds(saved.header.asOfMs, timers.nowMs()) };
-    if (this.#health.lastError === null) log.info("serving the last good table until the source answers", fields);
+    this.#goodAtMs ??= header.asOfMs;
+    const fields = { routes: routes.size, "age_seconds": ageSeconds(header.asOfMs, timers.nowMs()) };
+    if (doubted) log.warn("serving the last good table: the source lacks most of it", fields);
+    else if (this.#health.lastError === null) log.info("serving the last good table until the source answers", fields);
     else log.warn("serving the last good table: the source does not answer", fields);
     this.#setLoaded();
   }

@@ -560,6 +560,29 @@ describe("Refresher with a last good table", () => {
     assert.deepEqual([refresher.table.size, refresher.status().held, kept.length], [300, 290, 0]);
   });
 
+  it("does not let a half-restored database be the first table either", async () => {
+    const { source, refresher, kept, log, timers } = stageWith(routesOf(hosts(300)));
+    source.routes = hosts(10);
+    refresher.start();
+    await refresher.loaded;
+    await settle();
+    assert.deepEqual([refresher.table.size, refresher.status().held, kept.length], [300, 290, 0]);
+    assert.equal(refresher.status().lastSuccessAtMs, 900_000);
+    assert.ok(log.take().includes("warn serving the last good table: the source lacks most of it"));
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual([refresher.table.size, refresher.status().held, kept.length], [10, 0, 1]);
+  });
+
+  it("takes the source's first table when the disk does not answer", async () => {
+    const { source, refresher, timers } = stage(0.5, { read: () => new Promise(() => {}), keep: () => {} });
+    source.routes = hosts(10);
+    refresher.start();
+    await settle();
+    assert.equal(refresher.revision, 0);
+    await timers.advance(2000);
+    assert.equal(refresher.table.size, 10);
+  });
+
   it("keeps what the source says under a pin, and lets the age of what is served grow", async () => {
     const { source, refresher, kept, timers } = stageWith(null);
     source.routes = [route("a.example")];
