@@ -5,7 +5,8 @@
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
 import type { Log } from "../observation/log.ts";
-import { inSlices } from "../runtime/in-slices.ts";
+import { collectGarbage } from "../runtime/garbage.ts";
+import { piecesInSlices } from "../runtime/in-slices.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { LastGood, type LastGoodFigures } from "../sources/last-good.ts";
@@ -14,8 +15,8 @@ import { PostgresSource } from "../sources/postgres.ts";
 import { Refresher } from "../sources/refresh.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Source } from "../sources/source.ts";
-import { changes, type Routes } from "../table/routes.ts";
-import { Services } from "../table/services.ts";
+import { type Routes, serviceChanges } from "../table/routes.ts";
+import { type Service, Services } from "../table/services.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
@@ -34,6 +35,8 @@ export interface Workers {
 
 /** The 10 s for which workers fall back to where a host led before, and what they may need to take the change. */
 const KEPT_MS = 15_000;
+/** Changes that leave enough behind to be tidied up. */
+const MANY = 50_000;
 
 export class ControlPlane {
   readonly #workers: Workers;
@@ -42,6 +45,8 @@ export class ControlPlane {
   /** Also for the admin address. */
   readonly refresher: Refresher;
   readonly #prober: Prober;
+  /** No request is served in this process. */
+  readonly #mayPause: boolean;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
   #cancelRelease: CancelTimer | null = null;
 
@@ -50,7 +55,14 @@ export class ControlPlane {
     const here = { regionId, regionPort };
     const services = new Services();
     this.#workers = workers;
-    this.#source = new PostgresSource({ url: settings.databaseUrl, here, services, log });
+    this.#mayPause = settings.workers > 0;
+    this.#source = new PostgresSource({
+      url: settings.databaseUrl,
+      here,
+      services,
+      log,
+      ...this.#mayPause && { tidy: collectGarbage },
+    });
     this.#lastGood = stateDir === ""
       ? null
       : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
@@ -60,7 +72,7 @@ export class ControlPlane {
       log,
       timers: systemTimers,
       random: Math.random,
-      prepare: (before, after) => inSlices(changes(before, after), (change) => this.#directory.apply(change)),
+      prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });
@@ -163,6 +175,16 @@ export class ControlPlane {
     if (endpoint === undefined) return this.#workers.healthChanged([[message.key, "unhealthy"]]);
     if (message.type === "wanted") this.#prober.want(endpoint);
     else this.#prober.failed(endpoint, message.error);
+  }
+
+  async #prepare(before: Routes, after: Routes): Promise<void> {
+    let count = 0;
+    const apply = (was: Service | undefined, is: Service | undefined): void => {
+      this.#directory.apply(was, is);
+      count++;
+    };
+    await piecesInSlices(serviceChanges(before, after, apply));
+    if (this.#mayPause && count > MANY) collectGarbage();
   }
 
   #publish(): void {

@@ -4,7 +4,6 @@
  *  it traffic and ask for its verdict, and for a while it is the fall-back of the hosts that led there.
  */
 import type { EndpointRecord } from "../table/record.ts";
-import type { RouteChange } from "../table/routes.ts";
 import type { Service } from "../table/services.ts";
 
 interface Entry {
@@ -23,7 +22,8 @@ export class EndpointDirectory {
     return this.#entries.get(key)?.record;
   }
 
-  apply({ before, after }: RouteChange): void {
+  /** Where a host led and leads. */
+  apply(before: Service | undefined, after: Service | undefined): void {
     this.#count(before, -1);
     this.#count(after, 1);
   }

@@ -26,6 +26,8 @@ export interface RouteReceiverOptions {
   later(run: () => void): void;
   /** Also within a turn. */
   nowMs(): number;
+  /** Called now and then while a large first table is worked in: nobody is served yet, so it may take its time. */
+  tidy?(): void;
 }
 
 type RoutesMessage = Extract<DownMessage, { type: "routes" }>;
@@ -44,6 +46,8 @@ const SLICE_MS = 0.5;
 const STEP = 64;
 /** Changes that need no slices: 0.5 ms in a table of a million. */
 const SMALL = 64;
+/** Routes of a first table after which it is time to tidy up: some 10 MB of them. */
+const TIDY = 200_000;
 
 export class RouteReceiver {
   readonly #options: RouteReceiverOptions;
@@ -56,6 +60,7 @@ export class RouteReceiver {
   /** We have said `resync`. */
   #awaitsWhole = false;
   #armed = false;
+  #untidied = 0;
 
   constructor(options: RouteReceiverOptions) {
     this.#options = options;
@@ -128,7 +133,11 @@ export class RouteReceiver {
   /** The message has been worked in, or does not count. */
   #end(): void {
     this.#begun = false;
-    this.#queue.shift();
+    this.#untidied += this.#queue.shift()!.size;
+    if (this.#untidied >= TIDY) {
+      this.#untidied = 0;
+      if (this.#options.table.revision === 0) this.#options.tidy?.();
+    }
     this.#options.send({ type: "taken", revision: this.#options.table.revision });
   }
 }

@@ -15,6 +15,7 @@ import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { nowMs, Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
+import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import { takeLongestStallMs, watchStallsByTimer } from "../runtime/stalls.ts";
@@ -86,6 +87,7 @@ export class Worker {
       send: (message) => channel.send(message),
       later: (run) => this.#inPeace(run),
       nowMs: systemTimers.nowMs,
+      tidy: collectGarbage,
     });
     this.#expiry = new RouteExpiry({
       table: this.#table,

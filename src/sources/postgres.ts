@@ -53,6 +53,8 @@ export interface PostgresOptions {
   readonly timers?: Timers;
   /** To be shared with other tables that are compared with this one's. */
   readonly services?: Services;
+  /** Called after much was read, or worked in; may take its time. Absent where nothing may. */
+  readonly tidy?: () => void;
   readonly statementTimeoutMs?: number;
   readonly readTimeoutMs?: number;
   /** How often hosts that were passed over are tried again. */
@@ -90,7 +92,8 @@ export class PostgresSource implements Source {
     if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
     this.#target = target;
     this.#options = options;
-    this.#tools = { services: options.services ?? new Services(), here: options.here, like: () => this.like() };
+    const { services = new Services(), here, tidy } = options;
+    this.#tools = { services, here, like: () => this.like(), ...tidy !== undefined && { tidy } };
     this.#timers = options.timers ?? systemTimers;
     this.#hosts = new HostPreference({
       target,

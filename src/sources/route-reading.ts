@@ -38,6 +38,8 @@ export interface ReadingTools {
   readonly here: Here;
   /** What a first reading shares with. */
   readonly like?: () => Routes;
+  /** Called after much was read, or worked in; may take its time. Absent where nothing may. */
+  readonly tidy?: () => void;
 }
 
 /** Line feeds end names in a block; a name that holds one is none. */
@@ -45,6 +47,8 @@ export const BREAK = "\n";
 
 /** Names between two looks at the clock, divided by the 64 pieces of `inSlices`. */
 const NAMES_PER_PIECE = 16;
+/** Worth tidying up after: some 10 MB. */
+const MANY_ROWS = 200_000;
 /** What it costs to make the service of a VM. */
 const NAMES_PER_BLOCK = 8;
 
@@ -135,10 +139,11 @@ export class RouteReading {
   /** A draft that is asked while it is written is slow, so hosts with several rows are looked for when it is done. */
   async #addAll(blocks: readonly Block[]): Promise<void> {
     const draft = new RoutesDraft();
+    const { tidy = () => {} } = this.#tools;
     let rows = 0;
     await this.#each(blocks, (names, start, end, service) => {
       draft.put(names, service, start, end);
-      rows++;
+      if (++rows % MANY_ROWS === 0) tidy();
     });
     this.#routes = await piecesInSlices(draft.finishing(this.#before?.routes ?? this.#tools.like?.()));
     if (rows > this.#routes.size) await this.#addSeveral(blocks);

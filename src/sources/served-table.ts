@@ -10,7 +10,8 @@
 import type { Log } from "../observation/log.ts";
 import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import { changes, type RouteChange, Routes } from "../table/routes.ts";
+import { changes, type RouteChange, Routes, serviceChanges } from "../table/routes.ts";
+import type { Service } from "../table/services.ts";
 import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
 import { Flapping, type FlappingHost } from "./flapping.ts";
 import { FREE, type Pin, stepPin } from "./pin.ts";
@@ -269,10 +270,11 @@ export class ServedTable {
 
 export async function compare(before: Routes, after: Routes): Promise<Tally> {
   const tally = { added: 0, removed: 0, changed: 0 };
-  await inSlices(changes(before, after), (change) => {
-    if (change.before === undefined) tally.added++;
-    else if (change.after === undefined) tally.removed++;
+  const count = (was: Service | undefined, is: Service | undefined): void => {
+    if (was === undefined) tally.added++;
+    else if (is === undefined) tally.removed++;
     else tally.changed++;
-  });
+  };
+  await piecesInSlices(serviceChanges(before, after, count));
   return tally;
 }

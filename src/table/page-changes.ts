@@ -51,13 +51,26 @@ export function joinHosts(changes: readonly RouteChange[]): string {
   return text + joining.toString("latin1", 0, end);
 }
 
+/** Told of each route that differs: its record, on the side where there is one, and where it led and leads. */
+type Visit = (names: Names, at: number, before: Service | undefined, after: Service | undefined) => void;
+
 export function pageChanges(before: Page, after: Page): RouteChange[] {
-  const changes: RouteChange[] = [];
+  const found: RouteChange[] = [];
+  visitChanges(before, after, (names, at, was, is) => found.push(new LazyChange(names, at, was, is)));
+  return found;
+}
+
+/** As `pageChanges`, without an object for each. */
+export function visitChanges(before: Page, after: Page, visit: Visit): void {
+  if (before.size === 0 || after.size === 0) {
+    eachRecord(before, (names, at, service) => visit(names, at, service, undefined));
+    return eachRecord(after, (names, at, service) => visit(names, at, undefined, service));
+  }
   if (before.bits !== after.bits) {
     const [namesBefore, servicesBefore] = inOne(before.names, before.services);
     const [namesAfter, servicesAfter] = inOne(after.names, after.services);
-    collect(namesBefore, servicesBefore, namesAfter, servicesAfter, changes);
-    return changes;
+    compareBuckets(namesBefore, servicesBefore, namesAfter, servicesAfter, visit);
+    return;
   }
   for (let place = 0; place < before.names.length; place++) {
     const servicesBefore = before.services[place]!;
@@ -65,36 +78,42 @@ export function pageChanges(before: Page, after: Page): RouteChange[] {
     const namesBefore = before.names[place]!;
     const namesAfter = after.names[place]!;
     if (servicesBefore === servicesAfter && namesBefore === namesAfter) continue;
-    collect(namesBefore, servicesBefore, namesAfter, servicesAfter, changes);
+    compareBuckets(namesBefore, servicesBefore, namesAfter, servicesAfter, visit);
   }
-  return changes;
+}
+
+function eachRecord({ names, services }: Page, visit: (names: Names, at: number, service: Service) => void): void {
+  for (let place = 0; place < names.length; place++) {
+    const bucket = names[place]!;
+    for (let at = 0, index = 0; at < bucket.length; at = recordEnd(bucket, at), index++) {
+      visit(bucket, at, services[place]![index]!);
+    }
+  }
 }
 
 /** Both are in the same order. */
-function collect(
+function compareBuckets(
   namesBefore: Names,
   servicesBefore: BucketServices,
   namesAfter: Names,
   servicesAfter: BucketServices,
-  changes: RouteChange[],
+  visit: Visit,
 ): void {
   let at = 0, index = 0;
   for (let atAfter = 0, indexAfter = 0; atAfter < namesAfter.length; atAfter = recordEnd(namesAfter, atAfter), indexAfter++) {
     let order = 1;
     while (at < namesBefore.length && (order = compareRecords(namesBefore, at, namesAfter, atAfter)) < 0) {
-      changes.push(new LazyChange(namesBefore, at, servicesBefore[index++], undefined));
+      visit(namesBefore, at, servicesBefore[index++], undefined);
       at = recordEnd(namesBefore, at);
     }
     const after = servicesAfter[indexAfter];
     if (order !== 0) {
-      changes.push(new LazyChange(namesAfter, atAfter, undefined, after));
+      visit(namesAfter, atAfter, undefined, after);
       continue;
     }
     const before = servicesBefore[index++];
-    if (before !== after) changes.push(new LazyChange(namesAfter, atAfter, before, after));
+    if (before !== after) visit(namesAfter, atAfter, before, after);
     at = recordEnd(namesBefore, at);
   }
-  for (; at < namesBefore.length; at = recordEnd(namesBefore, at)) {
-    changes.push(new LazyChange(namesBefore, at, servicesBefore[index++], undefined));
-  }
+  for (; at < namesBefore.length; at = recordEnd(namesBefore, at)) visit(namesBefore, at, servicesBefore[index++], undefined);
 }

@@ -12,7 +12,7 @@
  *  (`work`), and lookups never wait for it. What was gone through stays kept, so that each step up has its step down; what is not kept is
  *  gone through as well, since nothing else tells that there was an endpoint.
  */
-import { changes, type RouteChange, Routes } from "./routes.ts";
+import { Routes, serviceChanges } from "./routes.ts";
 import type { Service } from "./services.ts";
 
 /** How long a request can need what its host led to before. */
@@ -29,9 +29,12 @@ interface Revision {
 
 /** Going through the changes to a revision. 0: to one that is not kept. */
 interface Count {
-  readonly changes: Iterator<RouteChange>;
+  readonly pieces: Iterator<void>;
   readonly direction: 1 | -1 | 0;
 }
+
+/** Changes that count as a piece; in a large table a piece has some hundreds more. */
+const PIECE = 256;
 
 export class RecentRoutes {
   #revisions: Revision[] = [];
@@ -61,7 +64,7 @@ export class RecentRoutes {
     if (revision === undefined || former === undefined || revision.counted) return;
     if (revision.supersededAtMs - former.supersededAtMs >= KEPT_EVERY_MS) return;
     revisions.splice(place, 1);
-    this.#dropped.push({ changes: changes(former.routes, revision.routes), direction: 0 });
+    this.#dropped.push(this.#countOf(former.routes, revision.routes, 0));
   }
 
   /** What the host led to last, other than `now`. */
@@ -82,15 +85,12 @@ export class RecentRoutes {
     return revisions.length === 0 ? Infinity : Math.min(countAtMs, revisions[0]!.supersededAtMs + KEPT_MS);
   }
 
-  /** Goes through up to `most` changes. Answers the keys of endpoints that nothing has led to for a while, as far as they are found. */
+  /** Goes through some `most` changes, by whole pieces. Answers the keys of endpoints that nothing has led to for a while, as far as they are found. */
   work(nowMs: number, most: number): readonly string[] {
-    for (let left = most; left > 0; left--) {
+    for (let left = most; left > 0; left -= PIECE) {
       this.#count ??= this.#nextCount(nowMs);
       if (this.#count === null) break;
-      const { changes, direction } = this.#count;
-      const next = changes.next();
-      if (next.done !== true) this.#use(direction < 0 ? next.value.before : next.value.after, direction);
-      else this.#endCount(direction);
+      if (this.#count.pieces.next().done === true) this.#endCount(this.#count.direction);
     }
     return this.#takeLeft();
   }
@@ -102,11 +102,16 @@ export class RecentRoutes {
     const revisions = this.#revisions;
     const next = revisions.findIndex(({ counted }) => !counted);
     const first = revisions[0]!;
-    if (next < 0) return { changes: changes(first.routes, revisions[1]!.routes), direction: -1 };
+    if (next < 0) return this.#countOf(first.routes, revisions[1]!.routes, -1);
     const revision = revisions[next]!;
     revision.counted = true;
     if (revision === revisions.at(-1)) this.#countedAtMs = nowMs;
-    return { changes: changes(revisions[next - 1]?.routes ?? Routes.none, revision.routes), direction: 1 };
+    return this.#countOf(revisions[next - 1]?.routes ?? Routes.none, revision.routes, 1);
+  }
+
+  #countOf(before: Routes, after: Routes, direction: 1 | -1 | 0): Count {
+    const pieces = serviceChanges(before, after, (was, is) => this.#use(direction < 0 ? was : is, direction));
+    return { pieces, direction };
   }
 
   #endCount(direction: 1 | -1 | 0): void {

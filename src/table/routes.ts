@@ -8,7 +8,7 @@
  */
 import { hashHost } from "./host-hash.ts";
 import { hostAt, Page, recordEnd, sharing, TAG_BITS } from "./page.ts";
-import { pageChanges } from "./page-changes.ts";
+import { pageChanges, visitChanges } from "./page-changes.ts";
 import { PageDraft } from "./page-draft.ts";
 import type { Service } from "./services.ts";
 
@@ -178,6 +178,22 @@ export function* changes(before: Routes, after: Routes): IterableIterator<RouteC
   for (let i = 0; i < PAGES; i++) {
     if (pagesBefore[i] === pagesAfter[i]) continue;
     for (const change of pageChanges(pagesBefore[i]!, pagesAfter[i]!)) yield change;
+  }
+}
+
+/** As `changes`, for who only asks where hosts led and lead: in pieces of a page each, without an object for each host. */
+export function* serviceChanges(
+  before: Routes,
+  after: Routes,
+  visit: (before: Service | undefined, after: Service | undefined) => void,
+): Generator<void, void> {
+  if (before === after) return;
+  const pagesBefore = Routes.pagesOf(before);
+  const pagesAfter = Routes.pagesOf(after);
+  for (let i = 0; i < PAGES; i++) {
+    if (pagesBefore[i] === pagesAfter[i]) continue;
+    visitChanges(pagesBefore[i]!, pagesAfter[i]!, (_names, _at, was, is) => visit(was, is));
+    yield;
   }
 }
 

@@ -8,7 +8,7 @@ import { ELSEWHERE, region, route, routesOf, vm } from "../fixtures/records.ts";
 const A = vm("10.0.0.1"), B = vm("10.0.0.2");
 
 function apply(directory: EndpointDirectory, before: Routes, after: Routes, nowMs: number): void {
-  for (const change of changes(before, after)) directory.apply(change);
+  for (const change of changes(before, after)) directory.apply(change.before, change.after);
   directory.settle(nowMs);
 }
 
