@@ -96,7 +96,7 @@ export class PostgresSession {
   /** Without a feed: what the digests of the tables say, everything if there are none. */
   async readTables(before: RouteState | null, digests: TableDigests, signal: AbortSignal): Promise<WholeReading> {
     const { tools, statementTimeoutMs } = this.#options;
-    const { questions } = digests;
+    const questions = digests.questions();
     if (questions.length === 0) return await this.readAll(before, signal);
     const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
     const answer = await transaction.ask(FEED_QUERY, ...questions, REGIONS_QUERY);

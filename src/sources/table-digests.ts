@@ -61,7 +61,7 @@ export class TableDigests {
   }
 
   /** What to ask in the first message: a digest is worth its price for the second reading at the earliest. */
-  get questions(): readonly string[] {
+  questions(): readonly string[] {
     const first = !this.#used;
     this.#used = true;
     return first || this.#distrust !== null ? [] : DIGESTS;
