@@ -107,6 +107,9 @@ export class HostPreference {
       const better = await this.#firstLevel(hosts);
       if (better === null) return this.#scheduleTrial(current, hosts);
       this.#better = better;
+      better.onEnd = () => {
+        if (this.#better === better) this.#scheduleTrial(current, hosts);
+      };
       this.#options.onBetter();
     });
   }
