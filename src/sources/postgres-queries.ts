@@ -24,7 +24,7 @@ export function blocksWhere(condition: string): string {
 }
 
 /** A name that holds what ends names in a block must not pass for two: with a slash instead it is no host name. */
-const NAME = "translate(domains.name::text, E'\\n', '/')";
+const NAME = "replace(domains.name::text, E'\\n', '/')";
 
 /** Column `region`. */
 export const REGIONS_QUERY = "select id::text as region, public_ipv4::text as public_ipv4 from regions order by id";
