@@ -23,6 +23,7 @@ const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
 const here = { regionId: HERE, regionPort: 80 };
 const never = new AbortController().signal;
+/** Spellings that fight for a host, and two that must not pass for several. */
 const NAMES = [
   "a.test",
   "A.test",
@@ -34,6 +35,8 @@ const NAMES = [
   "bücher.test",
   "xn--bcher-kva.test",
   "no host",
+  "a.test\nd.test",
+  "\nc.test",
 ];
 const WRITING_MS = 2500;
 
