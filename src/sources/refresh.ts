@@ -323,8 +323,8 @@ export class Refresher {
 
   #begunWithLastGood({ header, routes }: SavedTable, doubted: boolean): void {
     const { log, timers } = this.#options;
-    this.#goodAtMs ??= header.asOfMs;
-    const fields = { routes: routes.size, "age_seconds": ageSeconds(header.asOfMs, timers.nowMs()) };
+    this.#goodAtMs ??= Math.min(header.asOfMs, timers.nowMs()); // not younger than now, whatever the clock was then
+    const fields = { routes: routes.size, "age_seconds": ageSeconds(this.#goodAtMs, timers.nowMs()) };
     if (doubted) log.warn("serving the last good table: the source lacks most of it", fields);
     else if (this.#health.lastError === null) log.info("serving the last good table until the source answers", fields);
     else log.warn("serving the last good table: the source does not answer", fields);

@@ -479,12 +479,12 @@ describe("Refresher with a source that is told of changes", () => {
 describe("Refresher with a last good table", () => {
   const GOOD = routesOf([route("a.example"), route("b.example")]);
 
-  function stageWith(saved: Routes | null) {
+  function stageWith(saved: Routes | null, asOfMs = 900_000) {
     const kept: GoodTable[] = [];
     const lastGood = {
       read: (signal: AbortSignal) => {
         signals.push(signal);
-        const header = { region: "", regionPort: 80, savedAtMs: 0, asOfMs: 900_000, revision: 9, routes: 2, source: "scripted" };
+        const header = { region: "", regionPort: 80, savedAtMs: 0, asOfMs, revision: 9, routes: 2, source: "scripted" };
         return Promise.resolve(saved === null ? null : { header, routes: saved });
       },
       keep: (table: GoodTable) => void kept.push(table),
@@ -547,6 +547,14 @@ describe("Refresher with a last good table", () => {
     await timers.advance(1000);
     assert.deepEqual([refresher.revision, refresher.status().tableSource, kept.length], [1, "scripted", 1]);
     assert.equal(signals[0]?.aborted, true);
+  });
+
+  it("lets the age of a table from the future grow from now on", async () => {
+    const { source, refresher } = stageWith(GOOD, 9_000_000);
+    source.failure = new Error("no answer");
+    refresher.start();
+    await refresher.loaded;
+    assert.equal(refresher.status().lastSuccessAtMs, 1_000_000);
   });
 
   it("does not let a half-restored database take away most of it", async () => {
