@@ -3,7 +3,7 @@ import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
-import type { RefreshStatus } from "../sources/refresh.ts";
+import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { RevisionHistory } from "../sources/revision-history.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Exclusion } from "../sources/source.ts";

@@ -1,7 +1,7 @@
 /** May this proxy receive traffic, and if not, why not. */
 import type { Context } from "hono";
 import { LAST_GOOD } from "../sources/first-table.ts";
-import type { RefreshStatus } from "../sources/refresh.ts";
+import type { RefreshStatus } from "../sources/refresh-status.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { drainView } from "./drain-api.ts";

@@ -1,7 +1,7 @@
 /** The revisions of the table that were served: listed, with what each of them changed, and served again while one is pinned. */
 import type { Context } from "hono";
 import { z } from "zod";
-import type { RefreshStatus } from "../sources/refresh.ts";
+import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { ChangedHosts, Revision } from "../sources/revision-history.ts";
 import type { RouteChange } from "../table/routes.ts";
 import type { AdminDeps } from "./deps.ts";

@@ -16,14 +16,15 @@ import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
+import { ExclusionReport } from "./exclusion-report.ts";
 import { FirstTable } from "./first-table.ts";
-import { type ExclusionCounts, ExclusionReport } from "./exclusion-report.ts";
 import type { LastGood } from "./last-good.ts";
 import type { SavedTable } from "./last-good-file.ts";
+import type { RefreshStatus } from "./refresh-status.ts";
 import type { RevisionHistory } from "./revision-history.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
 import { SourceHealth } from "./source-health.ts";
-import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
+import type { Exclusion, RegionRow, Source, SourceReading } from "./source.ts";
 
 export interface RefresherOptions {
   readonly source: Source;
@@ -38,32 +39,6 @@ export interface RefresherOptions {
   readonly publish: (before: Routes) => void;
   /** What was served before this process, and what the next one will begin with. */
   readonly lastGood?: Pick<LastGood, "read" | "keep">;
-}
-
-/** What readiness, metrics and the admin API show. */
-export interface RefreshStatus {
-  /** 0 before the first table. */
-  readonly revision: number;
-  readonly routes: number;
-  readonly following: Following;
-  readonly server: string | null;
-  /** Where the routes come from: the source's name, or the last good table; null before the first. */
-  readonly tableSource: string | null;
-  /** The old revision that is served instead of what the source says. */
-  readonly pinned: { readonly revision: number; readonly sinceAtMs: number; readonly untilAtMs: number } | null;
-  /** When the served table was last known to be what the source says. */
-  readonly lastSuccessAtMs: number | null;
-  readonly lastAttemptAtMs: number | null;
-  /** null while all is well. */
-  readonly lastError: string | null;
-  readonly refreshes: number;
-  readonly failures: number;
-  /** Routes that a held reading would remove; 0 = nothing is held. */
-  readonly held: number;
-  readonly badRows: number;
-  readonly excluded: ExclusionCounts;
-  readonly lastDurationMs: number;
-  readonly regions: readonly RegionRow[];
 }
 
 const FIRST_RETRY_MS = 250;

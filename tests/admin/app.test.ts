@@ -6,7 +6,7 @@ import type { DrainStatus } from "../../src/observation/drain-status.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { noRestarts, type WorkerState } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
-import type { RefreshStatus } from "../../src/sources/refresh.ts";
+import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
 import { RevisionHistory } from "../../src/sources/revision-history.ts";
 import type { Exclusion } from "../../src/sources/source.ts";
 import { endpointKey, type EndpointRecord, type RouteRecord } from "../../src/table/record.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { GoodTable } from "../../src/sources/last-good.ts";
-import { Refresher, type RefresherOptions, type RefreshStatus } from "../../src/sources/refresh.ts";
+import { Refresher, type RefresherOptions } from "../../src/sources/refresh.ts";
+import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
 import type { Following, Source, SourceReading } from "../../src/sources/source.ts";
 import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
 import { changes, type Routes } from "../../src/table/routes.ts";

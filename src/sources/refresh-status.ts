@@ -1,0 +1,29 @@
+/** How the table stands to its source. */
+import type { ExclusionCounts } from "./exclusion-report.ts";
+import type { Following, RegionRow } from "./source.ts";
+
+/** What readiness, metrics and the admin API show. */
+export interface RefreshStatus {
+  /** 0 before the first table. */
+  readonly revision: number;
+  readonly routes: number;
+  readonly following: Following;
+  readonly server: string | null;
+  /** Where the routes come from: the source's name, or the last good table; null before the first. */
+  readonly tableSource: string | null;
+  /** The old revision that is served instead of what the source says. */
+  readonly pinned: { readonly revision: number; readonly sinceAtMs: number; readonly untilAtMs: number } | null;
+  /** When the served table was last known to be what the source says. */
+  readonly lastSuccessAtMs: number | null;
+  readonly lastAttemptAtMs: number | null;
+  /** null while all is well. */
+  readonly lastError: string | null;
+  readonly refreshes: number;
+  readonly failures: number;
+  /** Routes that a held reading would remove; 0 = nothing is held. */
+  readonly held: number;
+  readonly badRows: number;
+  readonly excluded: ExclusionCounts;
+  readonly lastDurationMs: number;
+  readonly regions: readonly RegionRow[];
+}
