@@ -92,7 +92,7 @@ async function explain(host: string, via: string | null, table: RoutingTable, se
   }
   const surroundings: Surroundings = {
     table,
-    previous: () => undefined, // known to the running proxy alone
+    previous: () => [], // known to the running proxy alone
     pseudonym: pseudonym(settings.regionId),
     availability: (endpoint) => availability(endpoint, results),
     load: () => 0,

@@ -26,6 +26,8 @@
  *  the regions, one of the two tables is behind, mostly by milliseconds. If theirs is, our VM of before takes the request; if ours is,
  *  it knows better soon.
  *
+ *  Before: where the host led last, if there is a VM that is available; if not, where it led before that, and so on.
+ *
  *  A region is no fall-back for a VM here that is unprobed: whatever it answers is the answer, while the probe mostly passes.
  */
 import type { EndpointRecord } from "../table/record.ts";
@@ -48,8 +50,8 @@ export interface Asked {
 /** What the decision looks at besides the request. */
 export interface Surroundings {
   readonly table: RoutingTable;
-  /** What the host led to before, if that has changed in the last seconds. */
-  previous(host: string): Service | undefined;
+  /** What the host led to before, as far as that has changed in the last seconds; the last one first. */
+  previous(host: string): readonly Service[];
   /** This region's pseudonym in Via. */
   readonly pseudonym: string;
   availability(endpoint: EndpointRecord): Availability;
@@ -144,13 +146,17 @@ class Choice {
     return now.passed === endpoints.length ? TABLE_FIRST : UNHEALTHY;
   }
 
-  /** Those that the host led to a moment ago and does not lead to now. */
+  /** Those that the host led to a moment ago and does not lead to now: the last with an available VM, else the last of use. */
   #offerBefore(now: readonly EndpointRecord[]): Offer {
-    const previous = this.#around.previous(this.#asked.host);
-    if (previous === undefined) return NOTHING;
-    const left = previous.endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
-    this.#trace?.(`led to ${left.length} other endpoint(s) until a moment ago`);
-    return this.#offer(left);
+    let last = NOTHING;
+    for (const { endpoints } of this.#around.previous(this.#asked.host)) {
+      const left = endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
+      this.#trace?.(`led to ${left.length} other endpoint(s) until a moment ago`);
+      const offer = this.#offer(left);
+      if (offer.available.length > 0) return offer;
+      if (last.unprobed.length + last.regions.length === 0) last = offer;
+    }
+    return last;
   }
 
   #offer(endpoints: readonly EndpointRecord[]): Offer {

@@ -67,13 +67,14 @@ export class RecentRoutes {
     this.#dropped.push(this.#countOf(former.routes, revision.routes, 0));
   }
 
-  /** What the host led to last, other than `now`. */
-  previous(host: string, now: Service | undefined): Service | undefined {
+  /** What the host led to, other than `now`; the last one first. */
+  previous(host: string, now: Service | undefined): readonly Service[] {
+    const services: Service[] = [];
     for (let i = this.#revisions.length - 2; i >= 0; i--) {
       const service = this.#revisions[i]!.routes.find(host);
-      if (service !== undefined && service !== now) return service;
+      if (service !== undefined && service !== now && !services.includes(service)) services.push(service);
     }
-    return undefined;
+    return services;
   }
 
   /** When there will be work; Infinity: not before the next change. */

@@ -31,8 +31,8 @@ export class RoutingTable {
     return this.routes.match(host);
   }
 
-  /** What the host led to at a moment of the last ten seconds, other than what it leads to now. */
-  previous(host: string): Service | undefined {
+  /** What the host led to in the last ten seconds, other than what it leads to now; the last one first. */
+  previous(host: string): readonly Service[] {
     return this.#recent.previous(host, this.routes.find(host));
   }
 

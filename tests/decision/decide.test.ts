@@ -16,6 +16,8 @@ interface Case {
   readonly routes?: readonly RouteRecord[] | null;
   /** Where every host led before. */
   readonly previous?: readonly EndpointRecord[] | undefined;
+  /** And before that. */
+  readonly earlier?: readonly EndpointRecord[];
   readonly host?: string;
   readonly via?: string;
   readonly tried?: readonly string[];
@@ -33,7 +35,7 @@ function decided(given: Case, trace?: string[]): Decision {
     { host: given.host ?? "a.test", via: given.via ?? null, tried: given.tried === undefined ? null : new Set(given.tried) },
     {
       table,
-      previous: () => given.previous === undefined ? undefined : { endpoints: given.previous },
+      previous: () => [given.previous, given.earlier].flatMap((endpoints) => endpoints === undefined ? [] : [{ endpoints }]),
       pseudonym: pseudonym(HERE),
       availability: (endpoint) => given.availability?.[endpoint.key] ?? "available",
       load: (endpoint) => given.load?.[endpoint.key] ?? 0,
@@ -198,6 +200,22 @@ test("decide() asks every endpoint of now before it looks back, and none of thos
   const wide = { routes: [route("a.test", B, R)], previous: [A] };
   assert.equal(outcome({ ...wide, availability: { [B.key]: "unhealthy" } }), R.key);
   assert.equal(outcome({ ...wide, availability: { [B.key]: "unhealthy" }, tried: [R.key] }), `back to ${A.key}`);
+});
+
+test("decide() looks back over several moves for a VM that is available", () => {
+  const C = vm("10.0.0.3");
+  const moved = { routes: [route("a.test", C)], previous: [B], earlier: [A] };
+  const overdue = { ...moved, availability: { [C.key]: "overdue" } } as const;
+  assert.equal(outcome(overdue), `back to ${B.key} probe ${C.key}`);
+  assert.equal(
+    outcome({ ...overdue, availability: { [C.key]: "overdue", [B.key]: "unprobed" } }),
+    `back to ${A.key} probe ${C.key}`,
+  );
+  assert.equal(outcome({ ...moved, availability: { [C.key]: "unhealthy", [B.key]: "unhealthy" } }), `back to ${A.key}`);
+  const unprobed = { [C.key]: "unhealthy", [B.key]: "unprobed", [A.key]: "unprobed" } as const;
+  assert.equal(outcome({ ...moved, availability: unprobed }), `probe ${B.key}`);
+  assert.equal(outcome({ ...moved, availability: { ...unprobed, [B.key]: "unhealthy" } }), `probe ${A.key}`);
+  assert.equal(outcome({ ...moved, availability: { ...unprobed, [B.key]: "unhealthy", [A.key]: "unhealthy" } }), "vm_unhealthy");
 });
 
 test("decide() takes the less busy of several where the host led before", () => {
