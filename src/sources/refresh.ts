@@ -72,6 +72,7 @@ export class Refresher {
   #cancelTimer: CancelTimer = () => {};
   /** The timer is that of a reading that a change has caused. */
   #isDueSoon = false;
+  #endedAtMs = -Infinity;
   /** When everything is read again because a reading is held back. */
   #secondOpinionAtMs: number | null = null;
   readonly #exclusions: ExclusionReport;
@@ -195,7 +196,9 @@ export class Refresher {
     const wish = { reason, whole: false };
     if (this.#reading !== null) return void this.#read(wish);
     if (this.#isDueSoon) return; // not put off by changes that go on
-    this.#schedule(GAP_MS, wish);
+    const delayMs = this.#endedAtMs + GAP_MS - this.#options.timers.nowMs();
+    if (delayMs <= 0) return void this.#read(wish);
+    this.#schedule(delayMs, wish);
     this.#isDueSoon = true;
   }
 
@@ -218,6 +221,7 @@ export class Refresher {
     if (this.#stopped) return Promise.resolve();
     this.#reading = this.#refresh(wish).then(() => {
       this.#reading = null;
+      this.#endedAtMs = this.#options.timers.nowMs();
       if (this.#queued === null) this.#scheduleNext();
     });
     return this.#reading;

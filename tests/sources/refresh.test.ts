@@ -364,6 +364,14 @@ describe("Refresher with a source that is told of changes", () => {
     assert.deepEqual(source.hows, [true, false, false]);
   });
 
+  it("reads at once when the last reading is a while ago", async () => {
+    const { source, timers } = await following();
+    await timers.advance(500);
+    source.onChange();
+    await settle();
+    assert.deepEqual(source.hows, [true, false]);
+  });
+
   it("reads once more when the source says so during a reading", async () => {
     const { source, timers, refresher } = await following();
     const gate = Promise.withResolvers<void>();
