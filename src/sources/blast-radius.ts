@@ -19,7 +19,7 @@ export interface Reading {
   readonly removals: number;
   /** It has routes that the held reading would have removed. */
   readonly bringsBack: boolean;
-  /** It was read from the tables after the one that is held. */
+  /** It was read from the tables, long enough after the one that is held. */
   readonly fresh: boolean;
 }
 

@@ -73,7 +73,7 @@ export class Refresher {
   /** The timer is that of a reading that a change has caused. */
   #isDueSoon = false;
   #endedAtMs = -Infinity;
-  /** When everything is read again because a reading is held back. */
+  /** When everything is read again because a reading is held back; what is read before confirms nothing. */
   #secondOpinionAtMs: number | null = null;
   readonly #exclusions: ExclusionReport;
   readonly #health: SourceHealth;
@@ -114,6 +114,7 @@ export class Refresher {
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
+    if (this.#served.held > 0) this.#secondOpinionAtMs = this.#options.timers.nowMs();
     if (this.#options.source.compare === null || this.#health.refreshes === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
@@ -249,7 +250,6 @@ export class Refresher {
     const { intervalMs, random, source, timers } = this.#options;
     const jitter = 1 - JITTER + 2 * JITTER * random();
     const holding = this.#served.held > 0;
-    if (!holding) this.#secondOpinionAtMs = null;
     if (this.#health.misses > 0) {
       const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#health.misses - 1), intervalMs);
       this.#schedule(delayMs * jitter, { reason: "retry", whole: false });
@@ -292,7 +292,10 @@ export class Refresher {
     this.#exclusions.take(reading);
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
     if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
-    const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole }, cause);
+    const { heldReading } = this.#served;
+    const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
+    const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole && isDue }, cause);
+    if (this.#served.heldReading !== heldReading) this.#secondOpinionAtMs = null; // a full interval later
     if (!isGood) return;
     this.#goodAtMs = timers.nowMs();
     const { good: routes, revision } = this.#served;

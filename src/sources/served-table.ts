@@ -99,6 +99,11 @@ export class ServedTable {
     return this.#guard.state === "holding" ? this.#guard.removals : 0;
   }
 
+  /** What is held; null: nothing. */
+  get heldReading(): Routes | null {
+    return this.#guard.state === "holding" ? this.#guard.reading : null;
+  }
+
   get flapping(): readonly FlappingHost[] {
     return this.#flapping.list();
   }
@@ -112,7 +117,7 @@ export class ServedTable {
     });
   }
 
-  /** Whether the guards let it pass. `fresh`: everything was read, after any reading that is held. */
+  /** Whether the guards let it pass. `fresh`: everything was read, long enough after a reading that is held. */
   offer(offer: Offer, cause: Cause): Promise<boolean> {
     return this.#inTurn(() => this.#offer(offer, cause));
   }

@@ -31,6 +31,8 @@ class ScriptedSource implements Source {
   routes: readonly RouteRecord[] = [];
   badRows: readonly { readonly domain: string; readonly reason: string }[] = [];
   failure: Error | null = null;
+  /** Each reading is, as after a TRUNCATE or in a new session. */
+  alwaysWhole = false;
   /** While set, readings wait for it. */
   gate: Promise<void> | null = null;
   readings = 0;
@@ -53,7 +55,7 @@ class ScriptedSource implements Source {
     }
     if (this.failure !== null) throw this.failure;
     const excluded = this.badRows.map((row) => ({ ...row, host: null, code: "bad_row" as const }));
-    return { routes: routesOf(this.routes), excluded, excludedCount: excluded.length, regions: [], whole };
+    return { routes: routesOf(this.routes), excluded, excludedCount: excluded.length, regions: [], whole: whole || this.alwaysWhole };
   }
 
   close(): Promise<void> {
@@ -431,6 +433,33 @@ describe("Refresher with a source that is told of changes", () => {
     await timers.advance(INTERVAL_MS - 5);
     assert.equal(source.hows.at(-1), true);
     assert.deepEqual([refresher.status().held, refresher.table.size], [0, 10]);
+  });
+
+  it("holds it whatever is read before the interval is over", async () => {
+    const { source, timers, refresher } = await following();
+    source.alwaysWhole = true;
+    source.routes = [];
+    for (let i = 0; i < 4; i++) { // truncate domains; truncate deployments; truncate vms; truncate regions
+      source.onChange();
+      await timers.advance(5);
+    }
+    assert.deepEqual([refresher.status().held, refresher.table.size], [300, 300]);
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [0, 0]);
+  });
+
+  it("holds it for another interval when some routes have come back", async () => {
+    const { source, timers, refresher } = await following();
+    source.routes = [];
+    source.onChange();
+    await timers.advance(5);
+    await timers.advance(INTERVAL_MS - 10);
+    source.routes = hosts(20);
+    await timers.advance(INTERVAL_MS - 10);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [280, 300]);
+    source.routes = hosts(300);
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [0, 300]);
   });
 
   it("reads on while the source says so without a pause", async () => {
