@@ -55,7 +55,13 @@ class ScriptedSource implements Source {
     }
     if (this.failure !== null) throw this.failure;
     const excluded = this.badRows.map((row) => ({ ...row, host: null, code: "bad_row" as const }));
-    return { routes: routesOf(this.routes), excluded, excludedCount: excluded.length, regions: [], whole: whole || this.alwaysWhole };
+    return {
+      routes: routesOf(this.routes),
+      excluded,
+      excludedCount: excluded.length,
+      regions: [],
+      whole: whole || this.alwaysWhole,
+    };
   }
 
   close(): Promise<void> {
