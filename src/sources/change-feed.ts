@@ -36,7 +36,8 @@ export const FEED_TRIGGERS = [
   { name: "edgeproxy_feed_truncate", enabled: "A" },
   { name: "edgeproxy_feed_replica", enabled: "RA" },
 ] as const;
-const FOLLOWED = ["domains", "deployments", "vms", "regions"];
+/** Tables. */
+export const FOLLOWED = ["domains", "deployments", "vms", "regions"];
 
 /** Above that many names a reader had better compare everything; the SQL below returns one more at most. */
 export const MOST_CHANGED_NAMES = 20_000;

@@ -1,11 +1,12 @@
 /*  Where a reader is in the log of changes, and what has come since.
  *
  *  A position is a snapshot: the transactions that were visible in it are read. It means nothing to another server, nor to the same one
- *  after a crash or a promotion, hence `started` and `recovering`. In a snapshot of a standby no running transactions are listed; the
+ *  after a crash or a promotion, hence `started` and `recovering`; nor when rows changed without a trigger, because tables were
+ *  exchanged, restored or rewritten, or their triggers disabled for a while, hence `shape`. In a snapshot of a standby no running transactions are listed; the
  *  feed then reads from the oldest one that may be running (`xmin`). On a primary an empty list says that there are none, and `xmin`
  *  is as good, so no promotion can come between a snapshot and the question whether it is one of a standby.
  */
-import { CHANGES_TABLE, changesSince, FEED_VERSION, type FeedFinding, MOST_CHANGED_NAMES } from "./change-feed.ts";
+import { CHANGES_TABLE, changesSince, FEED_VERSION, type FeedFinding, FOLLOWED, MOST_CHANGED_NAMES } from "./change-feed.ts";
 import { blocksWhere } from "./postgres-queries.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import { type Answer, type ReadTransaction, stateWith } from "./table-reading.ts";
@@ -15,6 +16,8 @@ export interface Position {
   /** When the server was started, as it says. */
   readonly started: string;
   readonly recovering: boolean;
+  /** Which files the tables and their log are in, and which triggers they have had since when. */
+  readonly shape: string;
   /** The highest transaction in the log, which its index knows without a search; 0: it is empty. */
   readonly newest: number;
 }
@@ -29,10 +32,10 @@ export interface News {
   readonly insufficient: boolean;
 }
 
-/** Columns `snapshot`, `started`, `recovering`, `newest`. */
+/** Columns `snapshot`, `started`, `recovering`, `shape`, `newest`. */
 export function positionQuery(feed: FeedFinding): string {
   return `select txid_current_snapshot()::text as snapshot, pg_postmaster_start_time()::text as started,
-    pg_is_in_recovery() as recovering,
+    pg_is_in_recovery() as recovering, ${shapeOf(feed)} as shape,
     (select max(txid) from ${feed.schema}.${CHANGES_TABLE}
       where txid < txid_snapshot_xmax(txid_current_snapshot()))::text as newest`;
 }
@@ -42,12 +45,22 @@ export function positionOf({ others }: Answer): Position {
     snapshot: String(others["snapshot"]),
     started: String(others["started"]),
     recovering: others["recovering"] === true,
+    shape: String(others["shape"]),
     newest: Number(others["newest"] ?? 0),
   };
 }
 
+/** Whether the log tells the way from one to the other. */
 export function isSameServer(a: Position, b: Position): boolean {
-  return a.started === b.started && a.recovering === b.recovering;
+  return a.started === b.started && a.recovering === b.recovering && a.shape === b.shape;
+}
+
+function shapeOf({ schema }: FeedFinding): string {
+  const tables = `array[${[...FOLLOWED.map((table) => `'${table}'`), `'${schema}.${CHANGES_TABLE}'`].join(", ")}]`;
+  return `(select string_agg(concat_ws(':', to_regclass(name)::oid, pg_relation_filenode(to_regclass(name)), (
+      select string_agg(concat(oid, '.', xmin), ',' order by oid) from pg_trigger
+      where tgrelid = to_regclass(name) and tgname like 'edgeproxy\\_feed\\_%'
+    )), ' ') from unnest(${tables}) as name)`;
 }
 
 export async function newsSince(

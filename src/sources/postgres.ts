@@ -25,6 +25,7 @@ import { type DatabaseTarget, nameOf, parseDatabaseUrl } from "./database-url.ts
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
+import { isPassing } from "./table-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import { type TimeLimit, timeLimit } from "./time-limit.ts";
 import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
@@ -41,8 +42,6 @@ const UNDEFINED_FUNCTION = "42883";
 const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read whole each time";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
 const MOST_ATTEMPTS = 4;
-/** The server gave the statement up: a conflict with recovery on a standby, a deadlock, a timeout. */
-const PASSING = /^(40001|40P01|57014)$/;
 
 export interface PostgresOptions {
   /** A URL that `parseDatabaseUrl` accepts. */
@@ -132,7 +131,7 @@ export class PostgresSource implements Source {
       } catch (error) {
         this.#endSession();
         // Pools and firewalls end idle sessions as they like: that is no outage
-        const mayPass = isNew ? attempt < MOST_ATTEMPTS && PASSING.test(sqlState(error)) : attempt === 1;
+        const mayPass = isNew ? attempt < MOST_ATTEMPTS && isPassing(error) : attempt === 1;
         if (!mayPass || limit.signal.aborted) throw error;
       } finally {
         this.#isReading = false;

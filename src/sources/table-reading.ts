@@ -5,10 +5,17 @@
  *  write by mistake does not, and hot standbys are content.
  */
 import { inSlices } from "../runtime/in-slices.ts";
-import type { DatabaseClient, DatabaseRow } from "./database-client.ts";
+import { type DatabaseClient, type DatabaseRow, sqlState } from "./database-client.ts";
 import { blockName, blockOf, blocksWhere, claimsQuery, isAmong, regionOf, REGIONS_QUERY } from "./postgres-queries.ts";
 import { type Block, namesOf, type ReadingTools, RouteReading, type RouteState } from "./route-reading.ts";
+import { TABLES } from "./schema.ts";
 import type { RegionRow } from "./source.ts";
+
+/** Which file a table was in when the transaction began (a row of pg_class), and which one it is in. */
+const REWRITTEN_QUERY = `
+  select count(*) > 0 as rewritten from unnest('{${Object.keys(TABLES).join(",")}}'::text[]) as name
+  left join pg_class on pg_class.oid = to_regclass(name)
+  where pg_class.oid is null or nullif(relfilenode, 0) is distinct from pg_relation_filenode(pg_class.oid)`;
 
 /** The rows of a message by kind; those of other kinds as they are, in one. */
 export interface Answer {
@@ -46,8 +53,26 @@ export class ReadTransaction {
     return answer;
   }
 
+  /** Rejects where a table was rewritten since the snapshot: to us it may have looked empty. */
   async commit(): Promise<void> {
-    await this.ask("commit");
+    const { others } = await this.ask(REWRITTEN_QUERY, "commit");
+    if (others["rewritten"] === true) throw new TablesRewritten();
+  }
+}
+
+/** The server gave the statement up: a conflict with recovery on a standby, a deadlock, a timeout. */
+const GIVEN_UP = /^(40001|40P01|57014)$/;
+
+/** Whether a failed reading is worth another one at once. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof TablesRewritten || GIVEN_UP.test(sqlState(error));
+}
+
+/** By ALTER TABLE or TRUNCATE, whose new files show an older snapshot no rows. Read again. */
+class TablesRewritten extends Error {
+  constructor() {
+    super("The tables were altered while they were read");
+    this.name = "TablesRewritten";
   }
 }
 
