@@ -112,6 +112,21 @@ async function restartWithoutDatabase(feed: boolean): Promise<void> {
   }
 }
 
+test("an edge that starts while its database is being restored serves the file until the tables say so again", async () => {
+  await using platform = await Platform.start(server);
+  await using state = await temporaryFolder();
+  const vm = await platform.vm(HOST);
+  await folderOf(state.path, platform).write(headerOf(1000), table(platform, vm, numbered(300)), new AbortController().signal);
+  const edge = await platform.edge({ EDGEPROXY_STATE_DIR: state.path, EDGEPROXY_UPDATE_INTERVAL: "1h" });
+  await edge.waitFor(async () => (await readiness(edge)).table?.["held_removals"] === 300);
+  const { table: held } = await readiness(edge);
+  assert.deepEqual([held?.["routes"], held?.["stale"]], [300, true]);
+  assert.equal((await get(edge, "d7.example.com")).status, 200);
+  assert.equal((await edge.admin("/api/refresh", { method: "POST" })).status, 200);
+  assert.equal((await readiness(edge)).table?.["routes"], 1, "an operator has asked for it");
+  assert.equal((await get(edge, HOST)).status, 200);
+});
+
 test("100,000 domains are served from the file without a database", async (context) => {
   await using platform = await Platform.start(server);
   await using state = await temporaryFolder();
