@@ -69,6 +69,7 @@ export class Refresher {
   #wish: Wish | null = null;
   readonly #comparisons: OneAtATime = new OneAtATime(() => this.#compare());
   #compareReason = "";
+  #isComparing = false;
   #cancelTimer: CancelTimer = () => {};
   /** The timer is that of a reading that a change has caused. */
   #isDueSoon = false;
@@ -235,7 +236,8 @@ export class Refresher {
     if (this.#stopped) return;
     if (source.compare === null) return await this.#read({ reason, whole: true });
     try {
-      await source.compare(this.#stopping.signal);
+      this.#isComparing = true;
+      await source.compare(this.#stopping.signal).finally(() => this.#isComparing = false);
     } catch (error) {
       if (this.#stopped) return;
       this.#recordFailure(describeError(error));
@@ -247,21 +249,29 @@ export class Refresher {
   }
 
   #scheduleNext(): void {
+    if (this.#stopped) return;
     const { intervalMs, random, source, timers } = this.#options;
     const jitter = 1 - JITTER + 2 * JITTER * random();
-    const holding = this.#served.held > 0;
+    const pollMs = source.pollMs === null ? Infinity : Math.min(source.pollMs, intervalMs) * jitter;
     if (this.#health.misses > 0) {
       const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#health.misses - 1), intervalMs);
       this.#schedule(delayMs * jitter, { reason: "retry", whole: false });
-    } else if (holding) {
+      return;
+    }
+    if (this.#served.held > 0 && !this.#isComparing) {
       // Not put off by changes that come meanwhile
       this.#secondOpinionAtMs ??= timers.nowMs() + intervalMs * jitter;
-      this.#cancelTimer = timers.after(
-        Math.max(0, this.#secondOpinionAtMs - timers.nowMs()),
-        () => void this.refreshNow("interval"),
-      );
-    } else if (source.pollMs === null) this.#schedule(intervalMs * jitter, { reason: "interval", whole: false });
-    else this.#schedule(Math.min(source.pollMs, intervalMs) * jitter, { reason: "poll", whole: false });
+      const delayMs = Math.max(0, this.#secondOpinionAtMs - timers.nowMs());
+      if (delayMs <= pollMs) return void (this.#cancelTimer = timers.after(delayMs, () => this.#askAgain()));
+    }
+    if (pollMs < Infinity) this.#schedule(pollMs, { reason: "poll", whole: false });
+    else this.#schedule(intervalMs * jitter, { reason: "interval", whole: false });
+  }
+
+  /** For the second opinion, while the readings go on. */
+  #askAgain(): void {
+    void this.refreshNow("interval");
+    if (this.#reading === null) this.#scheduleNext();
   }
 
   #schedule(delayMs: number, wish: Wish): void {

@@ -435,10 +435,43 @@ describe("Refresher with a source that is told of changes", () => {
     source.onChange();
     await timers.advance(5);
     assert.equal(refresher.status().held, 290, "the same said by the log is no second opinion");
-    assert.deepEqual(timers.delays, [INTERVAL_MS - 5], "not put off");
-    await timers.advance(INTERVAL_MS - 5);
+    await timers.advance(INTERVAL_MS - 6);
+    assert.equal(refresher.status().held, 290);
+    await timers.advance(1);
     assert.equal(source.hows.at(-1), true);
     assert.deepEqual([refresher.status().held, refresher.table.size], [0, 10]);
+  });
+
+  it("goes on polling while it holds", async () => {
+    const { source, timers, refresher } = await following();
+    source.routes = [];
+    source.onChange();
+    await timers.advance(5);
+    assert.equal(refresher.status().held, 300);
+    source.routes = hosts(301);
+    await timers.advance(1000);
+    assert.deepEqual([refresher.status().held, refresher.table.size], [0, 301]);
+  });
+
+  it("goes on polling while the second opinion is had", async () => {
+    const { source, timers, refresher } = await following();
+    let comparisons = 0;
+    const comparison = Promise.withResolvers<void>();
+    source.compare = () => {
+      comparisons++;
+      return comparison.promise;
+    };
+    source.routes = [];
+    source.onChange();
+    await timers.advance(5 + INTERVAL_MS);
+    assert.deepEqual([refresher.status().held, comparisons], [300, 1]);
+    const before = source.readings;
+    await timers.advance(5000);
+    assert.equal(source.readings - before, 5);
+    source.alwaysWhole = true; // what the comparison has found
+    comparison.resolve();
+    await settle();
+    assert.deepEqual([refresher.status().held, refresher.table.size, comparisons], [0, 0, 1]);
   });
 
   it("holds it whatever is read before the interval is over", async () => {
