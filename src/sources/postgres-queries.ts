@@ -29,10 +29,10 @@ const NAME = "replace(domains.name::text, E'\\n', '/')";
 /** Column `region`. */
 export const REGIONS_QUERY = "select id::text as region, public_ipv4::text as public_ipv4 from regions order by id";
 
-/** The names, the first to be verified first. Column `claimant`. */
+/** The names, the first to be verified first; spellings that the column's type takes for one (`citext`) are several. Column `claimant`. */
 export function claimsQuery(names: readonly string[]): string {
-  return `select domains.name::text as claimant from domains where ${isAmong(names)} and domains.verified_at is not null
-    group by domains.name order by min(domains.verified_at), domains.name::text collate "C"`;
+  return `select domains.name::text collate "C" as claimant from domains where ${isAmong(names)} and domains.verified_at is not null
+    group by domains.name::text collate "C" order by min(domains.verified_at), domains.name::text collate "C"`;
 }
 
 /** A condition on domains. */

@@ -159,6 +159,19 @@ describe("PostgresSource with a change feed", () => {
     await assertLevel(source, database);
   });
 
+  it("tells spellings apart also where the database does not", async () => {
+    await using database = await platform();
+    await database.sql("create extension citext; alter table domains alter column name type citext");
+    await database.sql("update domains set verified_at = '2020-01-01' where name::text = 'a.test.'");
+    await using source = sourceOf(database.url);
+    for (const [verifiedAt, owner] of [["2019-01-01", "a.test"], ["2021-01-01", "a.test."]] as const) {
+      await database.sql(`update domains set verified_at = '${verifiedAt}' where name::text = 'a.test'`);
+      const { excluded } = await source.read({ whole: false }, never);
+      const losers = excluded.filter(({ host }) => host === "a.test").map(({ domain }) => domain);
+      assert.deepEqual(losers, ["A.test", "a.test", "a.test."].filter((name) => name !== owner));
+    }
+  });
+
   it("does not wait for a transaction that is still running, nor miss it when it ends", async () => {
     await using database = await platform();
     await using source = sourceOf(database.url);
