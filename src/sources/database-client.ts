@@ -57,23 +57,25 @@ export async function openDatabase(
   const failures: string[] = [];
   let last: unknown;
   let second: DatabaseClient | null = null;
-  for (const wanted of target.session === "prefer-standby" ? ["standby", "any"] as const : [target.session]) {
-    for (const host of target.hosts) {
-      try {
-        const client = await openHost(target, host, wanted, signal);
-        if (await isWanted(client)) {
-          await second?.close();
-          return client;
-        }
-        if (second === null) second = client;
-        else await client.close();
-      } catch (error) {
-        signal.throwIfAborted();
-        last = error;
-        failures.push(`${nameOf(host)}: ${describeError(error)}`);
-        // The server knows us and says no: the other hosts would say the same (as in libpq).
-        if (/^(28|3D)/.test(sqlState(error))) throw connectError(failures, error);
+  const kinds = target.session === "prefer-standby" ? ["standby", "any"] as const : [target.session];
+  for (const { host, wanted } of kinds.flatMap((wanted) => target.hosts.map((host) => ({ host, wanted })))) {
+    try {
+      const client = await openHost(target, host, wanted, signal);
+      if (await isWanted(client)) {
+        await second?.close();
+        return client;
       }
+      if (second === null) second = client;
+      else await client.close();
+    } catch (error) {
+      if (signal.aborted) {
+        second?.destroy();
+        throw signal.reason;
+      }
+      last = error;
+      failures.push(`${nameOf(host)}: ${describeError(error)}`);
+      // The server knows us and says no: the other hosts would say the same (as in libpq).
+      if (/^(28|3D)/.test(sqlState(error))) break;
     }
   }
   if (second !== null) return second;

@@ -69,7 +69,7 @@ export class HostPreference {
     if (target.hosts.length === 1) return await openDatabase(target, signal);
     const behind = new Set<DatabaseClient>();
     const client = await openDatabase(target, signal, async (candidate) => {
-      if (!await this.#isLevel(candidate, signal)) behind.add(candidate);
+      if (!await this.#isLevel(candidate, this.#within(signal))) behind.add(candidate);
       return !behind.has(candidate);
     });
     if (behind.has(client)) {
@@ -121,13 +121,18 @@ export class HostPreference {
       let client: DatabaseClient | null = null;
       try {
         client = await openHost(target, host, target.session === "prefer-standby" ? "standby" : target.session, signal);
-        if (await this.#isLevel(client, AbortSignal.any([signal, AbortSignal.timeout(target.connectTimeoutMs)]))) return client;
+        if (await this.#isLevel(client, this.#within(signal))) return client;
       } catch {
         // It is not back
       }
       await client?.close();
     }
     return null;
+  }
+
+  /** Who cannot say by then how far it is does not answer. */
+  #within(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, AbortSignal.timeout(this.#options.target.connectTimeoutMs)]);
   }
 
   async #isLevel(client: DatabaseClient, signal: AbortSignal): Promise<boolean> {
