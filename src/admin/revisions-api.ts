@@ -101,6 +101,7 @@ function revisionView(revision: Revision, status: RefreshStatus): Record<string,
     added,
     removed,
     changed,
+    revisions: revision.revisions,
     current: revision.revision === status.revision,
     restorable: revision.after !== null,
   };

@@ -89,7 +89,7 @@ export class Refresher {
     this.#options = options;
     this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish });
     this.#exclusions = new ExclusionReport(log);
-    this.#health = new SourceHealth(log, source.name);
+    this.#health = new SourceHealth(log, timers, source.name);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;
@@ -289,8 +289,9 @@ export class Refresher {
       const reading = await source.read({ whole: whole || this.#health.refreshes === 0 }, this.#stopping.signal);
       if (this.#stopped) return;
       this.#lastDurationMs = timers.nowMs() - startMs;
+      const before = this.#servedNow;
       await this.#take(reading, reason);
-      this.#health.succeeded();
+      this.#health.succeeded(before);
     } catch (error) {
       if (!this.#stopped) this.#recordFailure(describeError(error));
     }
@@ -324,8 +325,11 @@ export class Refresher {
   }
 
   #recordFailure(message: string): void {
-    const age = this.#goodAtMs === null ? {} : { "table_age_seconds": ageSeconds(this.#goodAtMs, this.#options.timers.nowMs()) };
-    this.#health.failed(message, { routes: this.#served.routes.size, ...age });
+    this.#health.failed(message, this.#servedNow);
+  }
+
+  get #servedNow(): { readonly routes: number; readonly asOfMs: number | null } {
+    return { routes: this.#served.routes.size, asOfMs: this.#goodAtMs };
   }
 }
 

@@ -1,8 +1,11 @@
 /*  The revisions that were served, newest last: when, why, how much changed, and the routes before and after, so that what changed can
  *  be listed and what was can be served again.
  *
- *  Routes are references: two revisions share what did not change, so a revision costs what it changed. The last 20 are always listed, more
- *  of them, up to a day and 1,000, while they are small. What memory they hold is bounded by the changes since: once a later revision has
+ *  The last 20 are always listed, those before them one for each minute, up to a day and 1,000: with a change feed there may be a hundred a
+ *  second. The last revision of a minute then stands for all of it: before is what was before the first of them, and what they added,
+ *  removed and changed is summed up. One that changed 1,000 hosts or more leaves the one before it alone: that is what may be wanted back.
+ *
+ *  Routes are references: two revisions share what did not change, so a revision costs what it changed. What memory they hold is bounded by the changes since: once a later revision has
  *  changed too much, the routes of those before it are let go, and they stay as a line. The revision just before the last one is
  *  kept whatever it costs: it is the one that is wanted after a large mistake.
  */
@@ -25,6 +28,8 @@ export interface RevisionRecord {
 
 export interface Revision extends Omit<RevisionRecord, "before" | "after"> {
   readonly routes: number;
+  /** How many it stands for: itself and those just before it. */
+  readonly revisions: number;
   /** null: let go. */
   readonly before: Routes | null;
   readonly after: Routes | null;
@@ -39,6 +44,9 @@ export interface ChangedHosts {
 
 const ALWAYS_LISTED = 20;
 const MOST_LISTED = 1000;
+const MINUTE_MS = 60_000;
+/** A mistake, perhaps. */
+const LARGE = 1000;
 const LISTED_MS = 24 * 3_600_000;
 /** In all revisions whose routes are kept, among the last 20 and beyond: a change holds 0.4 KB in a large revision, 1.4 KB in a small one. */
 const MOST_CHANGES = 100_000;
@@ -49,7 +57,8 @@ export class RevisionHistory {
   #revisions: Revision[] = [];
 
   record(record: RevisionRecord): void {
-    this.#revisions.push({ ...record, routes: record.after.size });
+    this.#revisions.push({ ...record, routes: record.after.size, revisions: 1 });
+    this.#thinOut();
     this.#forget(record.atMs);
     this.#letGo();
   }
@@ -63,12 +72,21 @@ export class RevisionHistory {
     return this.#revisions.find((each) => each.revision === revision);
   }
 
-  /** What a revision changed, page by page; null: unknown, or let go. */
+  /** What a revision changed, and those it stands for, page by page; null: unknown, or let go. */
   async changedHosts(revision: number, wish: PageWish): Promise<ChangedHosts | null> {
     const { before, after } = this.find(revision) ?? { before: null, after: null };
     if (before === null || after === null) return null;
     const { hosts, next } = await pageOf(changes(before, after), ({ host }) => host, wish);
     return { changes: hosts.map((host) => ({ host, before: before.get(host), after: after.get(host) })), next };
+  }
+
+  /** Looks at the one that is no longer among the last. */
+  #thinOut(): void {
+    const index = this.#revisions.length - 1 - ALWAYS_LISTED;
+    const [older, newer] = [this.#revisions[index - 1], this.#revisions[index]];
+    if (older === undefined || newer === undefined) return;
+    const isSameMinute = Math.floor(older.atMs / MINUTE_MS) === Math.floor(newer.atMs / MINUTE_MS);
+    if (isSameMinute && changesOf(newer.tally) < LARGE) this.#revisions.splice(index - 1, 2, merged(older, newer));
   }
 
   #forget(nowMs: number): void {
@@ -92,6 +110,20 @@ export class RevisionHistory {
       if (after !== revision.after || before !== revision.before) this.#revisions[i] = { ...revision, before, after };
     }
   }
+}
+
+/** The newer one, which stands for both. */
+function merged(older: Revision, newer: Revision): Revision {
+  return {
+    ...newer,
+    revisions: older.revisions + newer.revisions,
+    before: older.before,
+    tally: {
+      added: older.tally.added + newer.tally.added,
+      removed: older.tally.removed + newer.tally.removed,
+      changed: older.tally.changed + newer.tally.changed,
+    },
+  };
 }
 
 function changesOf({ added, removed, changed }: Tally): number {

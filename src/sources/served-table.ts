@@ -13,6 +13,7 @@ import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { changes, type RouteChange, Routes, serviceChanges } from "../table/routes.ts";
 import type { Service } from "../table/services.ts";
 import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
+import { ChangeReport } from "./change-report.ts";
 import { Flapping, type FlappingHost } from "./flapping.ts";
 import { FREE, type Pin, stepPin } from "./pin.ts";
 import { RevisionHistory } from "./revision-history.ts";
@@ -56,6 +57,7 @@ export class ServedTable {
   readonly history: RevisionHistory = new RevisionHistory();
   readonly #options: ServedTableOptions;
   readonly #flapping: Flapping;
+  readonly #report: ChangeReport;
   #routes: Routes = Routes.none;
   #good: Routes = Routes.none;
   #goodCause: Cause | null = null;
@@ -69,6 +71,7 @@ export class ServedTable {
   constructor(options: ServedTableOptions) {
     this.#options = options;
     this.#flapping = new Flapping(options.intervalMs);
+    this.#report = new ChangeReport(options.log, options.timers);
   }
 
   get routes(): Routes {
@@ -133,6 +136,7 @@ export class ServedTable {
       this.#pin = stepPin(this.#pin, { type: "pin", revision, nowMs, untilAtMs: nowMs + forMs });
       this.#cancelPin();
       this.#cancelPin = timers.after(forMs, () => void this.#expire());
+      this.#report.flush(); // in the order of what happened
       log.warn("revision pinned: the table does not follow its source", { revision, until: new Date(nowMs + forMs).toISOString() });
       await this.#publish(found.after, { reason: `pin of ${revision}`, source: found.source, durationMs: 0 });
       return "pinned";
@@ -147,6 +151,7 @@ export class ServedTable {
   /** No timer runs any more. */
   close(): void {
     this.#cancelPin();
+    this.#report.flush();
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -200,7 +205,7 @@ export class ServedTable {
   }
 
   async #publish(routes: Routes, cause: Cause, known: Tally | null = null): Promise<void> {
-    const { log, prepare, publish, timers } = this.#options;
+    const { prepare, publish, timers } = this.#options;
     const before = this.#routes;
     const tally = known ?? await compare(before, routes);
     const { added, removed, changed } = tally;
@@ -215,16 +220,7 @@ export class ServedTable {
     const { reason, source, durationMs } = cause;
     this.history.record({ revision: this.#revision, atMs: timers.nowMs(), reason, source, tally, before, after: routes });
     publish(before);
-    log.info("routes changed", {
-      added,
-      removed,
-      changed,
-      routes: routes.size,
-      revision: this.#revision,
-      duration_ms: Math.round(durationMs),
-      reason,
-      source,
-    });
+    this.#report.tell({ revision: this.#revision, reason, source, tally, routes: routes.size, durationMs });
   }
 
   async #expire(): Promise<void> {

@@ -295,6 +295,7 @@ test("GET /api/revisions lists them newest first", async () => {
     added: 4,
     removed: 1,
     changed: 1,
+    revisions: 1,
     current: true,
     restorable: true,
   }, {
@@ -306,6 +307,7 @@ test("GET /api/revisions lists them newest first", async () => {
     added: 2,
     removed: 0,
     changed: 0,
+    revisions: 1,
     current: false,
     restorable: true,
   }]);

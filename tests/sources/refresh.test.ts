@@ -125,7 +125,7 @@ describe("Refresher", () => {
   it("refreshNow() publishes only what changed, and nothing when nothing did", async () => {
     const { source, published, refresher, log } = stage();
     source.routes = [route("a.example"), route("b.example"), route("c.example")];
-    await refresher.refreshNow("test");
+    await refresher.refreshNow("start");
     source.routes = [route("a.example"), route("b.example", "10.0.0.6"), route("d.example")];
     await refresher.refreshNow("test");
     await refresher.refreshNow("test");
@@ -141,6 +141,7 @@ describe("Refresher", () => {
       changed: 1,
       routes: 3,
       revision: 2,
+      revisions: 1,
       duration_ms: 0,
       reason: "test",
       source: "scripted",
@@ -217,6 +218,27 @@ describe("Refresher", () => {
     assert.equal(refresher.status().lastError, null);
     assert.equal(published.length, 1);
     assert.deepEqual(timers.delays, [INTERVAL_MS]);
+  });
+
+  it("reminds of an outage every ten minutes, with the age of the table, and says how long it was", async () => {
+    const { source, refresher, timers, log } = stage();
+    source.routes = hosts(3);
+    refresher.start();
+    await timers.advance(0);
+    log.take();
+    source.failure = new Error("Connection refused");
+    await timers.advance(INTERVAL_MS + 25 * 60_000);
+    assert.deepEqual(log.lines.map(({ msg, fields }) => [msg, fields["table_age_seconds"]]), [
+      ["cannot read routes", 10],
+      ["cannot read routes", 616],
+      ["cannot read routes", 1216],
+    ]);
+    source.failure = null;
+    log.take();
+    await timers.advance(INTERVAL_MS);
+    assert.deepEqual(log.lines.map(({ msg, fields }) => [msg, fields]), [
+      ["source of routes is back", { source: "scripted", failures: 155, outage_seconds: 1506, table_age_seconds: 1516, routes: 3 }],
+    ]);
   });
 
   it("loaded stays open until the source has answered", async () => {

@@ -1,14 +1,15 @@
 /** What is remembered of the revisions, and what is let go. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RevisionHistory, type RevisionRecord } from "../../src/sources/revision-history.ts";
+import { type Revision, RevisionHistory, type RevisionRecord } from "../../src/sources/revision-history.ts";
 import { Routes } from "../../src/table/routes.ts";
 import { route, routesOf, vm } from "../fixtures/records.ts";
 
-const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
-/** A history of revisions that changed so many hosts each, an hour apart or as told. */
-function historyOf(changes: readonly number[], apartMs = 1000): { history: RevisionHistory; tables: Routes[] } {
+/** A history of revisions that changed so many hosts each, a minute apart or as told. */
+function historyOf(changes: readonly number[], apartMs = MINUTE_MS): { history: RevisionHistory; tables: Routes[] } {
   const history = new RevisionHistory();
   const tables = [Routes.none];
   changes.forEach((changed, index) => {
@@ -21,6 +22,10 @@ function historyOf(changes: readonly number[], apartMs = 1000): { history: Revis
 
 function recordOf(revision: number, before: Routes, after: Routes, changed: number, atMs: number): RevisionRecord {
   return { revision, atMs, reason: "interval", source: "postgres", tally: { added: 0, removed: 0, changed }, before, after };
+}
+
+function oldestFirst(history: RevisionHistory): Revision[] {
+  return [...history.list(2000)].reverse();
 }
 
 /** The revisions that can be served again, oldest first. */
@@ -49,7 +54,7 @@ test("record() keeps small revisions for a day, 1,000 of them, and 20 in any cas
   const day = historyOf(new Array(60).fill(1), HOUR_MS).history;
   assert.deepEqual([day.list(2000).length, day.find(35)?.revision, day.find(34)], [25, undefined, undefined]);
   assert.equal(historyOf(new Array(60).fill(1), 100 * HOUR_MS).history.list(2000).length, 20);
-  assert.equal(historyOf(new Array(1100).fill(1), 1).history.list(2000).length, 1000);
+  assert.equal(historyOf(new Array(1100).fill(1)).history.list(2000).length, 1000);
 });
 
 test("record() lets go of the routes before a large revision once another has come", () => {
@@ -78,4 +83,23 @@ test("a first table of any size costs nothing to list", () => {
   const { history } = historyOf([1_000_000, 5, 5]);
   assert.deepEqual(restorable(history), [1, 2, 3]);
   assert.equal(history.find(1)!.before, Routes.none);
+});
+
+test("record() keeps one revision for each minute beyond the last 20, which stands for all of it", () => {
+  const { history, tables } = historyOf(new Array(200).fill(1), 1000);
+  const listed = oldestFirst(history).map(({ revision, revisions, tally: { changed } }) => [revision, revisions, changed]);
+  const last = Array.from({ length: 20 }, (_, index) => [181 + index, 1, 1]);
+  assert.deepEqual(listed, [[60, 60, 60], [120, 60, 60], [180, 60, 60], ...last]);
+  assert.equal(history.find(120)!.before, tables[60]);
+  assert.equal(history.find(120)!.after, tables[120]);
+  assert.equal(history.find(181)!.before, history.find(180)!.after, "none is skipped in between");
+});
+
+test("record() keeps the revision before a large one", () => {
+  const sizes = new Array<number>(50).fill(1);
+  sizes[9] = 1000;
+  const { history, tables } = historyOf(sizes, 1000);
+  const listed = oldestFirst(history).map(({ revision, revisions }) => [revision, revisions]);
+  assert.deepEqual(listed.slice(0, 2), [[9, 9], [30, 21]]);
+  assert.equal(history.find(30)!.before, tables[9]);
 });
