@@ -290,6 +290,14 @@ function isLoss(error: unknown): boolean {
   return /^(CONNECTION_(CLOSED|DESTROYED|ENDED)|ECONNRESET|EPIPE|57P0[125])$/.test(code);
 }
 
+/** SQLSTATE of what another attempt may not meet: lost, out of step with others, short of something, interrupted, broken. */
+const ACCIDENT = /^($|08|40|53|55|57|58|XX)/;
+
+/** The server, or a pooler before it, has understood and does not want to. */
+export function isRefusal(error: unknown): boolean {
+  return !(error instanceof ConnectionLost) && !ACCIDENT.test(sqlState(error));
+}
+
 export function sqlState(error: unknown): string {
   const refusal = error instanceof ConnectionLost ? error.cause : error;
   return refusal instanceof postgres.PostgresError ? refusal.code : "";

@@ -20,8 +20,8 @@ import { Routes } from "../table/routes.ts";
 import { Services } from "../table/services.ts";
 import { Announcements } from "./announcements.ts";
 import { type FeedFinding, isUsable } from "./change-feed.ts";
-import { describeError, openHost, sqlState } from "./database-client.ts";
-import { type DatabaseTarget, nameOf, parseDatabaseUrl } from "./database-url.ts";
+import { describeError, isRefusal, openHost, sqlState } from "./database-client.ts";
+import { type DatabaseHost, type DatabaseTarget, nameOf, parseDatabaseUrl } from "./database-url.ts";
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
@@ -82,8 +82,10 @@ export class PostgresSource implements Source {
   /** Everything as it was beside the readings, for the next one to bring up to date. */
   #comparison: WholeReading | null = null;
   #cancelCompare: CancelTimer = () => {};
-  /** The server refused; poolers may. */
-  #mayListen = true;
+  /** Who refused LISTEN, as poolers may: the next session with it goes without. */
+  #deafHost: DatabaseHost | null = null;
+  /** In a row, without a refusal. */
+  #listenFailures = 0;
   readonly #said: Set<string> = new Set();
 
   constructor(options: PostgresOptions) {
@@ -199,7 +201,9 @@ export class PostgresSource implements Source {
     const client = await this.#hosts.open(signal);
     const session = new PostgresSession(client, await askForFeed(client, signal), this.#sessionOptions);
     this.#describeFeed(session.feed);
-    if (session.usableFeed !== null && !client.session.standby && this.#mayListen) {
+    const mayListen = client.session.host !== this.#deafHost;
+    this.#deafHost = null;
+    if (session.usableFeed !== null && !client.session.standby && mayListen) {
       if (!await this.#listen(session, signal)) return await this.#open(signal);
     }
     client.onEnd = () => {
@@ -220,9 +224,11 @@ export class PostgresSource implements Source {
     try {
       await session.listen(signal);
       this.#listening = true;
+      this.#listenFailures = 0;
     } catch (error) {
-      if (sqlState(error) === "") throw error;
-      this.#mayListen = false;
+      // What fails each time is a refusal, too
+      if (signal.aborted || !isRefusal(error) && ++this.#listenFailures < MOST_ATTEMPTS) throw error;
+      this.#deafHost = session.client.session.host;
       this.#complain("warn", "cannot listen for changes: their log is asked instead", { error: describeError(error) });
     }
     return this.#listening;
