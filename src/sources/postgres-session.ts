@@ -39,10 +39,10 @@ export type NoNews = "insufficient" | "elsewhere";
 export interface SessionOptions {
   readonly tools: ReadingTools;
   readonly statementTimeoutMs: number;
+  /** The log is a small table: who does not answer by then is not there. */
+  readonly logTimeoutMs: number;
 }
 
-/** The log is a small table: who does not answer by then is not there. */
-const LOG_TIMEOUT_MS = 5_000;
 /** Rows of the log live twice as long. */
 const MOST_AWAY_MS = 15 * 60_000;
 
@@ -110,14 +110,14 @@ export class PostgresSession {
    * The state that it begins with is used up, and so is `compared`.
    */
   async readNews(state: RouteState, compared: WholeReading | null, signal: AbortSignal): Promise<NewsReading | NoNews> {
-    const { tools, statementTimeoutMs } = this.#options;
+    const { tools, statementTimeoutMs, logTimeoutMs } = this.#options;
     const feed = this.usableFeed;
     const since = this.#position;
     if (feed === null || since === null) throw new Error("Cannot read the changes since nothing");
     const startedAtMs = performance.now();
     this.#position = null;
     const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
-    const news = await newsSince(transaction, feed, since, AbortSignal.any([signal, AbortSignal.timeout(LOG_TIMEOUT_MS)]));
+    const news = await newsSince(transaction, feed, since, AbortSignal.any([signal, AbortSignal.timeout(logTimeoutMs)]));
     if (!isSameServer(news.position, since)) return await give(transaction, "elsewhere");
     if (news.insufficient) return await give(transaction, "insufficient");
     const now = news.rows === 0 ? state : await stateAfter(transaction, feed, since, tools, { base: state, before: state });

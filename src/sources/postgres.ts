@@ -32,6 +32,7 @@ import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
 const READ_TIMEOUT_MS = 30_000;
+const LOG_TIMEOUT_MS = 5_000;
 /** With notifications it is for those that are lost. */
 const POLL_MS: Readonly<Record<Following, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
 const COMPARE_INTERVAL_MS = 10 * 60_000;
@@ -56,6 +57,8 @@ export interface PostgresOptions {
   readonly tidy?: () => void;
   readonly statementTimeoutMs?: number;
   readonly readTimeoutMs?: number;
+  /** After which a session that does not answer about the log is taken for dead. */
+  readonly logTimeoutMs?: number;
   /** How often hosts that were passed over are tried again. */
   readonly retryEarlierMs?: number;
   /** How often everything is compared although there is a feed. */
@@ -299,7 +302,8 @@ export class PostgresSource implements Source {
   }
 
   get #sessionOptions(): SessionOptions {
-    return { tools: this.#tools, statementTimeoutMs: this.#options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS };
+    const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, logTimeoutMs = LOG_TIMEOUT_MS } = this.#options;
+    return { tools: this.#tools, statementTimeoutMs, logTimeoutMs };
   }
 
   #limit(signal: AbortSignal): TimeLimit {

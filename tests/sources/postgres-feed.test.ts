@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { removeScript } from "../../src/sources/feed-removal.ts";
 import { migrateScript } from "../../src/sources/feed-schema.ts";
-import { PostgresSource } from "../../src/sources/postgres.ts";
+import { type PostgresOptions, PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FollowingReader } from "../fixtures/following-reader.ts";
 import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
@@ -17,6 +17,7 @@ import {
   type TestDatabase,
 } from "../fixtures/postgres.ts";
 import { writeAtRandom } from "../fixtures/random-writers.ts";
+import { Relay } from "../fixtures/relay.ts";
 import { Random } from "../fuzz/random.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
@@ -40,6 +41,10 @@ const NAMES = [
 ];
 const WRITING_MS = 2500;
 
+type Limits = Pick<PostgresOptions, "logTimeoutMs" | "readTimeoutMs">;
+/** Silence is noticed at a question about the log, or in the middle of a reading. */
+const IMPATIENT: Limits = { logTimeoutMs: 200, readTimeoutMs: 1000 };
+
 let server: TestDatabase;
 before(async () => {
   server = await startPostgres();
@@ -61,8 +66,8 @@ async function platform(own?: TestDatabase): Promise<Database> {
   return database;
 }
 
-function sourceOf(url: string, log = new CollectingLog()): PostgresSource & AsyncDisposable {
-  const source = new PostgresSource({ url, here, log });
+function sourceOf(url: string, log = new CollectingLog(), limits: Limits = {}): PostgresSource & AsyncDisposable {
+  const source = new PostgresSource({ url, here, log, ...limits });
   return Object.assign(source, { [Symbol.asyncDispose]: () => source.close() });
 }
 
@@ -329,6 +334,53 @@ describe("PostgresSource ends level with the tables", () => {
     await assertLevel(source, database);
   });
 
+  it("when the network resets our connections again and again", async () => {
+    await using database = await platform();
+    await using relay = await Relay.start(server.port);
+    await using source = sourceOf(behind(relay, database));
+    const reader = new FollowingReader(source);
+    const writing = write(database, 6);
+    for (let n = 0; n < 15; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      relay.reset();
+    }
+    await writing;
+    await reader.stop();
+    assert.ok(reader.wholeReadings > 5);
+    await assertLevel(source, database);
+  });
+
+  it("when our connections fall silent and nobody says so", async () => {
+    await using database = await platform();
+    await using relay = await Relay.start(server.port);
+    await using source = sourceOf(behind(relay, database), new CollectingLog(), IMPATIENT);
+    const reader = new FollowingReader(source);
+    const writing = write(database, 7);
+    for (let n = 0; n < 4; n++) {
+      await until(() => relay.live > 0);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const { wholeReadings } = reader;
+      relay.swallow();
+      assert.equal(relay.live, 0);
+      await until(() => reader.wholeReadings > wholeReadings);
+    }
+    await writing;
+    await reader.stop();
+    await assertLevel(source, database);
+  });
+
+  it("when our connection fell silent while there was nothing to say", async () => {
+    await using database = await platform();
+    await using relay = await Relay.start(server.port);
+    await using source = sourceOf(behind(relay, database), new CollectingLog(), IMPATIENT);
+    await source.read({ whole: false }, never);
+    relay.swallow();
+    await database.sql("update vms set port = 81");
+    await assertLevel(source, database);
+    assert.equal(source.following, "notifications");
+    assert.equal(relay.live, 1);
+  });
+
   it("when everything is compared all the time meanwhile", async () => {
     await using database = await platform();
     const log = new CollectingLog();
@@ -363,6 +415,15 @@ describe("PostgresSource ends level with the tables", () => {
     await assertLevel(source, own);
   });
 });
+
+/** The database by way of a relay. */
+function behind(relay: Relay, database: Database): string {
+  return database.url.replace(`:${server.port}/`, `:${relay.port}/`);
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
 
 async function secondSession(database: Database): Promise<Database> {
   const { default: postgres } = await import("postgres");
