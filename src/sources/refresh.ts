@@ -63,6 +63,7 @@ export class Refresher {
   readonly #stopping = new AbortController();
   readonly #setLoaded: () => void;
   readonly #served: ServedTable;
+  /** Until there is a table; it holds the one of the file. */
   #firstTable: FirstTable | null = null;
   #reading: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
@@ -109,6 +110,7 @@ export class Refresher {
         begun: (saved, doubted) => this.#begunWithLastGood(saved, doubted),
       });
     }
+    void this.loaded.then(() => this.#firstTable = null);
     const first = this.refreshNow("start");
     void this.#firstTable?.standInFor(first);
   }
