@@ -118,15 +118,22 @@ export interface ChangeQueries {
   readonly names: string;
 }
 
-/** `since` is the snapshot of the reading before. On a standby, whose snapshots do not list running transactions, some rows come twice. */
-export function changesSince(feed: FeedFinding, since: string, standby: boolean): ChangeQueries {
+/** What the snapshots of a standby do not say: which transactions since the oldest that may be running are over. */
+export interface StandbySnapshot {
+  /** Those in the log, between commas; if there are too many to list them, their rows come once more. */
+  readonly seen: string;
+}
+
+/** `since` is the snapshot of the reading before, `standby` the rest of it. */
+export function changesSince(feed: FeedFinding, since: string, standby: StandbySnapshot | null): ChangeQueries {
   const match = /^(\d+):(\d+):([\d,]*)$/.exec(since);
   if (match === null) throw new Error(`Cannot read the changes since snapshot "${since}"`);
   const [, xmin = "", xmax = "", running = ""] = match;
-  const late = standby || running === "" ? "" : ` or txid in (${running})`;
+  const late = running === "" ? "" : ` or txid in (${running})`;
+  const start = standby === null ? `txid >= ${xmax}${late}` : `txid >= ${xmin} and txid <> all ('{${standby.seen}}'::bigint[])`;
   // The upper bound leaves out rows that a restored dump brought along from another server, where transactions had higher numbers.
   const now = "txid_snapshot_xmax(txid_current_snapshot())";
-  const unseen = `(txid >= ${standby ? xmin : xmax}${late}) and txid < ${now}`;
+  const unseen = `(${start}) and txid < ${now}`;
   const { schema, types } = feed;
   // The planner takes an array for ten elements, and may prefer to read the whole table if each has many rows: `exists` spares that
   // where there are none.

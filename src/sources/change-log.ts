@@ -3,7 +3,8 @@
  *  A position is a snapshot: the transactions that were visible in it are read. It means nothing to another server, nor to the same one
  *  after a crash or a promotion, hence `started` and `recovering`; nor when rows changed without a trigger, because tables were
  *  exchanged, restored or rewritten, or their triggers disabled for a while, hence `shape`. In a snapshot of a standby no running transactions are listed; the
- *  feed then reads from the oldest one that may be running (`xmin`). On a primary an empty list says that there are none, and `xmin`
+ *  feed then reads from the oldest one that may be running (`xmin`), but for those whose rows were `seen`: a long transaction on the
+ *  primary must not bring the same rows, or a TRUNCATE, again and again. On a primary an empty list says that there are none, and `xmin`
  *  is as good, so no promotion can come between a snapshot and the question whether it is one of a standby.
  */
 import { CHANGES_TABLE, changesSince, FEED_VERSION, type FeedFinding, FOLLOWED, MOST_CHANGED_NAMES } from "./change-feed.ts";
@@ -18,6 +19,8 @@ export interface Position {
   readonly recovering: boolean;
   /** Which files the tables and their log are in, and which triggers they have had since when. */
   readonly shape: string;
+  /** Of a standby, as `changesSince` wants it. */
+  readonly seen: string;
   /** The highest transaction in the log, which its index knows without a search; 0: it is empty. */
   readonly newest: number;
 }
@@ -32,10 +35,20 @@ export interface News {
   readonly insufficient: boolean;
 }
 
-/** Columns `snapshot`, `started`, `recovering`, `shape`, `newest`. */
+/** As text, ten bytes each. */
+const MOST_SEEN = 10_000;
+
+/** Columns `snapshot`, `started`, `recovering`, `shape`, `seen`, `newest`. */
 export function positionQuery(feed: FeedFinding): string {
   return `select txid_current_snapshot()::text as snapshot, pg_postmaster_start_time()::text as started,
     pg_is_in_recovery() as recovering, ${shapeOf(feed)} as shape,
+    case when pg_is_in_recovery() then (
+      select case when count(*) <= ${MOST_SEEN} then string_agg(txid::text, ',') end from (
+        select distinct txid from ${feed.schema}.${CHANGES_TABLE}
+        where txid >= txid_snapshot_xmin(txid_current_snapshot()) and txid < txid_snapshot_xmax(txid_current_snapshot())
+        limit ${MOST_SEEN + 1}
+      ) as late
+    ) end as seen,
     (select max(txid) from ${feed.schema}.${CHANGES_TABLE}
       where txid < txid_snapshot_xmax(txid_current_snapshot()))::text as newest`;
 }
@@ -46,6 +59,7 @@ export function positionOf({ others }: Answer): Position {
     started: String(others["started"]),
     recovering: others["recovering"] === true,
     shape: String(others["shape"]),
+    seen: String(others["seen"] ?? ""),
     newest: Number(others["newest"] ?? 0),
   };
 }
@@ -90,6 +104,6 @@ export async function stateAfter(
   return await stateWith(transaction, answer, tools, base, before);
 }
 
-function queriesSince(feed: FeedFinding, { snapshot }: Position): ReturnType<typeof changesSince> {
-  return changesSince(feed, snapshot, snapshot.endsWith(":"));
+function queriesSince(feed: FeedFinding, { snapshot, seen }: Position): ReturnType<typeof changesSince> {
+  return changesSince(feed, snapshot, snapshot.endsWith(":") ? { seen } : null);
 }

@@ -5,7 +5,7 @@ import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
-import { createSchema, type Database, insertRegion, insertRoute } from "../fixtures/postgres.ts";
+import { createSchema, type Database, insertRegion, insertRoute, openSession } from "../fixtures/postgres.ts";
 import { type PostgresPair, startPostgresPair } from "../fixtures/postgres-pair.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
@@ -80,6 +80,22 @@ describe("PostgresSource with a primary and a standby", () => {
     await standby.caughtUp();
     await readUntilLevel(source, primary);
     assert.deepEqual(warnings(), []);
+  });
+
+  it("does not compare everything again and again while a transaction runs on the primary", async () => {
+    const { primary, standby } = pair;
+    await using source = sourceOf(standby.url);
+    await read(source);
+    await using running = openSession(primary.url);
+    await running.sql("begin; select txid_current()");
+    await primary.sql("update regions set public_ipv4 = '203.0.113.8'");
+    await standby.caughtUp();
+    assert.ok((await source.read({ whole: false }, never)).whole);
+    assert.ok(!(await source.read({ whole: false }, never)).whole);
+    await insertRoute(running, { name: "late.test", regionId: HERE, privateIp: "10.0.0.5", port: 80 });
+    await running.sql("commit");
+    await standby.caughtUp();
+    assert.deepEqual(Object.keys(await read(source)), ["a.test", "late.test"]);
   });
 
   it("goes on with the standby when the primary dies, and listens to it once it is promoted", async () => {
