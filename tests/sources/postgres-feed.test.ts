@@ -214,6 +214,15 @@ describe("PostgresSource with a change feed", () => {
     await assertLevel(source, database);
   });
 
+  it("follows the log alone where nobody notifies", async () => {
+    await using database = await platform();
+    const [row] = await database.sql("select current_database() as name");
+    await database.sql(`alter database ${row?.["name"]} set edgeproxy.notify = off`);
+    await using source = sourceOf(database.url);
+    await source.read({ whole: false }, never);
+    assert.equal(source.following, "change log");
+  });
+
   it("compares beside the readings, and says when the log has missed something", async () => {
     await using database = await platform();
     const log = new CollectingLog();
