@@ -206,7 +206,7 @@ export class PostgresSource implements Source {
     this.#describeFeed(session.feed);
     const mayListen = client.session.host !== this.#deafHost;
     this.#deafHost = null;
-    if (session.usableFeed !== null && !client.session.standby && mayListen) {
+    if (session.usableFeed?.notifies === true && !client.session.standby && mayListen) {
       if (!await this.#listen(session, signal)) return await this.#open(signal);
     }
     client.onEnd = () => {
