@@ -78,6 +78,7 @@ function controlFigures(control: ControlPlane, settings: Settings): ControlFigur
     pinned: status.pinned !== null,
     following: status.following,
     server: status.server,
+    lastComparisonAtMs: status.comparedAtMs,
     stateWrites: lastGood?.writes ?? 0,
     stateFailures: lastGood?.failures ?? 0,
     lastStateWriteAtMs: lastGood?.lastWriteAtMs ?? null,

@@ -62,11 +62,6 @@ export class BatchReader {
     this.#services = services;
   }
 
-  /** Whether no batch is being read: the next can begin. */
-  get idle(): boolean {
-    return this.#batch === null;
-  }
-
   begin(batch: RouteBatch): void {
     this.#batch = batch;
     this.#hostsAt = this.#removalsAt = this.#done = 0;

@@ -5,7 +5,7 @@ import type { WorkerStatus } from "../observation/worker-status.ts";
 
 export interface StatusFigures {
   readonly routes: number;
-  /** Since the last successful refresh; null: no table yet. */
+  /** Since it was last known to be what its source says; null: no table yet. */
   readonly tableAgeMs: number | null;
   /** What is unusual about it. */
   readonly tableIs: string | null;

@@ -21,11 +21,12 @@ export interface ControlFigures {
   readonly region: string;
   readonly routes: number;
   readonly revision: number;
-  /** Since the last successful refresh; Infinity before the first. */
+  /** Since it was last known to be what its source says; Infinity before the first. */
   readonly tableAgeSeconds: number;
   readonly refreshesSucceeded: number;
   readonly refreshesFailed: number;
   readonly lastRefreshSeconds: number;
+  /** Conflicts count, too. */
   readonly badRows: number;
   /** A refresh that would remove too much waits for the next to say the same. */
   readonly refreshHeld: boolean;
@@ -38,6 +39,8 @@ export interface ControlFigures {
   readonly following: string;
   /** null while there is none. */
   readonly server: string | null;
+  /** null where each refresh compares everything. */
+  readonly lastComparisonAtMs: number | null;
   /** Of the last good table; 0 where none is kept. */
   readonly stateWrites: number;
   readonly stateFailures: number;
@@ -120,7 +123,7 @@ export const METRICS: readonly MetricRow[] = [
   gauge("edgeproxy_table_revision", "Revision of the table; grows with each change.", ({ control }) => control.revision),
   gauge(
     "edgeproxy_table_age_seconds",
-    "Time since the last successful refresh; +Inf before the first.",
+    "Time since the table was last known to be what its source says; +Inf before the first.",
     ({ control }) => control.tableAgeSeconds,
   ),
   {
@@ -146,13 +149,25 @@ export const METRICS: readonly MetricRow[] = [
     succeeded: control.refreshesSucceeded,
     failed: control.refreshesFailed,
   })),
+  {
+    type: "gauge",
+    name: "edgeproxy_last_comparison_timestamp_seconds",
+    help:
+      "When everything was last compared although changes are followed, since 1970; absent where each refresh compares everything.",
+    labels: [],
+    samples: ({ control: { lastComparisonAtMs } }) => lastComparisonAtMs === null ? [] : [[{}, lastComparisonAtMs / 1000]],
+  },
   gauge("edgeproxy_refresh_duration_seconds", "Duration of the last refresh.", ({ control }) => control.lastRefreshSeconds),
   gauge(
     "edgeproxy_refresh_held",
     "1 while a refresh that would remove too many routes is held back.",
     ({ control }) => Number(control.refreshHeld),
   ),
-  gauge("edgeproxy_bad_rows", "Rows skipped by the last refresh.", ({ control }) => control.badRows),
+  gauge(
+    "edgeproxy_bad_rows",
+    "Rows that are not served: they cannot be used, or another one has their host (conflicts).",
+    ({ control }) => control.badRows,
+  ),
   gauge(
     "edgeproxy_routes_excluded",
     "Domains that are not served, or not as their rows say, by reason; /api/excluded lists them.",

@@ -107,7 +107,7 @@ export function isUsable(feed: FeedFinding): boolean {
 export interface ChangeQueries {
   /**
    * One row: `snapshot` of now, as text; `version` of the feed; `gap`: rows may have been pruned unread; `everything`: a TRUNCATE, or a
-   * region, behind which there may be any number of names; `log_rows` that are new, as text; `oldest`: when the first of them was written.
+   * region, behind which there may be any number of names; `log_rows` that are new, as text.
    * With a gap, or with everything changed, or with more than MOST_CHANGED_NAMES names: compare everything.
    */
   readonly summary: string;
@@ -141,9 +141,9 @@ export function changesSince(feed: FeedFinding, since: string, standby: StandbyS
     summary: `
       select txid_current_snapshot()::text as snapshot, feed.version,
         feed.pruned_txid > ${xmin} and feed.pruned_txid <= ${now} as gap,
-        coalesce(changes.everything, false) as everything, changes.log_rows::text as log_rows, changes.oldest
+        coalesce(changes.everything, false) as everything, changes.log_rows::text as log_rows
       from ${schema}.${FEED_TABLE} as feed, (
-        select bool_or(kind not in ('domain', 'deployment', 'vm')) as everything, count(*) as log_rows, min(at) as oldest
+        select bool_or(kind not in ('domain', 'deployment', 'vm')) as everything, count(*) as log_rows
         from ${schema}.${CHANGES_TABLE} where ${unseen}
       ) as changes`,
     names: `array(

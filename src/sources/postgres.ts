@@ -13,14 +13,15 @@
  *  A comparison later on (`compare`) runs beside the readings in a session of its own. The next reading then brings both up to the
  *  same moment: if they differ, the log does not tell everything.
  */
-import type { Log, LogFields } from "../observation/log.ts";
+import type { Log } from "../observation/log.ts";
 import { type CancelTimer, systemTimers, type Timers } from "../runtime/timers.ts";
 import type { Here } from "../table/compile.ts";
 import { Routes } from "../table/routes.ts";
 import { Services } from "../table/services.ts";
 import { Announcements } from "./announcements.ts";
 import { type FeedFinding, isUsable } from "./change-feed.ts";
-import { describeError, isRefusal, openHost, sqlState } from "./database-client.ts";
+import { Complaints } from "./complaints.ts";
+import { type DatabaseClient, describeError, isRefusal, openHost, sqlState } from "./database-client.ts";
 import { type DatabaseHost, type DatabaseTarget, nameOf, parseDatabaseUrl } from "./database-url.ts";
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
@@ -41,7 +42,10 @@ const JITTER = 0.1;
 /** PostgreSQL before 14 has no hashes of rows. */
 const UNDEFINED_FUNCTION = "42883";
 const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read whole each time";
+const NO_FEED = "there is no change feed: the tables are compared";
+const UNUSABLE_FEED = "the change feed cannot be used: the tables are compared";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
+const NOT_COMPARED = "cannot compare everything";
 const MOST_ATTEMPTS = 4;
 
 export interface PostgresOptions {
@@ -89,13 +93,15 @@ export class PostgresSource implements Source {
   #deafHost: DatabaseHost | null = null;
   /** In a row, without a refusal. */
   #listenFailures = 0;
-  readonly #said: Set<string> = new Set();
+  readonly #complaints: Complaints;
+  #comparedAtMs: number | null = null;
 
   constructor(options: PostgresOptions) {
     const target = parseDatabaseUrl(options.url);
     if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
     this.#target = target;
     this.#options = options;
+    this.#complaints = new Complaints(options.log);
     const { services = new Services(), here, tidy } = options;
     this.#tools = { services, here, like: () => this.like(), ...tidy !== undefined && { tidy } };
     this.#timers = options.timers ?? systemTimers;
@@ -103,7 +109,7 @@ export class PostgresSource implements Source {
       target,
       timers: this.#timers,
       retryEarlierMs: options.retryEarlierMs ?? RETRY_EARLIER_MS,
-      tell: (msg, server) => this.#complain("warn", msg, { server }),
+      tell: (msg, server) => this.#complaints.say("warn", msg, { server }),
       onBetter: () => this.onChange(),
     });
   }
@@ -124,6 +130,10 @@ export class PostgresSource implements Source {
 
   get compare(): Source["compare"] {
     return this.#session === null || this.#session.usableFeed === null ? null : (signal) => this.#compareAll(signal);
+  }
+
+  get comparedAtMs(): number | null {
+    return this.following === "tables" ? null : this.#comparedAtMs;
   }
 
   async read({ whole }: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
@@ -169,7 +179,8 @@ export class PostgresSource implements Source {
     if (news.rows > 0) this.#announcements.found();
     if (comparison === null) return this.#take(news.state, this.#regions, false);
     if (news.compared === null) return await this.#readAll(session, signal);
-    if (news.compared.routes !== news.state.routes) this.#complain("warn", MISSED, {});
+    if (news.compared.routes === news.state.routes) this.#complaints.settle(MISSED);
+    else this.#complaints.say("warn", MISSED);
     return this.#take(news.compared, comparison.regions, true);
   }
 
@@ -177,7 +188,7 @@ export class PostgresSource implements Source {
     if (whole) this.#digests.forget();
     try {
       const { state, regions, feed } = await session.readTables(this.#state, this.#digests, signal);
-      if (this.#digests.distrust !== null) this.#complain("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
+      if (this.#digests.distrust !== null) this.#complaints.say("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
       this.#takeFeed(session, feed);
       return this.#take(state, regions, true);
     } catch (error) {
@@ -196,6 +207,7 @@ export class PostgresSource implements Source {
   #take(state: RouteState, regions: readonly RegionRow[], whole: boolean): SourceReading {
     this.#state = state;
     this.#regions = regions;
+    if (whole) this.#comparedAtMs = this.#timers.nowMs();
     const { routes, exclusions } = state;
     return { routes, excluded: exclusions.list, excludedCount: exclusions.count, regions, whole };
   }
@@ -232,7 +244,7 @@ export class PostgresSource implements Source {
       // What fails each time is a refusal, too
       if (signal.aborted || !isRefusal(error) && ++this.#listenFailures < MOST_ATTEMPTS) throw error;
       this.#deafHost = session.client.session.host;
-      this.#complain("warn", "cannot listen for changes: their log is asked instead", { error: describeError(error) });
+      this.#complaints.say("warn", "cannot listen for changes: their log is asked instead", { error: describeError(error) });
     }
     return this.#listening;
   }
@@ -255,14 +267,16 @@ export class PostgresSource implements Source {
     if (session === null || session.usableFeed === null) return;
     this.#cancelCompare();
     using limit = this.#limit(signal);
-    const client = await openHost(this.#target, session.client.session.host, "any", limit.signal);
+    let client: DatabaseClient | null = null;
     try {
+      client = await openHost(this.#target, session.client.session.host, "any", limit.signal);
       const aside = new PostgresSession(client, session.feed, this.#sessionOptions);
       const comparison = await aside.readAll(this.#state, limit.signal);
       if (this.#session !== session) return;
       if (this.#takeFeed(session, comparison.feed)) this.#comparison = comparison;
+      this.#complaints.settle(NOT_COMPARED);
     } finally {
-      await client.close();
+      await client?.close();
       if (this.#session === session) this.#scheduleComparison();
     }
   }
@@ -272,8 +286,7 @@ export class PostgresSource implements Source {
     this.#cancelCompare();
     this.#cancelCompare = this.#timers.after(compareIntervalMs * (1 - JITTER + 2 * JITTER * Math.random()), () => {
       this.#compareAll(this.#closing.signal).then(() => this.onChange(), (error: unknown) => {
-        // The readings will say so if it concerns them, too
-        this.#options.log?.debug("cannot compare everything", { error: describeError(error) });
+        if (!this.#closing.signal.aborted) this.#complaints.sayOnce("warn", NOT_COMPARED, { error: describeError(error) });
       });
     });
   }
@@ -288,17 +301,10 @@ export class PostgresSource implements Source {
   }
 
   #describeFeed(feed: FeedFinding | null): void {
-    if (feed === null || !feed.present) return this.#complain("info", "there is no change feed: the tables are compared", {});
+    if (feed === null || !feed.present) return this.#complaints.say("info", NO_FEED);
     const reason = whyUnusable(feed);
-    if (reason !== null) this.#complain("warn", "the change feed cannot be used: the tables are compared", { reason });
-  }
-
-  /** Once. */
-  #complain(level: "info" | "warn", msg: string, fields: LogFields): void {
-    const said = `${msg} ${JSON.stringify(fields)}`;
-    if (this.#said.has(said)) return;
-    this.#said.add(said);
-    this.#options.log?.[level](msg, fields);
+    if (reason === null) this.#complaints.settle(NO_FEED, UNUSABLE_FEED);
+    else this.#complaints.say("warn", UNUSABLE_FEED, { reason });
   }
 
   get #sessionOptions(): SessionOptions {

@@ -9,6 +9,8 @@ export interface RefreshStatus {
   readonly routes: number;
   readonly following: Following;
   readonly server: string | null;
+  /** When everything was last compared; null where each reading compares everything, and before the first. */
+  readonly comparedAtMs: number | null;
   /** Where the routes come from: the source's name, or the last good table; null before the first. */
   readonly tableSource: string | null;
   /** The old revision that is served instead of what the source says. */
@@ -22,6 +24,7 @@ export interface RefreshStatus {
   readonly failures: number;
   /** Routes that a held reading would remove; 0 = nothing is held. */
   readonly held: number;
+  /** Conflicts count, too. */
   readonly badRows: number;
   readonly excluded: ExclusionCounts;
   readonly lastDurationMs: number;

@@ -159,7 +159,7 @@ export class Refresher {
   }
 
   status(): RefreshStatus {
-    const { following, server } = this.#options.source;
+    const { comparedAtMs, following, server } = this.#options.source;
     const { pin } = this.#served;
     const pinned = pin.state === "pinned" ? pin : null;
     return {
@@ -167,6 +167,7 @@ export class Refresher {
       routes: this.#served.routes.size,
       following,
       server,
+      comparedAtMs,
       tableSource: this.#served.source,
       pinned,
       lastSuccessAtMs: pinned === null || this.#goodAtMs === null ? this.#goodAtMs : Math.min(this.#goodAtMs, pinned.sinceAtMs),

@@ -42,6 +42,8 @@ export interface Source {
   readonly following: Following;
   /** Which server answers, for people: `db1:5432 (standby)`; null while there is none. */
   readonly server: string | null;
+  /** When everything was last compared, where changes are told one by one; else null. */
+  readonly comparedAtMs: number | null;
   /** When to read again without being told, in ms; null: at the interval. */
   readonly pollMs: number | null;
   /** Set by who reads: something may have changed. */

@@ -5,6 +5,7 @@ import { removeScript } from "../../src/sources/feed-removal.ts";
 import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { type PostgresOptions, PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
 import { FollowingReader } from "../fixtures/following-reader.ts";
 import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
 import {
@@ -247,7 +248,55 @@ describe("PostgresSource with a change feed", () => {
     assert.equal((await source.read({ whole: false }, never)).routes, third.routes);
     await source.compare(never);
     assert.deepEqual(asRecord((await source.read({ whole: false }, never)).routes), await plainReading(database, here));
-    assert.deepEqual(warnings(), ["the change feed missed changes: its triggers may have been disabled"]);
+    const missed = "the change feed missed changes: its triggers may have been disabled";
+    assert.deepEqual(warnings(), [missed]);
+
+    await source.compare(never);
+    await source.read({ whole: false }, never);
+    await database.sql("begin; update vms set port = 84; delete from edgeproxy_changes; commit");
+    await source.compare(never);
+    await source.read({ whole: false }, never);
+    assert.deepEqual(warnings(), [missed, missed], "again, since all was well in between");
+  });
+
+  it("warns once while it cannot compare everything, and says when it last could", async () => {
+    await using database = await platform();
+    await database.sql(`drop role if exists lonely; create role lonely login password 'secret' connection limit 1;
+      grant select on all tables in schema public to lonely`);
+    const url = new URL(database.url);
+    url.username = "lonely";
+    url.password = "secret";
+    const timers = new FakeTimers();
+    const log = new CollectingLog();
+    const HOUR_MS = 3_600_000;
+    const source = new PostgresSource({ url: url.href, here, log, timers, compareIntervalMs: HOUR_MS });
+    /** Lets one begin and end. */
+    const compareOnce = async (): Promise<void> => {
+      await timers.advance(1.2 * HOUR_MS);
+      while (timers.delays.length === 0) await new Promise((resolve) => setTimeout(resolve, 5)); // it sets the next one's timer when it ends
+      await settle();
+    };
+    const warnings = () => log.lines.map(({ level, msg }) => `${level} ${msg}`);
+    await source.read({ whole: false }, never);
+    const first = source.comparedAtMs;
+    assert.equal(first, timers.nowMs());
+    await compareOnce();
+    await compareOnce();
+    assert.deepEqual(warnings(), ["warn cannot compare everything"]);
+    assert.match(String(log.lines[0]?.fields["error"]), /too many connections/);
+    assert.equal(source.comparedAtMs, first);
+
+    await database.sql("alter role lonely connection limit -1");
+    const change = told(source);
+    await compareOnce();
+    await change;
+    await source.read({ whole: false }, never);
+    assert.equal(source.comparedAtMs, timers.nowMs());
+    await database.sql("alter role lonely connection limit 1");
+    await compareOnce();
+    assert.equal(warnings().length, 2);
+    await source.close();
+    await database.sql("drop owned by lonely; drop role lonely");
   });
 
   it("takes the feed up when it comes, and lets it go when it is of no use", async () => {

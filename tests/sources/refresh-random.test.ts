@@ -35,6 +35,7 @@ class FickleSource implements Source {
   readonly name = "fickle";
   readonly following: Following = "tables";
   readonly server = null;
+  readonly comparedAtMs = null;
   readonly pollMs: number | null;
   readonly compare: Source["compare"];
   onChange: () => void = () => {};

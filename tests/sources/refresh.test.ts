@@ -25,6 +25,7 @@ class ScriptedSource implements Source {
   readonly name = "scripted";
   readonly following: Following = "tables";
   readonly server = null;
+  readonly comparedAtMs = null;
   pollMs: number | null = null;
   compare: ((signal: AbortSignal) => Promise<void>) | null = null;
   onChange: () => void = () => {};
