@@ -146,7 +146,6 @@ export class DatabaseClient {
 
   /** Runs SQL text, one statement or several; each row of each result goes to `onRow`. Any failure closes the client. */
   async query(text: string, onRow: (row: DatabaseRow) => void, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
     const abandoned = Promise.withResolvers<never>();
     const abandon = () => {
       this.destroy();
@@ -154,6 +153,7 @@ export class DatabaseClient {
     };
     signal.addEventListener("abort", abandon, { once: true });
     try {
+      signal.throwIfAborted();
       // A race, so that not even a client that loses track of its query can hold up the caller.
       const paced = (row: DatabaseRow): void => {
         this.#pace();

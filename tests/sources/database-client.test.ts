@@ -68,3 +68,12 @@ describe("openDatabase()", () => {
     await assertNoneLeft();
   });
 });
+
+describe("DatabaseClient", () => {
+  it("is closed by a query that was given up before it began", async () => {
+    const client = await openDatabase(targetOf(server.port), never);
+    await assert.rejects(client.query("select 1", () => {}, AbortSignal.abort(new Error("given up"))), /given up/);
+    assert.ok(client.closed);
+    await assertNoneLeft();
+  });
+});
