@@ -51,7 +51,7 @@ class Scene implements AsyncDisposable {
     const { database, region } = this.platform;
     const regions = [region.id, this.elsewhere.id];
     for (const [at, name] of NAMES.entries()) {
-      await insertRoute(database, { name, regionId: regions[at % 4 === 0 ? 1 : 0]!, privateIp: `10.0.1.${at + 1}`, port: 80 });
+      await insertRoute(database, { name, regionId: regions[at % 4 === 0 ? 1 : 0]!, privateIp: `127.250.1.${at + 1}`, port: 80 });
     }
     const random = new Random(1);
     const writing = {
