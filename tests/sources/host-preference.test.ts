@@ -4,11 +4,25 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { FollowingReader } from "../fixtures/following-reader.ts";
 import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
 import { createSchema, type Database, insertRegion, insertRoute, openSession } from "../fixtures/postgres.ts";
 import { type PostgresPair, startPostgresPair } from "../fixtures/postgres-pair.ts";
+import { writeAtRandom } from "../fixtures/random-writers.ts";
+import { Random } from "../fuzz/random.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
+const THERE = "22222222-2222-4222-8222-222222222222";
+const NAMES = [
+  "a.test",
+  "A.test",
+  "b.test",
+  "*.b.test",
+  "c.test",
+  "no host",
+  ...Array.from({ length: 20 }, (_, i) => `n${i}.test`),
+];
+const WRITING_MS = 2000;
 const here = { regionId: HERE, regionPort: 80 };
 const never = new AbortController().signal;
 
@@ -57,6 +71,25 @@ function pause(ms: number): Promise<void> {
 
 function warnings(): string[] {
   return log.lines.filter(({ level }) => level === "warn").map(({ msg }) => msg);
+}
+
+/** Rows for writers to fight about. */
+async function fill(database: Database): Promise<void> {
+  await insertRegion(database, { id: THERE, publicIpv4: "127.251.0.1" });
+  for (const [at, name] of NAMES.entries()) {
+    await insertRoute(database, { name, regionId: at % 4 === 0 ? THERE : HERE, privateIp: `127.250.1.${at + 1}`, port: 80 });
+  }
+}
+
+async function write(url: string, seed: number, stop: AbortSignal): Promise<number> {
+  const random = new Random(seed);
+  const chance = () => random.int(1_000_000) / 1_000_000;
+  return await writeAtRandom({ url, sessions: 4, regions: [HERE, THERE], names: NAMES, random: chance }, stop);
+}
+
+/** At once: everything has reached the server that is read. */
+async function assertLevel(source: PostgresSource, database: Database): Promise<void> {
+  assert.deepEqual(await read(source), await plainReading(database, here));
 }
 
 describe("PostgresSource with a primary and a standby", () => {
@@ -182,6 +215,46 @@ describe("PostgresSource with a primary and a standby", () => {
     await read(primaryOnly);
     assert.equal(primaryOnly.server, `127.0.0.1:${primary.port}`);
   });
+
+  it("ends level with the primary when four sessions write to it and the standby is read", async () => {
+    const { primary, standby } = pair;
+    await using source = sourceOf(pair.url("target_session_attrs=standby"));
+    await fill(primary);
+    const reader = new FollowingReader(source);
+    assert.ok(await write(primary.url, 1, AbortSignal.timeout(WRITING_MS)) > 10);
+    await standby.caughtUp();
+    await reader.stop();
+    assert.equal(source.following, "change log");
+    assert.ok(reader.readings > reader.wholeReadings);
+    await assertLevel(source, primary);
+    assert.equal(source.server, `127.0.0.1:${standby.port} (standby)`);
+    assert.deepEqual(warnings(), []);
+  });
+
+  for (const order of ["primary first", "standby first"] as const) {
+    it(`ends level with the new primary when sessions write across a promotion, ${order}`, async () => {
+      const { primary, standby } = pair;
+      await using source = sourceOf(pair.url("", order));
+      await fill(primary);
+      await standby.caughtUp();
+      const reader = new FollowingReader(source);
+      const stop = new AbortController();
+      const before = write(primary.url, 2, stop.signal);
+      await pause(WRITING_MS / 2);
+      await primary.kill();
+      stop.abort();
+      assert.ok(await before > 10);
+      // The first of them write at the moment of the promotion
+      const after = write(standby.url, 3, AbortSignal.timeout(WRITING_MS));
+      await pause(WRITING_MS / 4);
+      await standby.promote();
+      assert.ok(await after > 10);
+      await reader.stop();
+      await readUntil(source, () => source.following === "notifications");
+      await assertLevel(source, standby);
+      assert.equal(source.server, `127.0.0.1:${standby.port}`);
+    });
+  }
 
   it("gets over queries that the standby cancels for its recovery", async () => {
     const { primary, standby } = pair;
