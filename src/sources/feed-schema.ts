@@ -80,7 +80,7 @@ const FOLLOWED = FOLLOWED_TABLES.map((followed) =>
 
 const CHECK_TABLES = `
   for each in
-    select name, relkind, relpersistence, array(
+    select name, relkind, relpersistence, exists (select from pg_inherits where pg_class.oid in (inhrelid, inhparent)) as inherits, array(
       select wanted from unnest(columns) with ordinality as listed (wanted, rank) where not exists (
         select from pg_attribute where attrelid = pg_class.oid and attname = wanted and attnum > 0 and not attisdropped
       ) order by rank
@@ -91,6 +91,9 @@ const CHECK_TABLES = `
       problems := problems || format('%s is a %s: the feed needs a plain table, since only its triggers see every write', each.name,
         case each.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'p' then 'partitioned table'
           when 'f' then 'foreign table' else 'relation of another kind' end);
+    elsif each.inherits then
+      problems := problems || format('%s inherits, or is inherited from: its triggers do not see what is written through the other table',
+        each.name);
     elsif each.relpersistence = 't' then
       problems := problems || format('%s is a temporary table', each.name);
     elsif cardinality(each.absent) > 0 then

@@ -164,6 +164,17 @@ describe("migrateScript()", () => {
       /domains is a partitioned table: the feed needs a plain table/,
     ],
     [
+      "a parent",
+      "create table old_domains () inherits (domains)",
+      /domains inherits, or is inherited from: its triggers do not see/,
+    ],
+    [
+      "a partition",
+      "alter table vms rename to v; create table machines (like v) partition by hash (id); " +
+      "create table vms partition of machines for values with (modulus 1, remainder 0)",
+      /vms inherits, or is inherited from/,
+    ],
+    [
       "a materialized view",
       "alter table regions rename to r; create materialized view regions as select * from r",
       /regions is a materialized view/,
