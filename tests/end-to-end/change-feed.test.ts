@@ -179,3 +179,31 @@ test("kill -9 of the supervisor under writers: its successor serves what the tab
   await scene.stopWriting();
   await scene.assertLevel(successor);
 });
+
+test("a restore that empties the tables one after another does not blank the edge", async () => {
+  await using scene = await Scene.start();
+  const { database } = scene.platform;
+  await scene.platform.vm("a.test");
+  await database.sql(`insert into domains (id, name, deployment_id, verified_at)
+    select gen_random_uuid(), 'd' || n || '.test', deployment_id, verified_at from domains, generate_series(1, 300) as n`);
+  const edge = await scene.platform.edge({ EDGEPROXY_UPDATE_INTERVAL: "1h" });
+  const table = async () => (await (await edge.admin("/readyz")).json() as { table: Record<string, unknown> }).table;
+  await edge.waitFor(async () => (await table())["routes"] === 301);
+
+  const names = ["regions", "vms", "deployments", "domains"];
+  for (const name of names) await database.sql(`create table saved_${name} as select * from ${name}`);
+  for (const name of names.toReversed()) {
+    await database.sql(`truncate ${name} cascade`);
+    await edge.waitFor(async () => (await table())["held_removals"] === 301);
+    await wait(50); // for what this may set off
+    assert.equal((await table())["routes"], 301, name);
+  }
+  for (const name of names.slice(0, 3)) await database.sql(`insert into ${name} select * from saved_${name}`);
+  await database.sql("insert into domains select * from saved_domains where name < 'd2'");
+  await edge.waitFor(async () => Number((await table())["held_removals"]) < 301);
+  assert.equal((await get(edge, "d7.test")).status, 200);
+  await database.sql("insert into domains select * from saved_domains where name >= 'd2'");
+  await edge.waitFor(async () => (await table())["held_removals"] === 0);
+  await scene.assertLevel(edge);
+  assert.equal((await table())["revision"], 1, "nothing has changed");
+});
