@@ -3,6 +3,7 @@ import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
+import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { RevisionHistory } from "../sources/revision-history.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
@@ -36,6 +37,8 @@ export interface AdminDeps {
   /** All there are, also those that drain and those that are being replaced. */
   readonly workers: () => readonly WorkerStatus[];
   readonly refreshStatus: () => RefreshStatus;
+  /** Of the table on disk; null where none is kept. */
+  readonly lastGood: () => LastGoodFigures | null;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;
   /** Served now. */

@@ -1,6 +1,7 @@
 /** May this proxy receive traffic, and if not, why not. */
 import type { Context } from "hono";
 import { LAST_GOOD } from "../sources/first-table.ts";
+import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
@@ -24,6 +25,7 @@ export function answerReadiness(c: Context, deps: AdminDeps): Response {
   if (status.revision > 0 && serving.some(({ revision }) => revision === 0)) {
     reasons.push("a worker serves without the routing table");
   }
+  const lastGood = deps.lastGood();
   const ready = reasons.length === 0;
   // An error of the database may name hosts and users: not for those who show no token.
   const detailed = isAuthorised(c, deps.token);
@@ -32,6 +34,7 @@ export function answerReadiness(c: Context, deps: AdminDeps): Response {
     reasons,
     table: tableOf(status, deps.nowMs()),
     database: databaseOf(status, detailed),
+    ...(lastGood !== null && { state: stateOf(lastGood, deps.nowMs(), detailed) }),
     workers: { serving: serving.length, total: new Set(workers.map(({ worker }) => worker)).size },
     ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
   }, ready ? 200 : 503);
@@ -57,6 +60,12 @@ function databaseOf(status: RefreshStatus, detailed: boolean): unknown {
   const readable = status.lastAttemptAtMs === null ? null : status.lastError === null;
   const { following, server, lastError } = status;
   return detailed ? { readable, following, server, last_error: lastError } : { readable };
+}
+
+/** Of the table on disk, which nobody's readiness depends on. */
+function stateOf({ path, lastError, lastWriteAtMs }: LastGoodFigures, nowMs: number, detailed: boolean): unknown {
+  const state = { writable: lastError === null, "saved_seconds_ago": ageSeconds(lastWriteAtMs, nowMs) };
+  return detailed ? { ...state, path, last_error: lastError } : state;
 }
 
 function ageSeconds(atMs: number | null, nowMs: number): number | null {

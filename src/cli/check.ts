@@ -1,6 +1,7 @@
 /*  `edgeproxy check`: would the proxy work with this environment? One line per finding; the worst one gives the exit code.
  *
- *  configuration -> connection -> tables and columns -> change feed -> region, routes and bad rows: each step needs the one before.
+ *  configuration -> state folder -> connection -> tables and columns -> change feed -> region, routes and what is left out: each step
+ *  needs the one before, except that the state folder is nobody's condition.
  */
 import { type Environment, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
@@ -10,13 +11,14 @@ import { MISSING_INDEXES_QUERY } from "../sources/feed-schema.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
 import type { SourceReading } from "../sources/source.ts";
+import { reportHosts } from "./check-hosts.ts";
+import { checkStateFolder } from "./check-state.ts";
+import { report } from "./finding.ts";
 import { parseFlags } from "./flags.ts";
-import { print, printError } from "./output.ts";
-
-type Mark = "ok" | "warn" | "FAIL";
+import { printError } from "./output.ts";
 
 const PATIENCE_MS = 30_000;
-const MOST_BAD_ROW_LINES = 20;
+const MOST_EXCLUSION_LINES = 20;
 
 /** The exit code: 0 fine, 1 the database is not as it should be, 2 wrong usage or configuration. */
 export async function runCheck(argv: readonly string[], env: Environment): Promise<number> {
@@ -24,6 +26,7 @@ export async function runCheck(argv: readonly string[], env: Environment): Promi
   if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
   const settings = checkConfiguration(env);
   if (settings === null) return 2;
+  await checkStateFolder(settings);
   return await checkDatabase(settings) ? 0 : 1;
 }
 
@@ -52,9 +55,13 @@ async function checkTables(settings: Settings): Promise<boolean> {
   const target = parseDatabaseUrl(settings.databaseUrl);
   if ("problem" in target) throw new Error(`Cannot use the database URL: it ${target.problem}`);
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  const client = await openDatabase(target, signal);
+  const client = await openDatabase(target, signal).catch(async (error: unknown) => {
+    await reportHosts(target, null, AbortSignal.timeout(PATIENCE_MS));
+    throw error;
+  });
   try {
     report("ok", "database", describeSession(client.session));
+    await reportHosts(target, client.session.host, signal);
     const fine = await reportTables(client, signal);
     if (fine) await reportFeed(client, signal);
     return fine;
@@ -134,8 +141,10 @@ function reportRoutes(reading: SourceReading): void {
   let here = 0;
   for (const [, { endpoints }] of routes.entries()) if (endpoints.some(({ kind }) => kind === "vm")) here++;
   report(routes.size > 0 ? "ok" : "warn", "routes", `${routes.size}, of which ${here} have a VM in this region`);
-  for (const { domain, reason } of excluded.slice(0, MOST_BAD_ROW_LINES)) report("warn", "bad row", `${domain}: ${reason}`);
-  if (excludedCount > MOST_BAD_ROW_LINES) report("warn", "bad row", `and ${excludedCount - MOST_BAD_ROW_LINES} more`);
+  for (const { domain, code, reason } of excluded.slice(0, MOST_EXCLUSION_LINES)) {
+    report("warn", code === "conflict" ? "conflict" : "bad row", `${domain}: ${reason}`);
+  }
+  if (excludedCount > MOST_EXCLUSION_LINES) report("warn", "left out", `and ${excludedCount - MOST_EXCLUSION_LINES} more`);
 }
 
 function describeSession(session: Session): string {
@@ -143,8 +152,4 @@ function describeSession(session: Session): string {
   const place = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const manner = `${session.encrypted ? "with" : "without"} TLS${session.standby ? ", a hot standby" : ""}`;
   return `PostgreSQL ${session.serverVersion} at ${place}, database ${session.database} as ${session.user}, ${manner}`;
-}
-
-function report(mark: Mark, subject: string, text: string): void {
-  print(`${mark.padEnd(4)}  ${subject}: ${text}`);
 }

@@ -31,6 +31,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     predecessors: () => generation.predecessors(),
     workers: () => generation.workers(),
     refreshStatus: () => control.refresher.status(),
+    lastGood: () => control.lastGoodFigures(),
     refreshNow: (reason) => generation.refreshNow(reason),
     routes: () => control.table,
     excluded: () => control.refresher.excluded,

@@ -32,8 +32,13 @@ export class ExclusionReport {
       seen.add(identity);
     }
     this.#logged = seen;
-    for (const { domain, reason } of fresh.slice(0, MOST_LINES)) this.#log.warn("bad row skipped", { domain, reason });
-    if (fresh.length > MOST_LINES) this.#log.warn("more bad rows skipped", { count: fresh.length - MOST_LINES });
+    for (const exclusion of fresh.slice(0, MOST_LINES)) this.#warn(exclusion);
+    if (fresh.length > MOST_LINES) this.#log.warn("more domains excluded", { count: fresh.length - MOST_LINES });
+  }
+
+  #warn({ domain, code, reason }: Exclusion): void {
+    if (code === "bad_row") this.#log.warn("bad row skipped", { domain, reason });
+    else this.#log.warn("domain excluded", { domain, code, reason });
   }
 
   /** The first of them, and all hosts that are flapping. */

@@ -110,6 +110,7 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
     predecessors: () => [],
     workers: () => [workerStatus()],
     refreshStatus: () => LOADED,
+    lastGood: () => null,
     refreshNow: () => Promise.resolve(),
     routes: () => table,
     excluded: () => EXCLUDED,
@@ -188,6 +189,18 @@ test("GET /readyz is 200 once a table is loaded", async () => {
     database: { readable: true, following: "tables", server: null, last_error: null },
     workers: { serving: 1, total: 1 },
   });
+});
+
+test("GET /readyz tells how the table on disk is, the path only to those who may see it", async () => {
+  const good = { path: "/state/routes", writes: 3, failures: 0, lastWriteAtMs: NOW_MS - 2500, lastError: null };
+  const fine = (await adminOf({ lastGood: () => good }).json("/readyz")).body;
+  assert.deepEqual(fine.state, { writable: true, saved_seconds_ago: 2.5, path: "/state/routes", last_error: null });
+  const full = { ...good, lastWriteAtMs: null, lastError: "no space left in /state" };
+  const admin = adminOf({ token: "secret", lastGood: () => full });
+  const { status, body } = await admin.json("/readyz");
+  assert.deepEqual([status, body.state], [200, { writable: false, saved_seconds_ago: null }]);
+  const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
+  assert.equal(shown.body.state.last_error, "no space left in /state");
 });
 
 test("GET /readyz says why not before the first table and while shutting down", async () => {

@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { runCheck } from "../../src/cli/check.ts";
 import { runRoutes } from "../../src/cli/routes.ts";
+import { LastGoodFolder } from "../../src/sources/last-good-folder.ts";
 import { capture, type Captured } from "../fixtures/captured-output.ts";
 import { insertRegion, insertRoute, startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { route, routesOf, vm } from "../fixtures/records.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
@@ -88,6 +93,47 @@ describe("runCheck()", () => {
       "FAIL  table deployments: needs SELECT for this user on id, vm_id, status",
       "FAIL  table domains: has no column deployment_id, verified_at",
     ]);
+  });
+
+  it("names each database host of the URL and the one that would be used", async () => {
+    const { host } = new URL(database.url);
+    const url = database.url.replace(host, `127.0.0.1:1,${host}`);
+    const { exitCode, out } = await check({ EDGEPROXY_DATABASE_URL: url });
+    assert.equal(exitCode, 0, out);
+    assert.match(out, /^warn {2}database host 127\.0\.0\.1:1: .*refused/im);
+    assert.match(out, new RegExp(`^ok {4}database host ${host}: a primary, would be used$`, "m"));
+    const none = await check({ EDGEPROXY_DATABASE_URL: "postgres://edge@127.0.0.1:1,127.0.0.2:1/x" });
+    assert.equal(none.exitCode, 1);
+    assert.equal(none.out.match(/^warn {2}database host/gm)?.length, 2);
+  });
+
+  it("says whether a last good table can be kept, and which one there is", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "edgeproxy-check-"));
+    const state = join(folder, "not", "yet");
+    const stateLines = async (): Promise<string[]> =>
+      (await check({ EDGEPROXY_STATE_DIR: state })).out.split("\n").filter((line) => /state folder|last good/.test(line));
+    assert.deepEqual(await stateLines(), [`ok    state folder: ${state} can be written`, "ok    last good table: none yet"]);
+    const kept = new LastGoodFolder(state, { regionId: HERE, regionPort: 80 });
+    const header = { savedAtMs: Date.now(), asOfMs: Date.now() - 3_600_000, revision: 1, source: "postgres" };
+    await kept.write(header, routesOf([route("a.test", vm("10.0.0.5"))]), new AbortController().signal);
+    assert.match((await stateLines())[1] ?? "", /^ok {4}last good table: 1 routes, as the source said 360\d s ago$/);
+    await writeFile(kept.path, "nothing of ours");
+    assert.match(
+      (await stateLines())[1] ?? "",
+      /^warn {2}last good table: .* would not be used: it is no routing table of edgeproxy$/,
+    );
+    await writeFile(join(folder, "file"), "");
+    const { exitCode, out } = await check({ EDGEPROXY_STATE_DIR: join(folder, "file") });
+    assert.equal(exitCode, 0);
+    assert.match(out, /^warn {2}state folder: .* cannot be written by this user: .* is no folder$/m);
+    await rm(folder, { recursive: true });
+  });
+
+  it("tells conflicts from bad rows", async () => {
+    await insertRoute(database, { name: "App.Example.com", regionId: HERE, privateIp: "10.0.0.9", port: 8080 });
+    const { out } = await check();
+    await database.sql("delete from domains where name = 'App.Example.com'");
+    assert.match(out, /^warn {2}conflict: App\.Example\.com: /m);
   });
 
   it("warns when the region is not in the table", async () => {

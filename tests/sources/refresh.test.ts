@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { GoodTable } from "../../src/sources/last-good.ts";
 import { Refresher, type RefresherOptions } from "../../src/sources/refresh.ts";
 import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
-import type { Following, Source, SourceReading } from "../../src/sources/source.ts";
+import type { Exclusion, Following, Source, SourceReading } from "../../src/sources/source.ts";
 import { endpointKey, type RouteRecord } from "../../src/table/record.ts";
 import { changes, type Routes } from "../../src/table/routes.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
@@ -30,7 +30,7 @@ class ScriptedSource implements Source {
   compare: ((signal: AbortSignal) => Promise<void>) | null = null;
   onChange: () => void = () => {};
   routes: readonly RouteRecord[] = [];
-  badRows: readonly { readonly domain: string; readonly reason: string }[] = [];
+  badRows: readonly (Pick<Exclusion, "domain" | "reason"> & Partial<Exclusion>)[] = [];
   failure: Error | null = null;
   /** Each reading is, as after a TRUNCATE or in a new session. */
   alwaysWhole = false;
@@ -55,7 +55,7 @@ class ScriptedSource implements Source {
       this.#reading = false;
     }
     if (this.failure !== null) throw this.failure;
-    const excluded = this.badRows.map((row) => ({ ...row, host: null, code: "bad_row" as const }));
+    const excluded = this.badRows.map((row) => ({ host: null, code: "bad_row" as const, ...row }));
     return {
       routes: routesOf(this.routes),
       excluded,
@@ -269,6 +269,15 @@ describe("Refresher", () => {
     source.badRows = [{ domain: "bad.example", reason: "its VM has no port" }];
     await refresher.refreshNow("test");
     assert.equal(log.lines.length, 2);
+  });
+
+  it("refreshNow() does not call a conflict a bad row", async () => {
+    const { source, refresher, log } = stage();
+    source.badRows = [{ domain: "App.example", code: "conflict", reason: "another row has its host" }];
+    await refresher.refreshNow("test");
+    assert.deepEqual(log.lines.filter(({ level }) => level === "warn").map(({ msg, fields }) => [msg, fields]), [
+      ["domain excluded", { domain: "App.example", code: "conflict", reason: "another row has its host" }],
+    ]);
   });
 
   it("refreshNow() logs a flood of bad rows in few lines", async () => {
