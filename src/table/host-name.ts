@@ -21,9 +21,17 @@ export function normaliseDomain(name: string): string | null {
   const wildcard = domain.startsWith("*.");
   let rest = wildcard ? domain.slice(2) : domain;
   // deno-lint-ignore no-control-regex -- the whole ASCII range
-  if (!/^[\x00-\x7f]*$/.test(rest)) rest = domainToASCII(rest);
+  if (!/^[\x00-\x7f]*$/.test(rest)) rest = punycode(rest);
   if (rest === "" || rest.length > MAX_NAME_LENGTH || !rest.split(".").every((label) => LABEL.test(label))) return null;
   return wildcard ? `*.${rest}` : rest;
+}
+
+/** "" when it is no name. Bun takes the text for a part of a URL: "bücher.test/x" would be bücher.test, and "①.②.③.④" an address. */
+function punycode(name: string): string {
+  // deno-lint-ignore no-control-regex -- ASCII is excluded but for what names are made of
+  if (/(?![a-z0-9._-])[\x00-\x7f]/.test(name)) return "";
+  const ascii = domainToASCII(name);
+  return /[^.0-9][^.]*$/.test(ascii) && !isIPv4(ascii) ? ascii : "";
 }
 
 /**
