@@ -9,6 +9,11 @@ export class OneAtATime {
     this.#job = job;
   }
 
+  /** The run of the moment; null: there is none. */
+  get running(): Promise<void> | null {
+    return this.#running;
+  }
+
   /** Resolves after a run that began after this call. */
   run(): Promise<void> {
     if (this.#running === null) return this.#begin();

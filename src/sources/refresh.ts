@@ -65,8 +65,8 @@ export class Refresher {
   readonly #served: ServedTable;
   /** Until there is a table; it holds the one of the file. */
   #firstTable: FirstTable | null = null;
-  #reading: Promise<void> | null = null;
-  #queued: Promise<void> | null = null;
+  readonly #readings: OneAtATime = new OneAtATime(() => this.#readNext());
+  /** For the next reading; null: nobody waits for one. */
   #wish: Wish | null = null;
   readonly #comparisons: OneAtATime = new OneAtATime(() => this.#compare());
   #compareReason = "";
@@ -188,7 +188,7 @@ export class Refresher {
     this.#stopping.abort(new Error("The refresher is stopped"));
     this.#cancelTimer();
     this.#served.close();
-    await this.#reading;
+    await this.#readings.running;
   }
 
   get #stopped(): boolean {
@@ -199,7 +199,7 @@ export class Refresher {
   #readSoon(reason: string): void {
     if (this.#stopped || this.#health.misses > 0) return;
     const wish = { reason, whole: false };
-    if (this.#reading !== null) return void this.#read(wish);
+    if (this.#readings.running !== null) return void this.#read(wish);
     if (this.#isDueSoon) return; // not put off by changes that go on
     const delayMs = this.#endedAtMs + GAP_MS - this.#options.timers.nowMs();
     if (delayMs <= 0) return void this.#read(wish);
@@ -209,27 +209,19 @@ export class Refresher {
 
   /** Resolves after a reading that began after this call. */
   #read(wish: Wish): Promise<void> {
-    if (this.#reading === null) return this.#begin(wish);
     if (this.#wish?.whole !== true) this.#wish = wish;
-    this.#queued ??= this.#reading.then(() => {
-      const next = this.#wish!;
-      this.#queued = null;
-      this.#wish = null;
-      return this.#begin(next);
-    });
-    return this.#queued;
+    return this.#readings.run();
   }
 
-  #begin(wish: Wish): Promise<void> {
+  async #readNext(): Promise<void> {
+    const wish = this.#wish!; // whoever asks for a reading has wished for it
+    this.#wish = null;
     this.#cancelTimer();
     this.#isDueSoon = false;
-    if (this.#stopped) return Promise.resolve();
-    this.#reading = this.#refresh(wish).then(() => {
-      this.#reading = null;
-      this.#endedAtMs = this.#options.timers.nowMs();
-      if (this.#queued === null) this.#scheduleNext();
-    });
-    return this.#reading;
+    if (this.#stopped) return;
+    await this.#refresh(wish);
+    this.#endedAtMs = this.#options.timers.nowMs();
+    if (this.#wish === null) this.#scheduleNext();
   }
 
   /** Beside the readings, so that changes do not wait for it. */
@@ -245,7 +237,7 @@ export class Refresher {
       if (this.#stopped) return;
       this.#recordFailure(describeError(error));
       this.#secondOpinionAtMs = null; // it is due an interval later
-      if (this.#reading === null) this.#scheduleNext();
+      if (this.#readings.running === null) this.#scheduleNext();
       return;
     }
     await this.#read({ reason, whole: false });
@@ -274,7 +266,7 @@ export class Refresher {
   /** For the second opinion, while the readings go on. */
   #askAgain(): void {
     void this.refreshNow("interval");
-    if (this.#reading === null) this.#scheduleNext();
+    if (this.#readings.running === null) this.#scheduleNext();
   }
 
   #schedule(delayMs: number, wish: Wish): void {
