@@ -67,12 +67,13 @@ export class RecentRoutes {
     this.#dropped.push(this.#countOf(former.routes, revision.routes, 0));
   }
 
-  /** What the host led to, other than `now`; the last one first. */
+  /** What the host led to, other than `now`; the last one first. Not what it led to before it was gone: it may have another owner since. */
   previous(host: string, now: Service | undefined): readonly Service[] {
     const services: Service[] = [];
     for (let i = this.#revisions.length - 2; i >= 0; i--) {
       const service = this.#revisions[i]!.routes.find(host);
-      if (service !== undefined && service !== now && !services.includes(service)) services.push(service);
+      if (service === undefined) break;
+      if (service !== now && !services.includes(service)) services.push(service);
     }
     return services;
   }

@@ -104,6 +104,19 @@ test("previous() is what the host led to within the last ten seconds, if that is
   assert.equal(timed.previous("a.test"), undefined);
 });
 
+test("previous() forgets what a host led to before it was gone: it may belong to somebody else by now", () => {
+  const timed = new Timed();
+  timed.commit(route("a.test", A));
+  timed.wait(600);
+  timed.commit();
+  timed.wait(600);
+  timed.commit(route("a.test", B));
+  assert.equal(timed.previous("a.test"), undefined);
+  timed.wait(600);
+  timed.commit(route("a.test", C));
+  assert.deepEqual(timed.table.previous("a.test").map(({ endpoints }) => endpoints[0]!.key), [B.key]);
+});
+
 test("previous() knows where hosts led before many changes in a short time", () => {
   const timed = new Timed();
   timed.commit(route("a.test", A), route("b.test", A));
