@@ -56,8 +56,14 @@ function folderOf(path: string, platform: Platform): LastGoodFolder {
 
 const headerOf = (ageMs: number) => ({ asOfMs: Date.now() - ageMs, savedAtMs: Date.now(), revision: 1, source: "postgres" });
 
-async function readiness(edge: Edgeproxy): Promise<{ ready: boolean; table: null | Record<string, unknown> }> {
-  return await (await edge.admin("/readyz")).json() as { ready: boolean; table: null | Record<string, unknown> };
+interface Readiness {
+  readonly ready: boolean;
+  readonly table: null | Record<string, unknown>;
+  readonly state?: Record<string, unknown>;
+}
+
+async function readiness(edge: Edgeproxy): Promise<Readiness> {
+  return await (await edge.admin("/readyz")).json() as Readiness;
 }
 
 async function saved(edge: Edgeproxy, times: number): Promise<void> {
@@ -210,6 +216,9 @@ test("a disk that cannot be written is a warning and a metric, and traffic goes 
     assert.match(String(line["error"]), error);
     assert.equal((await get(edge, HOST)).status, 200);
     await edge.waitFor(async () => await metric(edge, 'edgeproxy_state_writes_total{result="failed"}') >= 1);
+    const { ready, state: shown } = await readiness(edge);
+    assert.deepEqual([ready, shown?.["writable"], shown?.["saved_seconds_ago"]], [true, false, null]);
+    assert.match(String(shown?.["last_error"]), error);
     assert.equal(await edge.stop(), 0);
     assert.equal(edge.log.filter(({ msg }) => msg === "cannot keep the last good table").length, 1);
   }
