@@ -57,6 +57,7 @@ export function migrateScript(): string {
       CREATE_INDEXES,
       CREATE_TRIGGERS,
       GRANT,
+      HAND_OVER,
       TIDY,
     ],
   });
@@ -254,6 +255,24 @@ const GRANT = `
     execute format('grant select on %s.${CHANGES_TABLE}, %s.${FEED_TABLE} to %s', place, place, each.reader);
     steps := steps || ('granted SELECT on the feed to ' || each.reader);
   end loop;
+`;
+
+/** The functions run as their owner, who had better not be a superuser: behind the type of a column may be code of the table's owner. */
+const HAND_OVER = `
+  select pg_get_userbyid(relowner) into names from pg_class where oid = to_regclass('domains');
+  if (select rolsuper from pg_roles where rolname = current_user) and has_schema_privilege(names, place::regnamespace, 'usage') then
+    for each in
+      select 'table ' || oid::regclass as called, relowner as owner from pg_class
+      where oid in (to_regclass(place || '.${CHANGES_TABLE}'), to_regclass(place || '.${FEED_TABLE}'))
+      union all
+      select 'function ' || oid::regprocedure, proowner from pg_proc
+      where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')
+    loop
+      continue when pg_get_userbyid(each.owner) = names;
+      execute format('alter %s owner to %I', each.called, names);
+      steps := steps || format('%s belongs to %s now, as domains does', each.called, names);
+    end loop;
+  end if;
 `;
 
 /** Rows of a restored dump, from a server whose transactions had higher numbers, would never be pruned. */

@@ -5,6 +5,7 @@ import { isUsable } from "../../src/sources/change-feed.ts";
 import { findFeed, putFeedIn, takeFeedOut, takeLog } from "../fixtures/feed.ts";
 import {
   createDatabase,
+  createSchema,
   type Database,
   insertRegion,
   insertRoute,
@@ -205,6 +206,33 @@ describe("migrateScript()", () => {
       }
     });
   }
+
+  it("lends no superuser's rights to the owner of the tables", async () => {
+    await using db = await createDatabase(server);
+    await db.sql("create role tenant login; grant create on schema public to tenant; set role tenant");
+    try {
+      await createSchema(db, { inet: true });
+      await db.sql("reset role");
+      await putFeedIn(db);
+      await db.sql(`set role tenant;
+        create type disguise as (text text);
+        create table ran_as (who text);
+        create function undisguise(disguise) returns text language plpgsql as
+          'begin insert into public.ran_as values (current_user); return ''running''; end';
+        create cast (disguise as text) with function undisguise(disguise);
+        alter table vms alter column status type disguise using row(status)::disguise`);
+      const regionId = await insertRegion(db);
+      await db.sql("insert into vms (private_ip, port, region_id, status) values ('10.0.0.1', 80, $1, row('x')::disguise)", [
+        regionId,
+      ]);
+      assert.deepEqual(new Set((await db.sql("select who from ran_as")).map(({ who }) => who)), new Set(["tenant"]));
+      assert.deepEqual(await takeLog(db), [`region ${regionId}`, `vm ${(await db.sql("select id from vms"))[0]?.["id"]}`]);
+      await db.sql("reset role");
+      assert.deepEqual((await putFeedIn(db)).filter((step) => /belongs/.test(step)), []);
+    } finally {
+      await db.sql("reset role; drop owned by tenant cascade; drop role tenant");
+    }
+  });
 
   it("names the privilege that a user lacks", async () => {
     await using db = await createDatabase(server, { tables: "inet" });
