@@ -2,7 +2,7 @@
  *
  *  formatting -> lint -> types -> tests on Bun -> tests on Deno -> compile -> end-to-end tests of the compiled binary
  *
- *  End-to-end tests mostly wait, so their files run two at a time, each in a process of its own; whose figures another one's work
+ *  Tests with a database and end-to-end tests mostly wait, so they run two at a time, in processes of their own; whose figures another one's work
  *  would spoil runs alone afterwards.
  *
  *  The last line is `N passed, N failed` over all tests; a command that fails without naming a failed test counts as one.
@@ -37,10 +37,14 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const DENO = process.execPath;
 const BUN = "./node_modules/.bin/bun";
 const END_TO_END = "tests/end-to-end/";
+const SOURCES = "./tests/sources/";
+/** A primary and a standby each. */
+const PAIRS = `${SOURCES}host-preference`;
 const STAGE_LIMIT_MS = 15 * 60_000;
 
 /** The longest first, so that no lane ends long after the other. */
 const LONG = [
+  "moves",
   "timeouts",
   "hand-over",
   "leaks",
@@ -82,8 +86,13 @@ async function stages(): Promise<Stage[]> {
   const files = (await testFiles()).filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
   const portable = files.filter((file) => !file.startsWith(END_TO_END)).map((file) => `./${file}`);
   const endToEnd = files.filter((file) => file.startsWith(END_TO_END)).map((file) => `./${file}`);
-  const onBun = { name: "tests on Bun", commands: [[BUN, "test", "--timeout", "60000", ...portable]] };
-  const onDeno = { name: "tests on Deno", commands: [[DENO, "test", "--allow-all", "--no-check", ...portable]] };
+  const parts = partsOf(portable);
+  const onBun = { name: "tests on Bun", commands: parts.map((part) => [BUN, "test", "--timeout", "60000", ...part]), lanes: 2 };
+  const onDeno = {
+    name: "tests on Deno",
+    commands: parts.map((part) => [DENO, "test", "--allow-all", "--no-check", ...part]),
+    lanes: 2,
+  };
   const compile = { name: "compile", commands: [["./compile.sh"]] };
 
   const chosen: Stage[] = [];
@@ -96,6 +105,14 @@ async function stages(): Promise<Stage[]> {
   if (portable.length > 0 && !fast) chosen.push(onDeno);
   if (endToEnd.length > 0 && !fast) chosen.push(compile, ...onBinary(endToEnd));
   return chosen;
+}
+
+/** Those that wait for databases beside those that compute; a process each, the longest first. */
+function partsOf(files: readonly string[]): string[][] {
+  const sources = files.filter((file) => file.startsWith(SOURCES));
+  const pairs = sources.filter((file) => file.startsWith(PAIRS));
+  const others = files.filter((file) => !sources.includes(file));
+  return [sources.filter((file) => !pairs.includes(file)), others, pairs].filter((part) => part.length > 0);
 }
 
 function onBinary(files: readonly string[]): Stage[] {

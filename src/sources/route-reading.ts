@@ -49,6 +49,8 @@ export const BREAK = "\n";
 const NAMES_PER_PIECE = 16;
 /** Worth tidying up after: some 10 MB. */
 const MANY_ROWS = 200_000;
+/** Hosts in another spelling only, up to which their normal forms are asked for: a platform may spell all its names in capitals. */
+const MOST_ABSENT = 10_000;
 /** What it costs to make the service of a VM. */
 const NAMES_PER_BLOCK = 8;
 
@@ -101,13 +103,18 @@ export class RouteReading {
     await this.#each(blocks, (names, start, end, service) => this.#merge(names.slice(start, end), service));
   }
 
-  /** Names that claim the same hosts: `settle` wants to know who was first. */
+  /**
+   * Names that claim the same hosts: `settle` wants to know who was first. The normal form of a host is asked for wherever another
+   * spelling leads somewhere: its owner may be between two deployments.
+   */
   async contested(): Promise<string[]> {
     const names: string[] = [];
+    const asksForAbsent = this.#claims.size <= MOST_ABSENT;
     await inSlices(this.#claims, ([host, claims]) => {
       const normal = this.#services.get(host) ?? (this.#base === null ? this.#routes.get(host) : undefined);
       if (normal !== undefined) claims.set(host, normal);
-      if (claims.size > 1) names.push(...claims.keys());
+      else if (asksForAbsent) names.push(host);
+      if (claims.size > 1 || normal === undefined && asksForAbsent) names.push(...claims.keys());
     });
     return names;
   }
@@ -117,10 +124,12 @@ export class RouteReading {
     const ranks = new Map(first.map((name, rank) => [name, rank]));
     await inSlices(this.#claims, ([host, claims]) => {
       const names = [...claims.keys()];
+      if (!claims.has(host) && ranks.has(host)) names.push(host);
       const owner = names.reduce((best, name) => rankOf(ranks, name) < rankOf(ranks, best) ? name : best);
-      this.#services.set(host, claims.get(owner)!);
+      const service = claims.get(owner);
+      if (service !== undefined) this.#services.set(host, service);
       this.#spellings.set(host, names);
-      for (const name of names) if (name !== owner) this.#excludeFor(owner, name, host);
+      for (const name of claims.keys()) if (name !== owner) this.#excludeFor(owner, name, host);
     });
   }
 

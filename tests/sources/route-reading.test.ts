@@ -111,6 +111,25 @@ describe("RouteReading", () => {
     assert.deepEqual(excluded(state), ["bad_row App.test: its VM has no private address"]);
   });
 
+  it("keeps the host for its normal form while that leads nowhere, if it was verified first", async () => {
+    const state = await readAll([block(["App.test"]), block(["Other.test"], "10.0.0.6")], [
+      "app.test",
+      "App.test",
+      "Other.test",
+      "other.test",
+    ]);
+    assert.deepEqual(keys(state), { "other.test": ["vm/10.0.0.6:8080"] });
+    assert.deepEqual(excluded(state), ['conflict App.test: its host app.test belongs to "app.test", which was verified first']);
+    assert.deepEqual(new RouteReading(tools, state, state).siblings("app.test"), ["App.test"]);
+    const ready = await readAgain(state, ["app.test", "App.test"], [block(["app.test"], "10.0.0.7"), block(["App.test"])], [
+      "app.test",
+      "App.test",
+    ]);
+    assert.deepEqual(keys(ready), { "app.test": ["vm/10.0.0.7:8080"], "other.test": ["vm/10.0.0.6:8080"] });
+    const given = await readAgain(ready, ["app.test", "App.test"], [block(["App.test"])], ["App.test", "app.test"]);
+    assert.deepEqual(keys(given), { "app.test": ["vm/10.0.0.5:8080"], "other.test": ["vm/10.0.0.6:8080"] });
+  });
+
   it("lets the second take over when the first is gone, and excludes it again when the first is back", async () => {
     const before = await readAll([block(["App.test"]), block(["app.test"], "10.0.0.6")], ["App.test"]);
     const without = new RouteReading(tools, before, before);
