@@ -94,6 +94,7 @@ export class PostgresSource implements Source {
   /** In a row, without a refusal. */
   #listenFailures = 0;
   readonly #complaints: Complaints;
+  #lastServer: string | null = null;
   #comparedAtMs: number | null = null;
 
   constructor(options: PostgresOptions) {
@@ -225,8 +226,17 @@ export class PostgresSource implements Source {
       if (!this.#isReading) this.onChange();
     };
     this.#session = session;
+    this.#tellServer();
     if (session.usableFeed !== null) this.#scheduleComparison();
     return session;
+  }
+
+  /** After a failure, a promotion, and when an earlier host is back. */
+  #tellServer(): void {
+    const { server } = this;
+    const before = this.#lastServer;
+    this.#lastServer = server;
+    if (before !== null && server !== before) this.#options.log?.info("another database server answers", { server, before });
   }
 
   /** Whether the session can go on. */
