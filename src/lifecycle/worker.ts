@@ -120,10 +120,10 @@ export class Worker {
     return cut;
   }
 
-  /** While there is traffic, it has most of the time between two slices of a delta. */
+  /** While there is traffic, it has most of the time between two slices of a delta; without a table nobody is served. */
   #inPeace(run: () => void): void {
     const { bytesIn } = this.#metrics;
-    if (bytesIn === this.#bytesSeen) return later(run);
+    if (bytesIn === this.#bytesSeen || !this.hasTable) return later(run);
     this.#bytesSeen = bytesIn;
     setTimeout(run, REST_MS);
   }
