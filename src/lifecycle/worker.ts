@@ -45,7 +45,7 @@ const LEAST_CONNECTIONS = 16;
 
 /**
  * Between two slices of a delta, while clients send. With 1,000 requests a second and 200,000 changed routes: p99 5.4 -> 3.0 ms (2.5
- * without any change), in force after 2.2 s instead of 1.7.
+ * without any change), in force after 2.2 s instead of 1.7 (with the table as maps).
  */
 const REST_MS = 2;
 

@@ -28,7 +28,7 @@ export interface Block {
 /** What a reading ends with, and the next one begins with. */
 export interface RouteState {
   readonly routes: Routes;
-  /** By host that is not only spelled in its normal form: all spellings that lead somewhere. */
+  /** By host that is not only spelled in its normal form: all spellings that lead somewhere, and a normal form that keeps it. */
   readonly spellings: Map<string, readonly string[]>;
   readonly exclusions: Exclusions;
 }

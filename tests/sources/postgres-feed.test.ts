@@ -7,7 +7,7 @@ import { type PostgresOptions, PostgresSource } from "../../src/sources/postgres
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
 import { FollowingReader } from "../fixtures/following-reader.ts";
-import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
+import { asRecord, levelWith, plainReading } from "../fixtures/plain-reading.ts";
 import {
   createDatabase,
   createSchema,
@@ -24,6 +24,7 @@ import { Random } from "../fuzz/random.ts";
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
 const here = { regionId: HERE, regionPort: 80 };
+const assertLevel = levelWith(here);
 const never = new AbortController().signal;
 /** Spellings that fight for a host, and two that must not pass for several. */
 const NAMES = [
@@ -75,17 +76,6 @@ function sourceOf(url: string, log = new CollectingLog(), limits: Limits = {}): 
 /** Resolves once the source says that something has changed. */
 function told(source: PostgresSource): Promise<void> {
   return new Promise((resolve) => source.onChange = resolve);
-}
-
-/** What the source says is what the tables say, and what a reader says who has never read before. */
-async function assertLevel(source: PostgresSource, database: Database): Promise<void> {
-  const { routes, excluded, excludedCount } = await source.read({ whole: false }, never);
-  await using fresh = sourceOf(database.url);
-  const all = await fresh.read({ whole: true }, never);
-  assert.deepEqual(asRecord(routes), await plainReading(database, here));
-  assert.deepEqual(asRecord(routes), asRecord(all.routes));
-  assert.deepEqual(excluded, all.excluded);
-  assert.equal(excludedCount, all.excludedCount);
 }
 
 async function write(database: Database, seed: number, ms = WRITING_MS): Promise<number> {
@@ -176,6 +166,26 @@ describe("PostgresSource with a change feed", () => {
       const losers = excluded.filter(({ host }) => host === "a.test").map(({ domain }) => domain);
       assert.deepEqual(losers, ["A.test", "a.test", "a.test."].filter((name) => name !== owner));
     }
+  });
+
+  it("keeps a host for its owner while that is between two deployments", async () => {
+    await using database = await platform();
+    await using source = sourceOf(database.url);
+    const vm = { regionId: HERE, privateIp: "10.0.9.1", port: 80 };
+    const { deploymentId } = await insertRoute(database, { name: "owner.test", ...vm });
+    await insertRoute(database, { name: "Owner.test", ...vm, privateIp: "10.0.9.2" });
+    await database.sql("update domains set verified_at = now() - interval '1 day' where name = 'owner.test'");
+    const leadsTo = async (): Promise<string | undefined> =>
+      (await source.read({ whole: false }, never)).routes.get("owner.test")?.endpoints[0]?.address;
+    assert.equal(await leadsTo(), "10.0.9.1");
+    await database.sql(`update deployments set status = 'building' where id = '${deploymentId}'`);
+    assert.equal(await leadsTo(), undefined);
+    await assertLevel(source, database);
+    await database.sql(`update deployments set status = 'ready' where id = '${deploymentId}'`);
+    assert.equal(await leadsTo(), "10.0.9.1");
+    await database.sql("update domains set verified_at = null where name = 'owner.test'");
+    assert.equal(await leadsTo(), "10.0.9.2");
+    await assertLevel(source, database);
   });
 
   it("does not wait for a transaction that is still running, nor miss it when it ends", async () => {

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FollowingReader } from "../fixtures/following-reader.ts";
-import { asRecord, plainReading } from "../fixtures/plain-reading.ts";
+import { levelWith } from "../fixtures/plain-reading.ts";
 import {
   createDatabase,
   createSchema,
@@ -21,6 +21,7 @@ import { Random } from "../fuzz/random.ts";
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
 const here = { regionId: HERE, regionPort: 80 };
+const assertLevel = levelWith(here);
 const never = new AbortController().signal;
 const NAMES = ["a.test", "A.test", "a.test.", "b.test", "B.test", "*.b.test", "c.test", "bücher.test", "xn--bcher-kva.test", "::1"];
 
@@ -49,16 +50,6 @@ async function fill(database: Database): Promise<void> {
 function sourceOf(url: string, log = new CollectingLog()): PostgresSource & AsyncDisposable {
   const source = new PostgresSource({ url, here, log });
   return Object.assign(source, { [Symbol.asyncDispose]: () => source.close() });
-}
-
-async function assertLevel(source: PostgresSource, database: Database): Promise<void> {
-  const { routes, excluded, excludedCount } = await source.read({ whole: false }, never);
-  await using fresh = sourceOf(database.url);
-  const all = await fresh.read({ whole: true }, never);
-  assert.deepEqual(asRecord(routes), await plainReading(database, here));
-  assert.deepEqual(asRecord(routes), asRecord(all.routes));
-  assert.deepEqual(excluded, all.excluded);
-  assert.equal(excludedCount, all.excludedCount);
 }
 
 function warnings(log: CollectingLog): string[] {
