@@ -1,5 +1,6 @@
 /** What the admin app is given: plain functions, so that it knows nothing of processes or workers. */
 import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
+import type { EventLog } from "../observation/event-log.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { Log } from "../observation/log.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
@@ -29,6 +30,7 @@ export interface AdminDeps {
   readonly regionId: string;
   readonly log: Log;
   readonly nowMs: () => number;
+  readonly events: EventLog;
   /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
   readonly collect: () => Promise<unknown>;
   /** How far the shutdown is; null while none is under way. */

@@ -1,20 +1,26 @@
 /** What the admin app may see and do, as plain functions. */
 import type { AdminDeps } from "../admin/deps.ts";
 import type { ControlFigures } from "../observation/exposition.ts";
+import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
 import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import type { WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
+import type { Question } from "./worker-channel.ts";
 
 /** What the owner of the processes tells. */
 export interface Generation extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow"> {
   restarts(): Restarts;
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
+  readonly events: EventLog;
+  /** What the workers that serve answer. */
+  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>): Promise<WorkerAnswer<Kind>[]>;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }
@@ -26,6 +32,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     regionId: settings.regionId,
     log,
     nowMs: () => systemTimers.nowMs(),
+    events: generation.events,
     collect: () => generation.collect(),
     drain: () => generation.drain(),
     predecessors: () => generation.predecessors(),

@@ -4,6 +4,7 @@
  *
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
+import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
@@ -40,6 +41,7 @@ const MANY = 50_000;
 
 export class ControlPlane {
   readonly #workers: Workers;
+  readonly #events: EventLog;
   readonly #source: Source;
   readonly #lastGood: LastGood | null;
   /** Also for the admin address. */
@@ -50,11 +52,12 @@ export class ControlPlane {
   readonly #directory: EndpointDirectory = new EndpointDirectory();
   #cancelRelease: CancelTimer | null = null;
 
-  constructor(settings: Settings, workers: Workers, log: Log) {
+  constructor(settings: Settings, workers: Workers, log: Log, events: EventLog) {
     const { regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
     const here = { regionId, regionPort };
     const services = new Services();
     this.#workers = workers;
+    this.#events = events;
     this.#mayPause = settings.workers > 0;
     this.#source = new PostgresSource({
       url: settings.databaseUrl,
@@ -158,6 +161,10 @@ export class ControlPlane {
         return this.#judge(message);
       case "contradicted":
         return this.refresher.suspect("contradiction");
+      case "seen":
+        for (const exchange of message.errors) this.#events.publish({ type: "error", exchange });
+        return;
+      case "answer":
       case "listening":
       case "failed-to-start":
       case "taken":

@@ -14,11 +14,12 @@ import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observat
 import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Verdict } from "../upstream/prober.ts";
+import { Asking, type WorkerAnswer } from "./asking.ts";
 import { Changes } from "./changes.ts";
 import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
 import { FleetPlace } from "./fleet-place.ts";
 import { assignSockets } from "./socket-assignment.ts";
-import type { UpMessage } from "./worker-channel.ts";
+import type { Question, StandingOrders, UpMessage } from "./worker-channel.ts";
 import type { Workers } from "./control-plane.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import { WorkerLink } from "./worker-link.ts";
@@ -39,7 +40,7 @@ export interface FleetOptions {
   readonly sockets: number;
   readonly start: StartWorker;
   readonly snapshot: () => Snapshot;
-  /** `wanted`, `failed` and `stats` of any worker. */
+  /** `wanted`, `failed`, `contradicted`, `seen` and `stats` of any worker. */
   readonly receive: (message: UpMessage) => void;
   /** No worker can be started. */
   readonly failed: (reason: string) => void;
@@ -64,6 +65,7 @@ export class Fleet implements Workers {
   readonly #members: Set<FleetMember> = new Set();
   readonly #restarts: Record<RestartReason, number> = noRestarts();
   readonly #changes: Changes;
+  readonly #asking: Asking;
   #retired: MetricsSnapshot = new Metrics().snapshot();
   #cancelTick: CancelTimer = () => {};
   #serial = 0;
@@ -72,10 +74,12 @@ export class Fleet implements Workers {
   #everServed = false;
   #stopping = false;
   #cut = 0;
+  #orders: StandingOrders = { logLevel: null, cordoned: [] };
 
   constructor(options: FleetOptions) {
     this.#options = options;
     this.#changes = new Changes(options.timers);
+    this.#asking = new Asking(options.timers);
     this.#places = options.workers.map((worker) => new FleetPlace(worker, options.timers));
   }
 
@@ -101,6 +105,17 @@ export class Fleet implements Workers {
 
   healthChanged(verdicts: readonly Verdict[]): void {
     for (const member of this.#members) member.link.healthChanged(verdicts);
+  }
+
+  /** From now on, also for workers that start later. */
+  obey(orders: StandingOrders): void {
+    this.#orders = orders;
+    for (const member of this.#members) member.end.send({ type: "standing", orders });
+  }
+
+  /** What the workers that serve answer to a question, in time; each knows only of its own. */
+  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>): Promise<WorkerAnswer<Kind>[]> {
+    return this.#asking.ask([...this.#members].filter(({ serves }) => serves), question);
   }
 
   /** Nobody waits for a worker that does not serve (yet, or any more). */
@@ -175,6 +190,7 @@ export class Fleet implements Workers {
     const member: FleetMember = new FleetMember(place.worker, end, link, timers.nowMs());
     place.member = member;
     this.#members.add(member);
+    end.send({ type: "standing", orders: this.#orders });
     link.start();
     this.#assign();
   }
@@ -204,7 +220,11 @@ export class Fleet implements Workers {
       case "wanted":
       case "failed":
       case "contradicted":
+      case "seen":
         this.#options.receive(message);
+        break;
+      case "answer":
+        this.#asking.answered(member, message.serial, message.answer);
         break;
       case "resync":
       case "judged":
@@ -261,6 +281,7 @@ export class Fleet implements Workers {
     const { log } = this.#options;
     const place = this.#placeOf(member);
     this.#members.delete(member);
+    this.#asking.gone(member);
     member.link.close();
     if (member.stats !== null) this.#retired = sumSnapshots([this.#retired, retire(member.stats.metrics)]);
     const fields = {

@@ -8,6 +8,7 @@ import process from "node:process";
 import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
+import { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
 import { socketDoors } from "../runtime/sockets.ts";
@@ -45,6 +46,7 @@ export class Supervisor {
   readonly #settings: Settings;
   readonly #log: Log;
   readonly #accessLog: AccessLog;
+  readonly #events: EventLog = new EventLog();
   readonly #drain: Drain;
   readonly #generations: Generations;
   #fail: (reason: string) => void = () => {};
@@ -61,11 +63,16 @@ export class Supervisor {
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
-    this.control = new ControlPlane(settings, {
-      routesChanged: () => this.#fleet?.routesChanged(),
-      healthChanged: (verdicts) => this.#fleet?.healthChanged(verdicts),
-      applied: async (revision) => await this.#fleet?.applied(revision) ?? true,
-    }, log);
+    this.control = new ControlPlane(
+      settings,
+      {
+        routesChanged: () => this.#fleet?.routesChanged(),
+        healthChanged: (verdicts) => this.#fleet?.healthChanged(verdicts),
+        applied: async (revision) => await this.#fleet?.applied(revision) ?? true,
+      },
+      log,
+      this.#events,
+    );
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {
       finish: (withinMs: number, succeeded: boolean) => this.#finish(withinMs, succeeded),
@@ -106,6 +113,8 @@ export class Supervisor {
       drain: () => this.draining,
       predecessors: () => this.#generations.predecessors(),
       refreshNow: (reason) => this.control.refreshNow(reason),
+      events: this.#events,
+      ask: async (question) => await this.#fleet?.ask(question) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
     };

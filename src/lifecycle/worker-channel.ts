@@ -1,8 +1,8 @@
 /*  The typed messages between the planes, plain JSON each. In one process they are delivered at once; over IPC they are sent as
  *  they are, so there is one code path.
  *
- *  control  -- settings, listen, in-charge, routes, health, heard, collect, drain --------------------------------->  worker
- *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, contradicted, leaving, drained --  worker
+ *  control  -- settings, listen, in-charge, routes, health, heard, collect, standing, ask, drain -------------------------->  worker
+ *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, contradicted, seen, answer, leaving, drained --
  *
  *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
  *  neither a slow worker nor a large table fills memory. A worker answers the batches of a large delta in later turns of its event
@@ -10,6 +10,8 @@
  *  worker that has another says `resync` and is sent the whole table. Verdicts (`health`, answered by `judged`) have a credit of their
  *  own, so that they never wait for routes.
  */
+import type { ExchangeReport } from "../observation/exchange-report.ts";
+import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { Verdict } from "../upstream/prober.ts";
@@ -18,6 +20,27 @@ import type { Settings } from "./settings.ts";
 
 /** What a worker needs to know; the database and the admin address are none of its business. */
 export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "adminToken">;
+
+/** What operators have decided and every worker obeys, besides the settings. */
+export interface StandingOrders {
+  /** null: as the settings say. */
+  readonly logLevel: LogLevel | null;
+  /** Keys of endpoints that get no new requests. */
+  readonly cordoned: readonly string[];
+}
+
+/** Exchanges that ended badly, and those that are traced. */
+export interface Seen {
+  readonly errors: readonly ExchangeReport[];
+  readonly traced: readonly ExchangeReport[];
+  /** What did not fit. */
+  readonly errorsLost: number;
+  readonly tracedLost: number;
+}
+
+/** What an operator wants to know of a worker; each kind has its answer. */
+export type Question = { readonly kind: "nothing" };
+export type Answer = { readonly kind: "nothing" };
 
 /** Control to worker. */
 export type DownMessage =
@@ -54,6 +77,10 @@ export type DownMessage =
   | { readonly type: "health"; readonly verdicts: readonly Verdict[] }
   /** Answers `wanted` and `failed` at once: who probes is awake, a verdict will come. */
   | { readonly type: "heard"; readonly key: string }
+  /** What operators have decided; whole each time, sent on every change and to every worker that starts. */
+  | { readonly type: "standing"; readonly orders: StandingOrders }
+  /** Answered by `answer` with the same serial. */
+  | { readonly type: "ask"; readonly serial: number; readonly question: Question }
   /** Send `stats` now. */
   | { readonly type: "collect"; readonly serial: number }
   /** Begin nothing new, let work finish within `graceMs`. `succeeded`: others accept from the same sockets, leave their queues alone. */
@@ -78,6 +105,10 @@ export type UpMessage =
     readonly process: WorkerFigures;
     readonly used: readonly string[];
   }
+  /** What operators should see of the exchanges that have ended since the last one; soon, but never once per exchange. */
+  | ({ readonly type: "seen" } & Seen)
+  /** Answers `ask`. */
+  | { readonly type: "answer"; readonly serial: number; readonly answer: Answer }
   /** Live traffic saw this endpoint refuse or break a connection: probe it now. */
   | { readonly type: "failed"; readonly key: string; readonly error: string }
   /** A request waits for the first verdict on this endpoint. */

@@ -103,6 +103,8 @@ export class WorkerLink {
         if (this.#state === "started") this.#options.send({ type: "heard", key: message.key });
         return false;
       case "stats":
+      case "seen":
+      case "answer":
       case "listening":
       case "failed-to-start":
       case "contradicted":

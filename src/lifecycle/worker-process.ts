@@ -87,7 +87,7 @@ export class WorkerProcess {
     this.#descriptors = descriptors;
     this.#log = createLog(settings.logLevel, undefined, { worker });
     this.#accessLog = new AccessLog({ share: settings.accessLogShare, worker });
-    this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors);
+    this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors, worker);
   }
 
   /** A worker that serves does not end because one more socket cannot be had: the connections that it has are worth more. */

@@ -5,7 +5,6 @@ import process from "node:process";
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
-import type { Exchange } from "../downstream/exchange.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
@@ -13,7 +12,7 @@ import type { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
-import { nowMs, Sweep } from "../runtime/clock.ts";
+import { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
@@ -27,10 +26,21 @@ import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
+import { ExchangeObserver } from "./exchange-observer.ts";
+import { Outbox } from "./outbox.ts";
 import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
-import type { Channel, DownMessage, UpMessage, WorkerFigures, WorkerSettings } from "./worker-channel.ts";
+import type {
+  Answer,
+  Channel,
+  DownMessage,
+  Question,
+  StandingOrders,
+  UpMessage,
+  WorkerFigures,
+  WorkerSettings,
+} from "./worker-channel.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
@@ -54,7 +64,8 @@ export class Worker {
   /** Listening sockets; none where it binds one by itself. */
   readonly #descriptors: readonly number[];
   readonly #channel: Channel<UpMessage, DownMessage>;
-  readonly #accessLog: AccessLog;
+  readonly #outbox: Outbox;
+  readonly #observer: ExchangeObserver;
   readonly #metrics: Metrics = new Metrics();
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
@@ -74,11 +85,13 @@ export class Worker {
     log: Log,
     accessLog: AccessLog,
     descriptors: readonly number[] = [],
+    number = 0,
   ) {
     this.#settings = settings;
     this.#descriptors = descriptors;
     this.#channel = channel;
-    this.#accessLog = accessLog;
+    this.#outbox = new Outbox((seen) => channel.send({ type: "seen", ...seen }));
+    this.#observer = new ExchangeObserver({ worker: number, metrics: this.#metrics, accessLog, outbox: this.#outbox });
     this.#standIn = this.#createStandIn(log);
     this.#endpoints = new Endpoints(this.#standIn);
     this.#routes = new RouteReceiver({
@@ -112,6 +125,7 @@ export class Worker {
   /** Begins nothing new; answers how many exchanges had to be cut after `graceMs`. `succeeded`: others accept from the same sockets. */
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     const cut = await this.#listener.drain(graceMs, { succeeded });
+    this.#outbox.flush();
     this.#standIn.stop();
     this.#expiry.stop();
     this.#endpoints.close();
@@ -181,7 +195,7 @@ export class Worker {
       metrics,
       log,
       dispatch: honoDispatch(edge, (error) => log.error("handler failed", { error })),
-      exchangeEnded: (exchange) => this.#exchangeEnded(exchange),
+      exchangeEnded: (exchange) => this.#observer.ended(exchange),
     });
   }
 
@@ -206,27 +220,6 @@ export class Worker {
     };
   }
 
-  #exchangeEnded(exchange: Exchange): void {
-    const { record } = exchange;
-    const durationMs = nowMs() - record.startedAtMs;
-    this.#metrics.recordExchange(record.outcome, record.status, durationMs / 1000);
-    if (record.code !== null) this.#metrics.recordError(record.code);
-    if (!this.#accessLog.enabled) return;
-    this.#accessLog.record({
-      method: exchange.head.method,
-      host: exchange.host,
-      path: exchange.head.target,
-      status: record.status,
-      bytesIn: record.bodyBytesIn,
-      bytesOut: record.bodyBytesOut,
-      durationMs,
-      upstream: record.upstream,
-      region: record.region,
-      requestId: exchange.requestId,
-      error: record.code ?? "",
-    });
-  }
-
   #receive(message: DownMessage): void {
     this.#standIn.heard();
     switch (message.type) {
@@ -239,12 +232,25 @@ export class Worker {
         return;
       case "collect":
         return this.#sendStats(message.serial);
+      case "standing":
+        return this.#obey(message.orders);
+      case "ask":
+        return this.#channel.send({ type: "answer", serial: message.serial, answer: this.#answer(message.question) });
       case "drain":
         return void this.drain(message.graceMs, message.succeeded);
       case "settings":
       case "listen":
       case "in-charge":
         return; // told to the process, before there is a worker
+    }
+  }
+
+  #obey(_orders: StandingOrders): void {}
+
+  #answer(question: Question): Answer {
+    switch (question.kind) {
+      case "nothing":
+        return { kind: "nothing" };
     }
   }
 

@@ -1,3 +1,4 @@
+import { EventLog } from "../../src/observation/event-log.ts";
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { ADMIN_PATHS, adminApp } from "../../src/admin/app.ts";
@@ -100,6 +101,7 @@ function adminOf(changes: Partial<AdminDeps> = {}) {
   const log = new CollectingLog();
   const history = historyOf(table);
   const deps: AdminDeps = {
+    events: new EventLog(),
     token: "",
     version: "1.2.3",
     regionId: HERE,

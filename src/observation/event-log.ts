@@ -1,0 +1,87 @@
+/** What operators can watch live: changes of the table, verdicts, bad ends, what other operators do. The last ones are kept. */
+import type { ExchangeReport } from "./exchange-report.ts";
+
+/** Plain JSON. */
+export type EdgeEvent =
+  | {
+    readonly type: "table";
+    readonly revision: number;
+    readonly routes: number;
+    readonly added: number;
+    readonly removed: number;
+    readonly changed: number;
+    readonly reason: string;
+  }
+  | { readonly type: "source"; readonly state: "failed" | "recovered" | "held"; readonly problem: string }
+  | {
+    readonly type: "health";
+    /** Of the endpoint. */
+    readonly key: string;
+    readonly region: string;
+    readonly verdict: "unprobed" | "healthy" | "unhealthy";
+    readonly reason: string;
+  }
+  | { readonly type: "error"; readonly exchange: ExchangeReport }
+  | { readonly type: "worker"; readonly worker: number; readonly state: string; readonly reason: string }
+  /** An operator has changed something. */
+  | {
+    readonly type: "audit";
+    /** `cordon`, `refresh`, `pin`, `log-level`, `drain`... */
+    readonly action: string;
+    /** What it was done to; empty: the edge. */
+    readonly subject: string;
+    readonly details: Readonly<Record<string, unknown>>;
+    /** Address, or `unix socket`. */
+    readonly by: string;
+    readonly succeeded: boolean;
+  };
+
+export type EventType = EdgeEvent["type"];
+
+/** Ids count from 1, without gaps, anew in each generation. */
+export type StoredEvent = EdgeEvent & { readonly id: number; readonly atMs: number };
+
+export type EventListener = (event: StoredEvent) => void;
+
+/** Of each type, so that a storm of errors does not push out what explains it. */
+const KEPT = 1000;
+
+export class EventLog {
+  readonly #nowMs: () => number;
+  readonly #kept: Map<EventType, StoredEvent[]> = new Map();
+  readonly #listeners: Set<EventListener> = new Set();
+  #lastId = 0;
+
+  constructor(nowMs: () => number = Date.now) {
+    this.#nowMs = nowMs;
+  }
+
+  get lastId(): number {
+    return this.#lastId;
+  }
+
+  publish(event: EdgeEvent): void {
+    const stored = { ...event, id: ++this.#lastId, atMs: this.#nowMs() };
+    const kept = this.#keptOf(event.type);
+    kept.push(stored);
+    if (kept.length >= 2 * KEPT) kept.splice(0, kept.length - KEPT);
+    for (const listener of this.#listeners) listener(stored);
+  }
+
+  /** Of these types, oldest first, those after an id: at most the last 1000 of each type. */
+  after(id: number, types: readonly EventType[]): StoredEvent[] {
+    return types.flatMap((type) => this.#keptOf(type).slice(-KEPT).filter((event) => event.id > id)).sort((a, b) => a.id - b.id);
+  }
+
+  /** Answers how to stop listening. Listeners must not throw. */
+  subscribe(listener: EventListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #keptOf(type: EventType): StoredEvent[] {
+    let kept = this.#kept.get(type);
+    if (kept === undefined) this.#kept.set(type, kept = []);
+    return kept;
+  }
+}

@@ -1,0 +1,53 @@
+/** What is told of an exchange once it has ended: to the access log, to the live view of errors, and to traces. */
+import type { OutcomeKind } from "./metrics.ts";
+import type { Blame, ErrorCode } from "./proxy-error.ts";
+
+/** Plain JSON. Texts are as they came from the wire; empty where there was none. Never a field's value, so never a secret but in targets. */
+export interface ExchangeReport {
+  /** When it ended, in ms since 1970. */
+  readonly atMs: number;
+  /** The worker's number; 0 where everything is one process. */
+  readonly worker: number;
+  readonly requestId: string;
+  /** 32 hexadecimal digits. */
+  readonly traceId: string;
+  /** Address of the connection's peer. */
+  readonly client: string;
+  readonly method: string;
+  /** Normalised. */
+  readonly host: string;
+  /** The host or wildcard of the table that it matched. */
+  readonly route: string;
+  readonly target: string;
+  /** `HTTP/1.1`, `HTTP/1.0`. */
+  readonly protocol: string;
+  /** 0 when no head was sent. */
+  readonly status: number;
+  readonly outcome: OutcomeKind;
+  readonly code: ErrorCode | null;
+  readonly blame: Blame | null;
+  /** Why it went wrong, for people. */
+  readonly problem: string;
+  /** Of the bodies. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** `address:port` of the endpoint that answered or failed last. */
+  readonly upstream: string;
+  readonly upstreamKind: "vm" | "region" | null;
+  /** Of that endpoint. */
+  readonly region: string;
+  /** How often it was sent, or was tried to be. */
+  readonly attempts: number;
+  /** The last attempt went on a pooled connection. */
+  readonly reused: boolean;
+  /** From the request's first byte to the end of its head. */
+  readonly headWaitMs: number;
+  /** For verdicts of probes. */
+  readonly probeWaitMs: number;
+  /** For the last attempt's connection; 0 on a pooled one. */
+  readonly connectMs: number;
+  /** From the end of the request's head to the first byte of the answer; null without one. */
+  readonly firstByteMs: number | null;
+  /** From the request's first byte to the last of the answer. */
+  readonly totalMs: number;
+}
