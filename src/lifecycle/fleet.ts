@@ -40,6 +40,7 @@ export interface FleetOptions {
   readonly sockets: number;
   readonly start: StartWorker;
   readonly snapshot: () => Snapshot;
+  readonly orders: () => StandingOrders;
   /** `wanted`, `failed`, `contradicted`, `seen` and `stats` of any worker. */
   readonly receive: (message: UpMessage) => void;
   /** No worker can be started. */
@@ -74,7 +75,6 @@ export class Fleet implements Workers {
   #everServed = false;
   #stopping = false;
   #cut = 0;
-  #orders: StandingOrders = { logLevel: null, cordoned: [] };
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -107,9 +107,9 @@ export class Fleet implements Workers {
     for (const member of this.#members) member.link.healthChanged(verdicts);
   }
 
-  /** From now on, also for workers that start later. */
-  obey(orders: StandingOrders): void {
-    this.#orders = orders;
+  /** What operators have decided; workers that start later are told at their start. */
+  ordersChanged(): void {
+    const orders = this.#options.orders();
     for (const member of this.#members) member.end.send({ type: "standing", orders });
   }
 
@@ -190,7 +190,7 @@ export class Fleet implements Workers {
     const member: FleetMember = new FleetMember(place.worker, end, link, timers.nowMs());
     place.member = member;
     this.#members.add(member);
-    end.send({ type: "standing", orders: this.#orders });
+    end.send({ type: "standing", orders: this.#options.orders() });
     link.start();
     this.#assign();
   }

@@ -27,7 +27,7 @@ import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
-import type { WorkerSettings } from "./worker-channel.ts";
+import { NO_ORDERS, type StandingOrders, type WorkerSettings } from "./worker-channel.ts";
 
 /** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
 const WAITING_MS = 3000;
@@ -47,6 +47,7 @@ export class Supervisor {
   readonly #log: Log;
   readonly #accessLog: AccessLog;
   readonly #events: EventLog = new EventLog();
+  #orders: StandingOrders = NO_ORDERS;
   readonly #drain: Drain;
   readonly #generations: Generations;
   #fail: (reason: string) => void = () => {};
@@ -187,6 +188,12 @@ export class Supervisor {
     return cut;
   }
 
+  /** What operators decide holds for every worker, also for those that start later. */
+  order(changes: Partial<StandingOrders>): void {
+    this.#orders = { ...this.#orders, ...changes };
+    this.#fleet?.ordersChanged();
+  }
+
   /** Ends workers and this generation at once. */
   kill(): void {
     this.#fleet?.kill();
@@ -272,6 +279,7 @@ export class Supervisor {
       sockets: descriptors.length,
       start,
       snapshot: () => this.control.snapshot,
+      orders: () => this.#orders,
       receive: (message) => this.control.receive(message),
       failed: (reason) => this.#fail(reason),
       graceMs,

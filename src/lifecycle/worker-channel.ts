@@ -29,6 +29,8 @@ export interface StandingOrders {
   readonly cordoned: readonly string[];
 }
 
+export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [] };
+
 /** Exchanges that ended badly, and those that are traced. */
 export interface Seen {
   readonly errors: readonly ExchangeReport[];

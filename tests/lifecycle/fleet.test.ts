@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Fleet, type FleetOptions, type WorkerEvents } from "../../src/lifecycle/fleet.ts";
-import type { DownMessage, UpMessage } from "../../src/lifecycle/worker-channel.ts";
+import { type DownMessage, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { Routes } from "../../src/table/routes.ts";
@@ -57,6 +57,7 @@ class World {
 
   constructor(options: Partial<FleetOptions> = {}) {
     this.fleet = new Fleet({
+      orders: () => NO_ORDERS,
       workers: [1, 2],
       sockets: 2,
       start: (worker, events) => {
