@@ -1,28 +1,62 @@
 /** The table of commands, and the texts derived from it and from the table of settings. */
 import { nearest } from "../lifecycle/nearest.ts";
-import { type SettingRow, settingRows } from "../lifecycle/setting-table.ts";
+import { type PrintableRow, settingRows } from "../lifecycle/setting-table.ts";
 import { VERSION } from "../runtime/version.ts";
 import { alignColumns } from "./output.ts";
 
-interface Command {
+/** `value` names what follows the flag, as the help shows it. */
+export interface CommandOption {
+  readonly flag: string;
+  readonly value?: string;
+  readonly repeats?: true;
+  readonly meaning: string;
+}
+
+export interface Command {
   readonly name: string;
-  readonly parameters: string;
+  /** What must stand behind the name. */
+  readonly operand?: string;
+  readonly options?: readonly CommandOption[];
   readonly meaning: string;
 }
 
 export const COMMANDS = [
-  { name: "serve", parameters: "", meaning: "runs the proxy; also without a command" },
-  { name: "demo", parameters: "[--once]", meaning: "runs the main job on sample data, with a database of its own" },
-  { name: "check", parameters: "", meaning: "validates the configuration, the database and its tables; counts the routes" },
+  { name: "serve", meaning: "runs the proxy; also without a command" },
+  {
+    name: "demo",
+    options: [{ flag: "--once", meaning: "ends after the first round of requests, with 0 if each had its expected outcome" }],
+    meaning: "runs the main job on sample data, with a database of its own",
+  },
+  { name: "check", meaning: "validates the configuration, the database and its tables; counts the routes" },
   {
     name: "migrate",
-    parameters: "[--print] [--remove]",
+    options: [
+      { flag: "--print", meaning: "shows the SQL instead of running it" },
+      { flag: "--remove", meaning: "takes the change feed out again" },
+    ],
     meaning: "creates what is missing of the tables, and the change feed; --remove takes the feed out again",
   },
-  { name: "routes", parameters: "[--host H] [--json]", meaning: "what the database says now, as a table" },
-  { name: "explain", parameters: "URL [-H 'Name: value']...", meaning: "where a request would go, step by step, and why" },
-  { name: "version", parameters: "", meaning: "prints the version" },
+  {
+    name: "routes",
+    options: [
+      { flag: "--host", value: "H", meaning: "only the route that a request for this host gets" },
+      { flag: "--json", meaning: "as JSON" },
+    ],
+    meaning: "what the database says now, as a table",
+  },
+  {
+    name: "explain",
+    operand: "URL",
+    options: [{ flag: "-H", value: "'Name: value'", repeats: true, meaning: "a field of the request" }],
+    meaning: "where a request would go, step by step, and why",
+  },
+  { name: "version", meaning: "prints the version" },
 ] as const satisfies readonly Command[];
+
+/** By number. */
+export const EXIT_CODES = ["fine", "failed at run time", "wrong usage or configuration"] as const;
+
+export const VALUE_FORMS = "durations: 250ms, 10s, 1m30s; sizes: 512, 32KiB, 10MB; addresses: :8080, [::1]:8080";
 
 export type CommandName = (typeof COMMANDS)[number]["name"];
 
@@ -41,7 +75,7 @@ export function versionText(): string {
 }
 
 export function helpText(): string {
-  const commands = COMMANDS.map((command) => [`  ${command.name} ${command.parameters}`.trimEnd(), command.meaning]);
+  const commands = COMMANDS.map((command) => [`  ${synopsis(command)}`, command.meaning]);
   const settings = settingRows().map((row) => [`  ${row.variable}`, `${plain(row.meaning)}${remark(row)}`]);
   return [
     `${versionText()}: an edge proxy that routes domains to VMs as PostgreSQL says`,
@@ -50,24 +84,34 @@ export function helpText(): string {
     "",
     alignColumns([...commands, ["  --help", "prints this text"]]),
     "",
-    "Environment variables (durations: 250ms, 10s, 1m30s; sizes: 512, 32KiB, 10MB; addresses: :8080, [::1]:8080):",
+    `Environment variables (${VALUE_FORMS}):`,
     "",
     alignColumns(settings),
     "",
-    "Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or configuration",
+    `Exit codes: ${EXIT_CODES.map((meaning, code) => `${code} ${meaning}`).join(", ")}`,
   ].join("\n");
 }
 
+/** The command with what may follow it. */
+export function synopsis({ name, operand, options = [] }: Command): string {
+  const optional = options.map((option) => `[${usageOf(option)}]${option.repeats ? "..." : ""}`);
+  return [name, ...(operand === undefined ? [] : [operand]), ...optional].join(" ");
+}
+
+export function usageOf({ flag, value }: CommandOption): string {
+  return value === undefined ? flag : `${flag} ${value}`;
+}
+
 /** The configuration table of the README, in Markdown. */
-export function configurationTable(): string {
-  const rows = settingRows().map((row) => {
+export function configurationTable(settings: readonly PrintableRow[] = settingRows()): string {
+  const rows = settings.map((row) => {
     const standard = row.defaultMeaning ?? (row.default === undefined || row.default === "" ? "" : `\`${row.default}\``);
     return `| \`${row.variable}\` | ${row.required ? "yes" : "no"} | ${standard} | ${row.meaning} |`;
   });
   return ["| variable | required | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
-function remark(row: Omit<SettingRow<unknown>, "kind">): string {
+function remark(row: PrintableRow): string {
   if (row.required) return " (required)";
   const standard = row.defaultMeaning ?? row.default ?? "";
   return standard === "" ? "" : ` [${standard}]`;

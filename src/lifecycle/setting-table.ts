@@ -28,7 +28,12 @@ export interface SettingRow<Value> {
   readonly default?: string;
   /** What stands for the default where it depends on the machine. */
   readonly defaultMeaning?: string;
+  /** A value that makes sense, where the default shows none. */
+  readonly example?: string;
 }
+
+/** What those who only print need of a row; `format` would tie it to the type of one setting. */
+export type PrintableRow = Omit<SettingRow<unknown>, "kind"> & { readonly kind: { readonly accepts: string } };
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -41,10 +46,17 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   databaseUrl: {
     variable: "EDGEPROXY_DATABASE_URL",
     required: true,
+    example: "postgres://edgeproxy:secret@db.internal:5432/platform?sslmode=verify-full",
     meaning: "PostgreSQL URL (several hosts allowed: tried in order)",
     kind: databaseUrl,
   },
-  regionId: { variable: "EDGEPROXY_REGION_ID", required: true, meaning: "UUID of the region this proxy runs in", kind: uuid },
+  regionId: {
+    variable: "EDGEPROXY_REGION_ID",
+    required: true,
+    example: "6f1e9f0e-3c3c-4d68-9a51-6a6a8c5d2b11",
+    meaning: "UUID of the region this proxy runs in",
+    kind: uuid,
+  },
   regionPort: {
     variable: "EDGEPROXY_REGION_PORT",
     default: "80",
@@ -71,6 +83,7 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   },
   adminToken: {
     variable: "EDGEPROXY_ADMIN_TOKEN",
+    example: "a-long-random-text",
     meaning: "bearer token; required as soon as the admin address is not loopback",
     kind: token,
   },
@@ -83,6 +96,7 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   },
   stateDir: {
     variable: "EDGEPROXY_STATE_DIR",
+    example: "/var/lib/edgeproxy",
     meaning: "folder for the last good routing table; empty = none kept",
     kind: folder,
   },
@@ -180,12 +194,14 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   trustedProxies: {
     variable: "EDGEPROXY_TRUSTED_PROXIES",
     default: "",
+    example: "203.0.113.0/24,2001:db8::1",
     meaning: "CIDR list whose `X-Forwarded-*` is believed",
     kind: networks,
   },
   accessLogShare: {
     variable: "EDGEPROXY_ACCESS_LOG",
     default: "off",
+    example: "1%",
     meaning: "`off`, `on`, or a sampling share such as `1%`",
     kind: share,
   },
@@ -201,6 +217,6 @@ export const LATER_VARIABLES: readonly string[] = [
 ];
 
 /** The rows in the order of the contract, for those who only print them. */
-export function settingRows(): readonly Omit<SettingRow<unknown>, "kind">[] {
+export function settingRows(): readonly PrintableRow[] {
   return Object.values(SETTINGS);
 }

@@ -6,6 +6,8 @@ import type { ListenAddress } from "./settings.ts";
 
 /** `parser` reports "must be ..." without the value; `format` writes a value as a user would, secrets masked. */
 export interface ValueKind<Value> {
+  /** What may stand there, for people. */
+  readonly accepts: string;
   readonly parser: z.ZodType<Value, string>;
   readonly format: (value: Value) => string;
   /** What a problem may quote of the text; absent: all of it. */
@@ -16,6 +18,7 @@ const MASK = "***";
 
 export function duration(leastMs: number, mostMs: number): ValueKind<number> {
   return {
+    accepts: `duration from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`,
     parser: parser((text) => {
       const ms = parseDuration(text);
       if (ms === null) return problem("must be a duration such as 250ms, 10s or 1m30s");
@@ -28,6 +31,7 @@ export function duration(leastMs: number, mostMs: number): ValueKind<number> {
 
 export function size(least: number, most: number): ValueKind<number> {
   return {
+    accepts: most === Number.MAX_SAFE_INTEGER ? "size" : `size from ${formatSize(least)} to ${formatSize(most)}`,
     parser: parser((text) => {
       const bytes = parseSize(text);
       if (bytes === null) return problem("must be a size such as 512, 32KiB or 10MB");
@@ -40,6 +44,7 @@ export function size(least: number, most: number): ValueKind<number> {
 
 export function integer(least: number, most: number): ValueKind<number> {
   return {
+    accepts: `whole number from ${least} to ${most}`,
     parser: parser((text) => {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
       return value >= least && value <= most ? { value } : problem(`must be a whole number from ${least} to ${most}`);
@@ -50,6 +55,7 @@ export function integer(least: number, most: number): ValueKind<number> {
 
 export function oneOf<Word extends string>(words: readonly Word[]): ValueKind<Word> {
   return {
+    accepts: words.join(", "),
     parser: parser((text) => {
       const value = words.find((word) => word === text.toLowerCase());
       return value === undefined ? problem(`must be one of ${words.join(", ")}`) : { value };
@@ -59,6 +65,7 @@ export function oneOf<Word extends string>(words: readonly Word[]): ValueKind<Wo
 }
 
 export const listenAddress: ValueKind<ListenAddress> = {
+  accepts: "address and port",
   parser: parser((text) => {
     const value = parseAddress(text);
     return value === null ? problem("must be an address such as :8080, 127.0.0.1:8080 or [::1]:8080") : { value };
@@ -68,6 +75,7 @@ export const listenAddress: ValueKind<ListenAddress> = {
 
 /** null when `off`. */
 export const optionalListenAddress: ValueKind<ListenAddress | null> = {
+  accepts: "address and port, or off",
   parser: parser((text) => {
     if (text.toLowerCase() === "off") return { value: null };
     const value = parseAddress(text);
@@ -77,6 +85,7 @@ export const optionalListenAddress: ValueKind<ListenAddress | null> = {
 };
 
 export const uuid: ValueKind<string> = {
+  accepts: "UUID",
   parser: parser((text) => {
     const value = text.toLowerCase();
     return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value) ? { value } : problem("must be a UUID");
@@ -85,6 +94,7 @@ export const uuid: ValueKind<string> = {
 };
 
 export const databaseUrl: ValueKind<string> = {
+  accepts: "postgres:// URL",
   parser: parser((text) => {
     const target = parseDatabaseUrl(text);
     return "problem" in target ? target : { value: text };
@@ -95,18 +105,21 @@ export const databaseUrl: ValueKind<string> = {
 
 /** What can stand after `Authorization: Bearer`. */
 export const token: ValueKind<string> = {
+  accepts: "visible ASCII characters",
   parser: parser((text) => /^[\x21-\x7e]*$/.test(text) ? { value: text } : problem("must consist of visible ASCII characters")),
   format: (value) => value === "" ? "" : MASK,
   mask: () => MASK,
 };
 
 export const folder: ValueKind<string> = {
+  accepts: "path of a folder",
   parser: parser((text) => ({ value: text })),
   format: String,
 };
 
 /** Goes into a request line as it is. */
 export const requestPath: ValueKind<string> = {
+  accepts: "path that begins with /",
   parser: parser((text) =>
     /^\/[\x21\x22\x24-\x7e]{0,2047}$/.test(text)
       ? { value: text }
@@ -116,6 +129,7 @@ export const requestPath: ValueKind<string> = {
 };
 
 export const networks: ValueKind<readonly string[]> = {
+  accepts: "addresses and CIDR blocks, with commas",
   parser: parser((text) => {
     const value = text.split(",").map((network) => network.trim().toLowerCase()).filter((network) => network !== "");
     const bad = value.find((network) => !isNetwork(network));
@@ -128,6 +142,7 @@ export const networks: ValueKind<readonly string[]> = {
 
 /** off = 0, on = 1, `1%` = 0.01. */
 export const share: ValueKind<number> = {
+  accepts: "off, on, or a share in percent",
   parser: parser((text) => {
     const word = text.toLowerCase();
     if (word === "off") return { value: 0 };

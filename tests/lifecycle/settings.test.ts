@@ -23,6 +23,11 @@ function problems(env: Environment): readonly string[] {
 }
 
 describe("parseSettings()", () => {
+  it("accepts every value that the documents show", () => {
+    for (const { variable, example } of settingRows()) if (example !== undefined) settings({ [variable]: example });
+    assert.ok(settingRows().every((row) => row.required === undefined || row.example !== undefined), "what is required has one");
+  });
+
   it("gives the defaults of the contract", () => {
     assert.deepEqual(settings(), {
       httpAddr: { host: "", port: 8080 },

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { SETTINGS } from "../../src/lifecycle/setting-table.ts";
-import { DOCUMENTS, readDocument, withTables } from "./document-tables.ts";
+import { DOCUMENTS, GENERATED, readDocument, withTables } from "./document-tables.ts";
 
 interface Manifest {
   readonly version: string;
@@ -27,7 +27,16 @@ test("documents hold the tables that the code has", async () => {
     assert.equal(lines.length, made.length, `${path}: deno task docs`);
   }
   const readme = await text("README.md");
-  for (const name of ["settings", "failures"]) assert.ok(readme.includes(`<!-- table: ${name} -->`), name);
+  for (const name of ["essentials", "commands"]) assert.ok(readme.includes(`<!-- table: ${name} -->`), name);
+});
+
+test("files that are made of the code's tables are as these are", async () => {
+  for (const [path, make] of Object.entries(GENERATED)) {
+    const [present, made] = [await text(path), await make()].map((content) => content.split("\n"));
+    const differs = made!.findIndex((line, index) => line !== present![index]);
+    assert.equal(present![differs], made![differs], `${path}:${differs + 1} differs: deno task docs`);
+    assert.equal(present!.length, made!.length, `${path}: deno task docs`);
+  }
 });
 
 test("README.md and .ci/run call tasks that exist, with the Deno that compile.sh pins", async () => {

@@ -1,5 +1,5 @@
-/*  Tables of the documents that come from tables of the code. `deno task docs` writes them between their markers; the rules test
- *  fails when a document differs.
+/*  Tables of the documents that come from tables of the code, and files that are made of them as a whole. `deno task docs` writes
+ *  them, tables between their markers; the rules test fails when a document or a file differs.
  *
  *      <!-- table: NAME -->
  *      ...
@@ -7,18 +7,33 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { configurationTable } from "../../src/cli/usage.ts";
+import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
+import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
 import { CODES } from "../../src/observation/proxy-error.ts";
+import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
 import { conformanceTables } from "./conformance.ts";
+import { manualPage } from "./manual-page.ts";
+import { settingsFile } from "./settings-file.ts";
 
-export const DOCUMENTS = ["README.md", "docs/operations.md", "docs/http.md"] as const;
+export const DOCUMENTS = ["README.md", "docs/configuration.md", "docs/operations.md", "docs/http.md"] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
-  settings: configurationTable,
+  essentials: () => configurationTable(settingRows().filter(isEssential)),
+  settings: allSettingsTable,
+  commands: commandTable,
   failures: failureTable,
   metrics: metricsTable,
   conformance: conformanceTables,
+};
+
+/** Whole files, by path. */
+export const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
+  "packaging/edgeproxy.1": async () => manualPage(newestRelease(await readDocument("CHANGELOG.md"))),
+  "packaging/edgeproxy.env": settingsFile,
+  "packaging/completions/edgeproxy.bash": bashCompletion,
+  "packaging/completions/_edgeproxy": zshCompletion,
+  "packaging/completions/edgeproxy.fish": fishCompletion,
 };
 
 /** The text with all its tables made anew. */
@@ -32,6 +47,34 @@ export function withTables(text: string): string {
 
 export function readDocument(path: string): Promise<string> {
   return readFile(new URL(`../../${path}`, import.meta.url), "utf8");
+}
+
+/** What one machine sets that differs from another, or that every one should think of. */
+function isEssential({ variable, required }: PrintableRow): boolean {
+  return required === true ||
+    /_(HTTP_ADDR|ADMIN_ADDR|ADMIN_TOKEN|STATE_DIR|HEALTH_PATH|TRUSTED_PROXIES|ACCESS_LOG)$/.test(variable);
+}
+
+function allSettingsTable(): string {
+  const rows = settingRows().map((row) => {
+    const standard = row.required ? "required" : row.defaultMeaning ?? code(row.default ?? "");
+    return `| \`${row.variable}\` | ${standard} | ${row.kind.accepts} | ${code(row.example ?? "")} | ${row.meaning} |`;
+  });
+  return ["| variable | default | accepts | for example | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
+}
+
+function commandTable(): string {
+  const rows = COMMANDS.map((command) => `| \`edgeproxy ${synopsis(command)}\` | ${command.meaning} |`);
+  return ["| command | does |", "| --- | --- |", ...rows].join("\n");
+}
+
+function code(text: string): string {
+  return text === "" ? "" : `\`${text}\``;
+}
+
+function newestRelease(changelog: string): { readonly version: string; readonly date: string } {
+  const [, version = "", date = ""] = /^## (\d\S*) \((\d{4}-\d\d-\d\d)\)$/m.exec(changelog) ?? [];
+  return { version, date };
 }
 
 function failureTable(): string {
@@ -48,10 +91,14 @@ function metricsTable(): string {
   return ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
+async function write(path: string, text: string, made: string): Promise<void> {
+  if (made !== text) await writeFile(new URL(`../../${path}`, import.meta.url), made);
+}
+
 if (process.argv.includes("--write")) {
   for (const path of DOCUMENTS) {
     const text = await readDocument(path);
-    const made = withTables(text);
-    if (made !== text) await writeFile(new URL(`../../${path}`, import.meta.url), made);
+    await write(path, text, withTables(text));
   }
+  for (const [path, make] of Object.entries(GENERATED)) await write(path, await readDocument(path).catch(() => ""), await make());
 }

@@ -1,0 +1,16 @@
+# Made by "deno task docs" from the table of commands.
+complete -c edgeproxy -f
+complete -c edgeproxy -n __fish_use_subcommand -l help -d 'prints a help text'
+complete -c edgeproxy -n __fish_use_subcommand -a serve -d 'runs the proxy; also without a command'
+complete -c edgeproxy -n __fish_use_subcommand -a demo -d 'runs the main job on sample data, with a database of its own'
+complete -c edgeproxy -n __fish_use_subcommand -a check -d 'validates the configuration, the database and its tables; counts the routes'
+complete -c edgeproxy -n __fish_use_subcommand -a migrate -d 'creates what is missing of the tables, and the change feed; --remove takes the feed out again'
+complete -c edgeproxy -n __fish_use_subcommand -a routes -d 'what the database says now, as a table'
+complete -c edgeproxy -n __fish_use_subcommand -a explain -d 'where a request would go, step by step, and why'
+complete -c edgeproxy -n __fish_use_subcommand -a version -d 'prints the version'
+complete -c edgeproxy -n '__fish_seen_subcommand_from demo' -l once -d 'ends after the first round of requests, with 0 if each had its expected outcome'
+complete -c edgeproxy -n '__fish_seen_subcommand_from migrate' -l print -d 'shows the SQL instead of running it'
+complete -c edgeproxy -n '__fish_seen_subcommand_from migrate' -l remove -d 'takes the change feed out again'
+complete -c edgeproxy -n '__fish_seen_subcommand_from routes' -l host -x -d 'only the route that a request for this host gets'
+complete -c edgeproxy -n '__fish_seen_subcommand_from routes' -l json -d 'as JSON'
+complete -c edgeproxy -n '__fish_seen_subcommand_from explain' -s H -x -d 'a field of the request'
