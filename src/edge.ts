@@ -20,7 +20,7 @@ import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
 import type { Log, LogFields } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
-import type { ErrorCode, ProxyError } from "./observation/proxy-error.ts";
+import type { AnswerCode, ErrorCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
@@ -213,7 +213,7 @@ class Passage implements AttemptOwner {
     (this.#tried ??= new Set()).add(record.key);
   }
 
-  #refuse(code: ErrorCode): void {
+  #refuse(code: AnswerCode): void {
     this.#exchange.refuse(code);
     this.#observe(code, this.#exchange.record.problem);
   }

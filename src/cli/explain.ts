@@ -4,7 +4,7 @@ import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { parseSettings, type Settings } from "../lifecycle/settings.ts";
-import { CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import { type AnswerCode, CODES } from "../observation/proxy-error.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -130,7 +130,7 @@ function conclusion(decision: Decision): string {
   }
 }
 
-function refusal(code: ErrorCode): string {
+function refusal(code: AnswerCode): string {
   const { status, text, meaning } = CODES[code];
   return `=> ${status} ${text} (${code}): ${meaning}`;
 }

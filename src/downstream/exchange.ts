@@ -13,7 +13,7 @@
  *  A final head with status 101 turns both directions into a tunnel: body events are then raw bytes until each side ends.
  */
 import type { OutcomeKind } from "../observation/metrics.ts";
-import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { AnswerCode, ErrorCode } from "../observation/proxy-error.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
@@ -78,7 +78,7 @@ export interface Exchange {
   sendEnd(trailers: HeaderList | null): void;
   flush(): void;
   /** An own answer of the proxy (contract, section 8). */
-  refuse(code: ErrorCode): void;
+  refuse(code: AnswerCode): void;
   /** An own answer from a Fetch API Response, as Hono handlers and middleware make them. */
   respond(response: Response): Promise<void>;
   /** Breaks the connection so that the client cannot take what it got for complete. */
@@ -94,6 +94,7 @@ export interface ExchangeRecord {
   code: ErrorCode | null;
   /** Address of the endpoint that answered, `10.0.0.5:8080`; empty when none was asked. */
   upstream: string;
+  upstreamKind: "vm" | "region" | null;
   /** Region of that endpoint. */
   region: string;
   /** Why it went wrong, for the log. */

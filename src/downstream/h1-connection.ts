@@ -13,7 +13,7 @@ import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import { normaliseHost } from "../wire/host.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
-import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { AnswerCode } from "../observation/proxy-error.ts";
 import { BODY, ClientInput, COMPLETE, DISCARD, HEAD, STOPPED, TUNNEL } from "./client-input.ts";
 import { ClientOutput } from "./client-output.ts";
 import type { Peer } from "./exchange.ts";
@@ -202,7 +202,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     environment.dispatch(exchange);
   }
 
-  onHeadRefused(code: ErrorCode, problem: string): void {
+  onHeadRefused(code: AnswerCode, problem: string): void {
     this.#refuse(code, problem);
   }
 
@@ -238,7 +238,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   // ---- ending
 
   /** Answers a head that could not be read, and closes. */
-  #refuse(code: ErrorCode, problem: string): void {
+  #refuse(code: AnswerCode, problem: string): void {
     const { input } = this;
     input.giveUpHead();
     this.#refused = true;

@@ -1,6 +1,6 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
 import { nowMs } from "../runtime/clock.ts";
-import type { ErrorCode } from "../observation/proxy-error.ts";
+import { type AnswerCode, blameOf, type ErrorCode } from "../observation/proxy-error.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
@@ -30,6 +30,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   status = 0;
   code: ErrorCode | null = null;
   upstream = "";
+  upstreamKind: ExchangeRecord["upstreamKind"] = null;
   region = "";
   problem = "";
   bodyBytesIn = 0;
@@ -172,15 +173,15 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#connection.out.flush();
   }
 
-  refuse(code: ErrorCode): void {
+  refuse(code: AnswerCode): void {
     if (this.ended) return;
-    if (this.answered) return this.reset();
     this.code = code;
-    this.#answer(ownRefusal(code, this.requestId, this.head.fields.joined(FieldKind.Accept)));
+    if (this.answered) return this.reset();
+    this.#answer(ownRefusal(code, blameOf(code, this.upstreamKind), this.requestId, this.head.fields.joined(FieldKind.Accept)));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */
-  refuseAndClose(code: ErrorCode, problem: string): void {
+  refuseAndClose(code: AnswerCode, problem: string): void {
     this.#connection.persistent = false;
     this.problem = problem;
     this.refuse(code);
@@ -208,7 +209,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   /** It has taken too long; whose fault that is, says the code. */
-  timedOut(code: ErrorCode, problem: string): void {
+  timedOut(code: AnswerCode, problem: string): void {
     this.code = code;
     this.problem = problem;
     if (this.answered || this.#tunnel) this.#connection.out.reset();
@@ -216,7 +217,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended) this.#tellGone();
   }
 
-  requestMalformed(code: ErrorCode, problem: string): void {
+  requestMalformed(code: AnswerCode, problem: string): void {
     this.#abandon(code, problem);
   }
 
@@ -225,7 +226,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   /** The request cannot be read on: the attempt ends, the client is told if it still can be. */
-  #abandon(code: ErrorCode, problem: string): void {
+  #abandon(code: AnswerCode, problem: string): void {
     this.problem = problem;
     if (this.answered) {
       this.code = code;

@@ -1,5 +1,5 @@
 /** An answer that the proxy gives itself, ready to be written but for its Connection field. */
-import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { AnswerCode, Blame } from "../observation/proxy-error.ts";
 import { refusal } from "./refusal.ts";
 
 export interface OwnAnswer {
@@ -10,8 +10,8 @@ export interface OwnAnswer {
 }
 
 /** A refusal (contract, section 8). `accept` is the request's Accept field, null when unknown. */
-export function ownRefusal(code: ErrorCode, requestId: string, accept: string | null): OwnAnswer {
-  const { status, reason, fields, body } = refusal(code, requestId, accept);
+export function ownRefusal(code: AnswerCode, blame: Blame, requestId: string, accept: string | null): OwnAnswer {
+  const { status, reason, fields, body } = refusal(code, blame, requestId, accept);
   const bytes = Buffer.from(body);
   const date = new Date().toUTCString();
   return {

@@ -1,5 +1,5 @@
 /** Own answers of the proxy: the same message as text, page or JSON, by what the client accepts (contract, section 8). */
-import { CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import { type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
 
 export interface Refusal {
   readonly status: number;
@@ -26,16 +26,16 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /** `accept` is the request's Accept field, null when unknown. `requestId` must be safe for a field. */
-export function refusal(code: ErrorCode, requestId: string, accept: string | null): Refusal {
+export function refusal(code: AnswerCode, blame: Blame, requestId: string, accept: string | null): Refusal {
   const { status, text } = CODES[code];
   const [type, body] = representation(code, requestId, accept);
   const retry = code === "no_table" || code === "overloaded" ? "Retry-After: 1\r\n" : "";
   const fields = `Content-Type: ${type}; charset=utf-8\r\nCache-Control: no-store\r\nVary: Accept\r\n` +
-    `X-Request-Id: ${requestId}\r\nX-Edgeproxy-Error: ${code}\r\n${retry}`;
+    `X-Request-Id: ${requestId}\r\nX-Edgeproxy-Error: ${code}\r\nX-Edgeproxy-Blame: ${blame}\r\n${retry}`;
   return { status, reason: REASONS[status] ?? text, fields, body };
 }
 
-function representation(code: ErrorCode, requestId: string, accept: string | null): [type: string, body: string] {
+function representation(code: AnswerCode, requestId: string, accept: string | null): [type: string, body: string] {
   const { status, text, meaning } = CODES[code];
   switch (preferred(accept)) {
     case "text/html":

@@ -60,6 +60,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     endpoint.used = true;
     const { record } = exchange;
     record.upstream = endpoint.where;
+    record.upstreamKind = endpoint.record.kind;
     record.region = endpoint.record.region;
     const idle = fresh ? null : this.#environment.pool.take(endpoint);
     if (idle !== null) return this.onConnected(idle);

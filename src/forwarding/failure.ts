@@ -47,7 +47,7 @@ export function consequence(failed: Failed): Consequence {
 }
 
 /** What an edge says of requests that it has sent nowhere. */
-const NOT_SENT: ReadonlySet<string> = new Set<ErrorCode>(["vm_unhealthy", "loop", "no_table"]);
+const NOT_SENT: ReadonlySet<string> = new Set<ErrorCode>(["vm_unhealthy", "vm_cordoned", "loop", "no_table"]);
 
 /**
  * Whether a request that another region's edge answers with this head may be sent elsewhere: that edge has sent it nowhere, by its own

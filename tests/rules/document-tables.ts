@@ -10,7 +10,7 @@ import process from "node:process";
 import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
 import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
-import { CODES } from "../../src/observation/proxy-error.ts";
+import { ANSWER_CODES, CODES } from "../../src/observation/proxy-error.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
 import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
@@ -78,9 +78,10 @@ function newestRelease(changelog: string): { readonly version: string; readonly 
 }
 
 function failureTable(): string {
-  const rows = Object.entries(CODES).map(([code, { status, text, meaning }]) =>
-    `| \`${code}\` | ${status} | ${text} | ${meaning} |`
-  );
+  const rows = ANSWER_CODES.map((code) => {
+    const { status, text, meaning } = CODES[code];
+    return `| \`${code}\` | ${status} | ${text} | ${meaning} |`;
+  });
   return ["| code | status | text | what happened |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
