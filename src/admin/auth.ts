@@ -10,7 +10,7 @@ import { isIP } from "node:net";
 import type { Context, MiddlewareHandler } from "hono";
 import { problem } from "./problem.ts";
 
-const OPEN_PATHS: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+export const OPEN_PATHS: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
 export function authorise(token: string): MiddlewareHandler {
   return async (c, next) => {

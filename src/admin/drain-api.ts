@@ -1,16 +1,50 @@
 /** How far the end of this generation is, and what those before it still have to finish. */
-import type { Context } from "hono";
+import { z } from "zod";
 import type { DrainStatus } from "../observation/drain-status.ts";
-import type { AdminDeps, Predecessor } from "./deps.ts";
+import type { Predecessor } from "./deps.ts";
+import { TIME } from "./fields.ts";
+import { adminPath } from "./path.ts";
 import { timeText } from "./time-text.ts";
 
-export async function showDrain(c: Context, deps: AdminDeps): Promise<Response> {
-  await deps.collect();
-  return c.json({ drain: drainView(deps.drain(), deps.nowMs()), predecessors: deps.predecessors().map(predecessorView) });
-}
+export const DRAIN = z.object({
+  phase: z.enum(["lame-duck", "finishing", "cutting", "drained"]),
+  reason: z.string(),
+  since: TIME,
+  phase_since: TIME,
+  deadline: TIME,
+  seconds_left: z.number(),
+  exchanges: z.int(),
+  tunnels: z.int(),
+  connections: z.int(),
+});
+const PREDECESSOR = z.object({
+  pid: z.int(),
+  version: z.string(),
+  since: TIME,
+  exchanges: z.int().nullable(),
+  tunnels: z.int().nullable(),
+  connections: z.int().nullable(),
+});
+
+export const SHOW_DRAIN = adminPath({
+  method: "GET",
+  path: "/api/drain",
+  tag: "process",
+  summary: "How far the end of this generation is, and what those before it still have to finish",
+  answers: {
+    200: {
+      meaning: "`drain` is null while it serves",
+      schema: z.object({ drain: DRAIN.nullable(), predecessors: z.array(PREDECESSOR) }),
+    },
+  },
+  answer: async (c, deps) => {
+    await deps.collect();
+    return c.json({ drain: drainView(deps.drain(), deps.nowMs()), predecessors: deps.predecessors().map(predecessorView) });
+  },
+});
 
 /** Null while the generation serves. */
-export function drainView(drain: DrainStatus | null, nowMs: number): unknown {
+export function drainView(drain: DrainStatus | null, nowMs: number): z.output<typeof DRAIN> | null {
   if (drain === null) return null;
   return {
     phase: drain.phase,
@@ -23,6 +57,6 @@ export function drainView(drain: DrainStatus | null, nowMs: number): unknown {
   };
 }
 
-function predecessorView({ pid, version, sinceAtMs, left }: Predecessor): unknown {
+function predecessorView({ pid, version, sinceAtMs, left }: Predecessor): z.output<typeof PREDECESSOR> {
   return { pid, version, since: timeText(sinceAtMs), exchanges: null, tunnels: null, connections: null, ...left };
 }

@@ -1,27 +1,42 @@
 /** The domains that are not served, or not as their rows say, with the reasons. */
-import type { Context } from "hono";
 import { z } from "zod";
 import type { Exclusion } from "../sources/source.ts";
 import type { AdminDeps } from "./deps.ts";
-import { badQuery } from "./problem.ts";
+import { AFTER, LIMIT, NEXT, TOTAL } from "./listing.ts";
+import { type AdminContext, adminPath, type Given } from "./path.ts";
 
+const CODE = z.enum(["bad_row", "conflict", "flapping"]);
 const QUERY = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  /** `next` of the page before. */
-  after: z.string().default(""),
-  /** Part of a domain or host. */
-  q: z.string().default(""),
-  code: z.enum(["bad_row", "conflict", "flapping"]).optional(),
+  limit: LIMIT,
+  after: AFTER,
+  q: z.string().default("").describe("Part of a domain or host"),
+  code: CODE.optional(),
+});
+const EXCLUSION = z.object({ domain: z.string(), host: z.string().nullable(), code: CODE, reason: z.string() });
+const PAGE = z.object({
+  total: TOTAL,
+  counts: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int() }).describe(
+    "All of them; a source lists only its first",
+  ),
+  excluded: z.array(EXCLUSION),
+  next: NEXT,
 });
 
-/**
- * `?limit=&after=&q=&code=`: ordered by domain; `next` is the `after` of the next page, or null. A source lists the first of its
- * exclusions; `counts` has all.
- */
-export function listExcluded(c: Context, deps: AdminDeps): Response {
-  const query = QUERY.safeParse(c.req.query());
-  if (!query.success) return badQuery(c, query.error);
-  const { limit, after, q, code } = query.data;
+export const LIST_EXCLUDED = adminPath({
+  method: "GET",
+  path: "/api/excluded",
+  tag: "table",
+  summary: "Domains that are not served, or not as their rows say, with the reasons, by domain",
+  query: QUERY,
+  answers: { 200: { meaning: "A page of them", schema: PAGE } },
+  answer: listExcluded,
+});
+
+function listExcluded(
+  c: AdminContext,
+  deps: AdminDeps,
+  { query: { limit, after, q, code } }: Given<unknown, z.output<typeof QUERY>, unknown>,
+): Response {
   const found = new Map(
     deps.excluded()
       .filter((each) => (code === undefined || each.code === code) && contains(each, q.toLowerCase()))
@@ -37,7 +52,7 @@ export function listExcluded(c: Context, deps: AdminDeps): Response {
   });
 }
 
-function exclusionView({ domain, host, code, reason }: Exclusion): unknown {
+function exclusionView({ domain, host, code, reason }: Exclusion): z.output<typeof EXCLUSION> {
   return { domain, host, code, reason };
 }
 

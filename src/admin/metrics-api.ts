@@ -1,8 +1,12 @@
 /** The answer to a Prometheus scrape. */
-import type { Context } from "hono";
 import { EXPOSITION_CONTENT_TYPE, renderMetrics } from "../observation/exposition.ts";
-import type { AdminDeps } from "./deps.ts";
+import { adminPath } from "./path.ts";
 
-export async function answerMetrics(c: Context, deps: AdminDeps): Promise<Response> {
-  return c.body(await renderMetrics(await deps.figures()), 200, { "Content-Type": EXPOSITION_CONTENT_TYPE });
-}
+export const SHOW_METRICS = adminPath({
+  method: "GET",
+  path: "/metrics",
+  tag: "process",
+  summary: "Metrics in the Prometheus text format",
+  answers: { 200: { meaning: "As of now", contentType: EXPOSITION_CONTENT_TYPE } },
+  answer: async (c, deps) => c.body(await renderMetrics(await deps.figures()), 200, { "Content-Type": EXPOSITION_CONTENT_TYPE }),
+});

@@ -1,17 +1,27 @@
 /** How the admin API says no. */
 import type { Context } from "hono";
-import type { z } from "zod";
+import { z } from "zod";
+
+export const PROBLEM = z.object({
+  error: z.string().describe("Stable, for programs"),
+  message: z.string().describe("For people"),
+});
 
 /** A JSON answer with a stable code and a sentence for people. */
-export function problem(c: Context, status: 400 | 401 | 403 | 404 | 405 | 409 | 500, error: string, message: string): Response {
+export function problem(
+  c: Context,
+  status: 400 | 401 | 403 | 404 | 405 | 409 | 429 | 500 | 502 | 503,
+  error: string,
+  message: string,
+): Response {
   return c.json({ error, message }, status);
 }
 
-/** Parameters that are not as they must be. */
-export function badQuery(c: Context, error: z.ZodError): Response {
-  return problem(c, 400, "bad_query", error.issues.map(issueText).join("; "));
+/** Parts of a request that are not as they must be. */
+export function refusal(c: Context, code: "bad_path" | "bad_query" | "bad_body", error: z.ZodError): Response {
+  return problem(c, 400, code, error.issues.map(issueText).join("; "));
 }
 
 function issueText({ path, message, code }: z.core.$ZodIssue): string {
-  return code === "unrecognized_keys" ? message : `${path.join(".")}: ${message}`;
+  return code === "unrecognized_keys" || path.length === 0 ? message : `${path.join(".")}: ${message}`;
 }

@@ -1,18 +1,60 @@
 /** May this proxy receive traffic, and if not, why not. */
-import type { Context } from "hono";
+import { z } from "zod";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
-import { drainView } from "./drain-api.ts";
-import { pinView } from "./revisions-api.ts";
+import { DRAIN, drainView } from "./drain-api.ts";
+import { type AdminContext, adminPath } from "./path.ts";
+import { PIN, pinView } from "./revisions-api.ts";
+
+const TABLE = z.object({
+  revision: z.int(),
+  routes: z.int(),
+  age_seconds: z.number().nullable(),
+  stale: z.boolean().describe("What is served may no longer be what the database says"),
+  held_removals: z.int(),
+  bad_rows: z.int(),
+  excluded: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int() }),
+  source: z.string().nullable(),
+  pinned: PIN.nullable(),
+});
+const DETAIL = "Only to whoever is authorised";
+const READINESS = z.object({
+  ready: z.boolean(),
+  reasons: z.array(z.string()),
+  table: TABLE.nullable(),
+  database: z.object({
+    readable: z.boolean().nullable(),
+    following: z.string().optional().describe(DETAIL),
+    server: z.string().nullable().optional().describe(DETAIL),
+    last_error: z.string().nullable().optional().describe(DETAIL),
+  }),
+  state: z.object({
+    writable: z.boolean(),
+    saved_seconds_ago: z.number().nullable(),
+    path: z.string().optional().describe(DETAIL),
+    last_error: z.string().nullable().optional().describe(DETAIL),
+  }).optional().describe("Of the table on disk, where one is kept"),
+  workers: z.object({ serving: z.int(), total: z.int() }),
+  drain: DRAIN.partial().optional().describe("While it drains"),
+});
+
+export const SHOW_READINESS = adminPath({
+  method: "GET",
+  path: "/readyz",
+  tag: "process",
+  summary: "May this proxy receive traffic, and if not, why not",
+  answers: { 200: { meaning: "It may", schema: READINESS }, 503: { meaning: "It may not", schema: READINESS } },
+  answer: answerReadiness,
+});
 
 /**
  * Ready once a table is loaded and somebody serves it, and until the shutdown begins. A database that is away does not change that: the
  * table serves on.
  */
-export function answerReadiness(c: Context, deps: AdminDeps): Response {
+function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
   const status = deps.refreshStatus();
   const drain = deps.drain();
   const workers = deps.workers();
@@ -40,13 +82,12 @@ export function answerReadiness(c: Context, deps: AdminDeps): Response {
   }, ready ? 200 : 503);
 }
 
-function tableOf(status: RefreshStatus, nowMs: number): unknown {
+function tableOf(status: RefreshStatus, nowMs: number): z.output<typeof TABLE> | null {
   if (status.revision === 0) return null;
   return {
     revision: status.revision,
     routes: status.routes,
     age_seconds: ageSeconds(status.lastSuccessAtMs, nowMs),
-    /** What is served may no longer be what the database says. */
     stale: status.lastError !== null || status.held > 0 || status.pinned !== null || status.tableSource === LAST_GOOD,
     held_removals: status.held,
     bad_rows: status.badRows,
@@ -56,14 +97,18 @@ function tableOf(status: RefreshStatus, nowMs: number): unknown {
   };
 }
 
-function databaseOf(status: RefreshStatus, detailed: boolean): unknown {
+function databaseOf(status: RefreshStatus, detailed: boolean): z.output<typeof READINESS>["database"] {
   const readable = status.lastAttemptAtMs === null ? null : status.lastError === null;
   const { following, server, lastError } = status;
   return detailed ? { readable, following, server, last_error: lastError } : { readable };
 }
 
 /** Of the table on disk, which nobody's readiness depends on. */
-function stateOf({ path, lastError, lastWriteAtMs }: LastGoodFigures, nowMs: number, detailed: boolean): unknown {
+function stateOf(
+  { path, lastError, lastWriteAtMs }: LastGoodFigures,
+  nowMs: number,
+  detailed: boolean,
+): z.output<typeof READINESS>["state"] {
   const state = { writable: lastError === null, "saved_seconds_ago": ageSeconds(lastWriteAtMs, nowMs) };
   return detailed ? { ...state, path, last_error: lastError } : state;
 }

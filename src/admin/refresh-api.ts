@@ -1,9 +1,50 @@
 /** The state of the table as a whole: running a refresh, and the regions the last one saw. */
-import type { Context } from "hono";
+import { z } from "zod";
 import type { AdminDeps } from "./deps.ts";
+import { type AdminContext, adminPath } from "./path.ts";
 
-/** 200 when the source could be read, also when the result is held back; 502 when not: the table serves on as it was. */
-export async function runRefresh(c: Context, deps: AdminDeps): Promise<Response> {
+const REFRESH = z.object({
+  ok: z.boolean(),
+  changed: z.boolean(),
+  revision: z.int(),
+  routes: z.int(),
+  held_removals: z.int(),
+  bad_rows: z.int(),
+  duration_ms: z.number(),
+  error: z.string().nullable(),
+});
+const REGION = z.object({ id: z.string(), public_ipv4: z.string().nullable(), here: z.boolean() });
+
+export const RUN_REFRESH = adminPath({
+  method: "POST",
+  path: "/api/refresh",
+  action: "refresh",
+  tag: "table",
+  summary: "Read the source now; answers when what was read is in force",
+  answers: {
+    200: { meaning: "The source was read, also when the result is held back", schema: REFRESH },
+    502: { meaning: "It could not be read: the table serves on as it was", schema: REFRESH },
+  },
+  answer: runRefresh,
+});
+
+export const LIST_REGIONS = adminPath({
+  method: "GET",
+  path: "/api/regions",
+  tag: "table",
+  summary: "The regions that the last reading saw",
+  answers: { 200: { meaning: "All of them", schema: z.object({ regions: z.array(REGION) }) } },
+  answer: (c, deps) => {
+    const regions = deps.refreshStatus().regions.map(({ id, publicIpv4 }) => ({
+      id,
+      public_ipv4: publicIpv4,
+      here: id.toLowerCase() === deps.regionId.toLowerCase(),
+    }));
+    return c.json({ regions });
+  },
+});
+
+async function runRefresh(c: AdminContext, deps: AdminDeps): Promise<Response> {
   const before = deps.refreshStatus();
   await deps.refreshNow("admin");
   const after = deps.refreshStatus();
@@ -17,13 +58,4 @@ export async function runRefresh(c: Context, deps: AdminDeps): Promise<Response>
     duration_ms: Math.round(after.lastDurationMs * 10) / 10,
     error: after.lastError,
   }, after.lastError === null ? 200 : 502);
-}
-
-export function listRegions(c: Context, deps: AdminDeps): Response {
-  const regions = deps.refreshStatus().regions.map(({ id, publicIpv4 }) => ({
-    id,
-    public_ipv4: publicIpv4,
-    here: id.toLowerCase() === deps.regionId.toLowerCase(),
-  }));
-  return c.json({ regions });
 }

@@ -1,39 +1,116 @@
 /** The revisions of the table that were served: listed, with what each of them changed, and served again while one is pinned. */
-import type { Context } from "hono";
 import { z } from "zod";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { ChangedHosts, Revision } from "../sources/revision-history.ts";
 import type { RouteChange } from "../table/routes.ts";
 import type { AdminDeps } from "./deps.ts";
-import { badQuery, problem } from "./problem.ts";
-import { endpointsView } from "./routes-api.ts";
-import { durationMs, timeText } from "./time-text.ts";
+import { EXPIRY, TIME } from "./fields.ts";
+import { AFTER, LIMIT, NEXT } from "./listing.ts";
+import { type AdminContext, adminPath, type Given } from "./path.ts";
+import { problem } from "./problem.ts";
+import { endpointsView, ROUTE_ENDPOINT } from "./routes-api.ts";
+import { timeText } from "./time-text.ts";
 
 const LIST_QUERY = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  before: z.coerce.number().int().min(1).optional(),
+  limit: LIMIT,
+  before: z.coerce.number().int().min(1).optional().describe("`next` of the page before"),
 });
-const CHANGES_QUERY = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  /** The last host of the page before. */
-  after: z.string().default(""),
+const CHANGES_QUERY = z.strictObject({ limit: LIMIT, after: AFTER });
+const OF_REVISION = z.object({ revision: z.string() });
+
+export const PIN = z.object({ revision: z.int(), since: TIME, until: TIME });
+const SERVED = z.object({ revision: z.int(), routes: z.int(), pinned: PIN.nullable() });
+const REVISION = z.object({
+  revision: z.int(),
+  time: TIME,
+  reason: z.string(),
+  source: z.string(),
+  routes: z.int(),
+  added: z.int(),
+  removed: z.int(),
+  changed: z.int(),
+  revisions: z.int().describe("How many it stands for: itself and those just before it"),
+  current: z.boolean(),
+  restorable: z.boolean(),
 });
-const HOUR_MS = 3_600_000;
-const MOST_PIN_MS = 7 * 24 * HOUR_MS;
-const PIN = z.strictObject({
-  expires: z.string().default("1h").transform((text, context) => {
-    const ms = durationMs(text);
-    if (ms !== null && ms > 0 && ms <= MOST_PIN_MS) return ms;
-    context.addIssue("must be a duration such as 30m, at most 7d");
-    return z.NEVER;
-  }),
+const CHANGE = z.object({
+  host: z.string(),
+  change: z.enum(["added", "removed", "changed"]),
+  before: z.array(ROUTE_ENDPOINT).nullable(),
+  after: z.array(ROUTE_ENDPOINT).nullable(),
+});
+const CHANGES = z.object({
+  changes: z.array(CHANGE).nullable().describe("By host; null once its routes have been let go"),
+  next: NEXT,
+});
+const NO_REVISION = { meaning: "The history has no such revision" };
+
+export const LIST_REVISIONS = adminPath({
+  method: "GET",
+  path: "/api/revisions",
+  tag: "revisions",
+  summary: "Revisions of the table that were served, newest first",
+  query: LIST_QUERY,
+  answers: {
+    200: {
+      meaning: "A page of them",
+      schema: z.object({
+        revision: z.int().describe("Served now"),
+        pinned: PIN.nullable(),
+        revisions: z.array(REVISION),
+        next: z.int().nullable().describe("`before` of the next page; null: there is none"),
+      }),
+    },
+  },
+  answer: listRevisions,
 });
 
-/** `?limit=&before=`: newest first; `next` is the `before` of the next page, or null. */
-export function listRevisions(c: Context, deps: AdminDeps): Response {
-  const query = LIST_QUERY.safeParse(c.req.query());
-  if (!query.success) return badQuery(c, query.error);
-  const { limit, before } = query.data;
+export const SHOW_REVISION = adminPath({
+  method: "GET",
+  path: "/api/revisions/:revision",
+  tag: "revisions",
+  summary: "One revision and the hosts that it changed",
+  params: OF_REVISION,
+  query: CHANGES_QUERY,
+  answers: { 200: { meaning: "It, and a page of changes", schema: REVISION.extend(CHANGES.shape) }, 404: NO_REVISION },
+  answer: showRevision,
+});
+
+export const PIN_REVISION = adminPath({
+  method: "POST",
+  path: "/api/revisions/:revision/pin",
+  action: "pin",
+  tag: "revisions",
+  summary: "Serve an old revision for a while; answers when it is in force",
+  params: OF_REVISION,
+  query: z.strictObject({ expires: EXPIRY.prefault("1h") }),
+  body: z.strictObject({ expires: EXPIRY.optional() }),
+  answers: {
+    200: { meaning: "What is served now", schema: SERVED },
+    404: NO_REVISION,
+    409: { meaning: "Its routes are no longer kept" },
+  },
+  answer: pinRevision,
+});
+
+export const UNPIN_REVISION = adminPath({
+  method: "DELETE",
+  path: "/api/revisions/pin",
+  action: "unpin",
+  tag: "revisions",
+  summary: "Serve what the source says again; fine also where nothing is pinned",
+  answers: { 200: { meaning: "What is served now", schema: SERVED } },
+  answer: async (c, deps) => {
+    await deps.unpin();
+    return c.json(servedView(deps));
+  },
+});
+
+function listRevisions(
+  c: AdminContext,
+  deps: AdminDeps,
+  { query: { limit, before } }: Given<unknown, z.output<typeof LIST_QUERY>, unknown>,
+): Response {
   const status = deps.refreshStatus();
   const found = deps.history().list(limit + 1, before);
   const page = found.slice(0, limit);
@@ -45,28 +122,32 @@ export function listRevisions(c: Context, deps: AdminDeps): Response {
   });
 }
 
-/** One revision and `?limit=&after=` of the hosts that it changed, in order; null once its routes have been let go. */
-export async function showRevision(c: Context, deps: AdminDeps): Promise<Response> {
-  const query = CHANGES_QUERY.safeParse(c.req.query());
-  if (!query.success) return badQuery(c, query.error);
-  const revision = found(c, deps);
-  if (revision === undefined) return unknownRevision(c);
-  const { limit, after } = query.data;
+async function showRevision(
+  c: AdminContext,
+  deps: AdminDeps,
+  { params, query: { limit, after } }: Given<z.output<typeof OF_REVISION>, z.output<typeof CHANGES_QUERY>, unknown>,
+): Promise<Response> {
+  const revision = find(params.revision, deps);
+  if (revision === undefined) return unknownRevision(c, params.revision);
   const changed = await deps.history().changedHosts(revision.revision, { count: limit, after });
   return c.json({ ...revisionView(revision, deps.refreshStatus()), ...changesView(changed) });
 }
 
-/** Body `{"expires":"30m"}` or `?expires=30m`; without, an hour. */
-export async function pinRevision(c: Context, deps: AdminDeps): Promise<Response> {
-  const given = await readJson(c);
-  if (given === undefined) return problem(c, 400, "bad_body", "The body must be JSON");
-  const pin = PIN.safeParse({ ...c.req.query(), ...given });
-  if (!pin.success) return badQuery(c, pin.error);
-  const revision = found(c, deps)?.revision;
-  const answer = revision === undefined ? "unknown" : await deps.pin(revision, pin.data.expires);
+/** What the body says wins. */
+async function pinRevision(
+  c: AdminContext,
+  deps: AdminDeps,
+  { params, query, body }: Given<
+    z.output<typeof OF_REVISION>,
+    { readonly expires: number },
+    { readonly expires?: number | undefined }
+  >,
+): Promise<Response> {
+  const revision = find(params.revision, deps)?.revision;
+  const answer = revision === undefined ? "unknown" : await deps.pin(revision, body.expires ?? query.expires);
   switch (answer) {
     case "unknown":
-      return unknownRevision(c);
+      return unknownRevision(c, params.revision);
     case "gone":
       return problem(c, 409, "not_restorable", `The routes of revision ${revision} are no longer kept`);
     case "pinned":
@@ -74,23 +155,17 @@ export async function pinRevision(c: Context, deps: AdminDeps): Promise<Response
   }
 }
 
-/** Fine also where nothing is pinned. */
-export async function unpinRevision(c: Context, deps: AdminDeps): Promise<Response> {
-  await deps.unpin();
-  return c.json(servedView(deps));
-}
-
-export function pinView({ pinned }: RefreshStatus): unknown {
+export function pinView({ pinned }: RefreshStatus): z.output<typeof PIN> | null {
   if (pinned === null) return null;
   return { revision: pinned.revision, since: timeText(pinned.sinceAtMs), until: timeText(pinned.untilAtMs) };
 }
 
-function servedView(deps: AdminDeps): unknown {
+function servedView(deps: AdminDeps): z.output<typeof SERVED> {
   const status = deps.refreshStatus();
   return { revision: status.revision, routes: status.routes, pinned: pinView(status) };
 }
 
-function revisionView(revision: Revision, status: RefreshStatus): Record<string, unknown> {
+function revisionView(revision: Revision, status: RefreshStatus): z.output<typeof REVISION> {
   const { added, removed, changed } = revision.tally;
   return {
     revision: revision.revision,
@@ -107,11 +182,11 @@ function revisionView(revision: Revision, status: RefreshStatus): Record<string,
   };
 }
 
-function changesView(changed: ChangedHosts | null): Record<string, unknown> {
+function changesView(changed: ChangedHosts | null): z.output<typeof CHANGES> {
   return changed === null ? { changes: null, next: null } : { changes: changed.changes.map(changeView), next: changed.next };
 }
 
-function changeView({ host, before, after }: RouteChange): unknown {
+function changeView({ host, before, after }: RouteChange): z.output<typeof CHANGE> {
   return {
     host,
     change: before === undefined ? "added" : after === undefined ? "removed" : "changed",
@@ -120,21 +195,10 @@ function changeView({ host, before, after }: RouteChange): unknown {
   };
 }
 
-function found(c: Context, deps: AdminDeps): Revision | undefined {
-  const asked = c.req.param("revision") ?? "";
+function find(asked: string, deps: AdminDeps): Revision | undefined {
   return /^\d{1,15}$/.test(asked) ? deps.history().find(Number(asked)) : undefined;
 }
 
-function unknownRevision(c: Context): Response {
-  return problem(c, 404, "no_revision", `The history has no revision ${JSON.stringify(c.req.param("revision") ?? "")}`);
-}
-
-/** An empty body is an empty object; undefined: it is no JSON object. */
-async function readJson(c: Context): Promise<object | undefined> {
-  try {
-    const value: unknown = JSON.parse(await c.req.text() || "{}");
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+function unknownRevision(c: AdminContext, asked: string): Response {
+  return problem(c, 404, "no_revision", `The history has no revision ${JSON.stringify(asked)}`);
 }

@@ -1,25 +1,51 @@
 /** The routing table for people: page by page, or one host. */
-import type { Context } from "hono";
 import { z } from "zod";
 import { pageOf } from "../sources/host-page.ts";
 import { normaliseDomain } from "../table/host-name.ts";
 import type { Service } from "../table/services.ts";
 import type { AdminDeps } from "./deps.ts";
-import { badQuery, problem } from "./problem.ts";
+import { AFTER, LIMIT, NEXT, TOTAL } from "./listing.ts";
+import { type AdminContext, adminPath, type Given } from "./path.ts";
+import { problem } from "./problem.ts";
 
-const QUERY = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  /** The last host of the page before. */
-  after: z.string().default(""),
-  /** Part of a host. */
-  q: z.string().default(""),
+const QUERY = z.strictObject({ limit: LIMIT, after: AFTER, q: z.string().default("").describe("Part of a host") });
+export const ROUTE_ENDPOINT = z.object({ kind: z.enum(["vm", "region"]), address: z.string(), port: z.int(), region: z.string() });
+const ROUTE = z.object({ host: z.string(), endpoints: z.array(ROUTE_ENDPOINT) });
+
+export const LIST_ROUTES = adminPath({
+  method: "GET",
+  path: "/api/routes",
+  tag: "table",
+  summary: "Routes that are served, by host",
+  query: QUERY,
+  answers: {
+    200: { meaning: "A page of them", schema: z.object({ revision: z.int(), total: TOTAL, routes: z.array(ROUTE), next: NEXT }) },
+  },
+  answer: listRoutes,
 });
 
-/** `?limit=&after=&q=`: ordered by host; `next` is the `after` of the next page, or null. */
-export async function listRoutes(c: Context, deps: AdminDeps): Promise<Response> {
-  const query = QUERY.safeParse(c.req.query());
-  if (!query.success) return badQuery(c, query.error);
-  const { limit, after, q } = query.data;
+export const SHOW_ROUTE = adminPath({
+  method: "GET",
+  path: "/api/routes/:host",
+  tag: "table",
+  summary: "The route of exactly this host; a wildcard's host is written `*.example.com`",
+  params: z.object({ host: z.string() }),
+  answers: { 200: { meaning: "The route", schema: ROUTE }, 404: { meaning: "The table has no such host" } },
+  answer: (c, deps, { params: { host: asked } }) => {
+    const host = normaliseDomain(asked);
+    const service = host === null ? undefined : deps.routes().get(host);
+    if (host === null || service === undefined) {
+      return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}`);
+    }
+    return c.json(routeView(host, service));
+  },
+});
+
+async function listRoutes(
+  c: AdminContext,
+  deps: AdminDeps,
+  { query: { limit, after, q } }: Given<unknown, z.output<typeof QUERY>, unknown>,
+): Promise<Response> {
   const table = deps.routes();
   const { revision } = deps.refreshStatus();
   const { hosts, next } = await pageOf(table.entries(), ([host]) => host, { count: limit, after, part: q.toLowerCase() });
@@ -31,21 +57,10 @@ export async function listRoutes(c: Context, deps: AdminDeps): Promise<Response>
   });
 }
 
-/** The route of exactly this host; a wildcard's host is written `*.example.com`. */
-export function showRoute(c: Context, deps: AdminDeps): Response {
-  const asked = c.req.param("host") ?? "";
-  const host = normaliseDomain(asked);
-  const service = host === null ? undefined : deps.routes().get(host);
-  if (host === null || service === undefined) {
-    return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}`);
-  }
-  return c.json(routeView(host, service));
-}
-
-function routeView(host: string, service: Service): unknown {
+function routeView(host: string, service: Service): z.output<typeof ROUTE> {
   return { host, endpoints: endpointsView(service) };
 }
 
-export function endpointsView({ endpoints }: Service): unknown {
+export function endpointsView({ endpoints }: Service): z.output<typeof ROUTE_ENDPOINT>[] {
   return endpoints.map(({ kind, address, port, region }) => ({ kind, address, port, region }));
 }

@@ -1,16 +1,45 @@
 /** The processes of the data plane, one by one. */
-import type { Context } from "hono";
-import type { WorkerStatus } from "../observation/worker-status.ts";
-import type { AdminDeps } from "./deps.ts";
+import { z } from "zod";
+import { WORKER_STATES, type WorkerStatus } from "../observation/worker-status.ts";
+import { TIME } from "./fields.ts";
+import { adminPath } from "./path.ts";
 import { timeText } from "./time-text.ts";
 
-export async function listWorkers(c: Context, deps: AdminDeps): Promise<Response> {
-  await deps.collect();
-  return c.json({ workers: deps.workers().map((worker) => workerView(worker, deps.nowMs())) });
-}
+const COUNT = z.int().nullable();
+const WORKER = z.object({
+  worker: z.int(),
+  pid: COUNT,
+  state: z.enum(WORKER_STATES),
+  since: TIME,
+  restarts: z.int(),
+  connections: COUNT,
+  exchanges: COUNT,
+  tunnels: COUNT,
+  requests: COUNT,
+  memory_bytes: COUNT,
+  cpu_seconds: z.number().nullable(),
+  stall_ms: z.number().nullable(),
+  revision: z.int(),
+  revisions_behind: z.int(),
+  answered: TIME.nullable(),
+  answered_ms: z.number().nullable(),
+  silent_ms: z.number().nullable(),
+});
+
+export const LIST_WORKERS = adminPath({
+  method: "GET",
+  path: "/api/workers",
+  tag: "process",
+  summary: "The processes of the data plane",
+  answers: { 200: { meaning: "All of them, also those that end", schema: z.object({ workers: z.array(WORKER) }) } },
+  answer: async (c, deps) => {
+    await deps.collect();
+    return c.json({ workers: deps.workers().map((worker) => workerView(worker, deps.nowMs())) });
+  },
+});
 
 /** Requests and connections are as of `answered`; null: it has not reported yet. */
-function workerView(worker: WorkerStatus, nowMs: number): unknown {
+function workerView(worker: WorkerStatus, nowMs: number): z.output<typeof WORKER> {
   const { metrics, figures } = worker;
   return {
     worker: worker.worker,
