@@ -2,8 +2,9 @@
 import type { Exchange } from "../downstream/exchange.ts";
 import type { AccessLog } from "../observation/access-log.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
+import type { HostCounts } from "../observation/host-counts.ts";
 import type { Metrics } from "../observation/metrics.ts";
-import { blameOf } from "../observation/proxy-error.ts";
+import { blameOf, BLAMES } from "../observation/proxy-error.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -11,6 +12,7 @@ export interface ExchangeObserverParts {
   /** The worker's number. */
   readonly worker: number;
   readonly metrics: Metrics;
+  readonly hosts: HostCounts;
   readonly accessLog: AccessLog;
   readonly outbox: Outbox;
 }
@@ -23,11 +25,16 @@ export class ExchangeObserver {
   }
 
   ended(exchange: Exchange): void {
-    const { metrics, accessLog, outbox } = this.#parts;
+    const { metrics, hosts, accessLog, outbox } = this.#parts;
     const { record } = exchange;
     const totalMs = nowMs() - record.startedAtMs;
-    metrics.recordExchange(record.outcome, record.status, totalMs / 1000);
-    if (record.code !== null) metrics.recordError(record.code);
+    const bucket = metrics.recordExchange(record.outcome, record.status, totalMs / 1000);
+    const blame = record.code === null ? null : blameOf(record.code, null);
+    if (record.code !== null && blame !== null) {
+      metrics.recordError(record.code);
+      metrics.recordBadEnd(record.code, blame);
+    }
+    hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
     const logged = accessLog.enabled;
     const shown = record.code !== null && outbox.wantsError();
     if (!logged && !shown) return;

@@ -11,6 +11,7 @@
  *  own, so that they never wait for routes.
  */
 import type { ExchangeReport } from "../observation/exchange-report.ts";
+import type { HostReport } from "../observation/host-figures.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
@@ -104,6 +105,7 @@ export type UpMessage =
     readonly type: "stats";
     readonly serial: number;
     readonly metrics: MetricsSnapshot;
+    readonly hosts: HostReport;
     readonly process: WorkerFigures;
     readonly used: readonly string[];
   }

@@ -9,6 +9,7 @@ import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
 import type { AccessLog } from "../observation/access-log.ts";
+import { HostCounts } from "../observation/host-counts.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
@@ -69,6 +70,7 @@ export class Worker {
   readonly #metrics: Metrics = new Metrics();
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
+  readonly #hosts: HostCounts = new HostCounts(this.#table);
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -91,7 +93,8 @@ export class Worker {
     this.#descriptors = descriptors;
     this.#channel = channel;
     this.#outbox = new Outbox((seen) => channel.send({ type: "seen", ...seen }));
-    this.#observer = new ExchangeObserver({ worker: number, metrics: this.#metrics, accessLog, outbox: this.#outbox });
+    const metrics = this.#metrics, hosts = this.#hosts;
+    this.#observer = new ExchangeObserver({ worker: number, metrics, hosts, accessLog, outbox: this.#outbox });
     this.#standIn = this.#createStandIn(log);
     this.#endpoints = new Endpoints(this.#standIn);
     this.#routes = new RouteReceiver({
@@ -266,7 +269,8 @@ export class Worker {
     this.#metrics.revision = this.#table.revision;
     this.#metrics.routes = this.#table.size;
     const metrics = this.#metrics.snapshot();
-    this.#channel.send({ type: "stats", serial, metrics, process: figures(), used: this.#standIn.takeUsed() });
+    const hosts = this.#hosts.take(systemTimers.nowMs());
+    this.#channel.send({ type: "stats", serial, metrics, hosts, process: figures(), used: this.#standIn.takeUsed() });
   }
 }
 

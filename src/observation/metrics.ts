@@ -1,5 +1,5 @@
 /** Counters of one data-plane process: plain numbers in typed arrays, so that a request costs a few additions. */
-import { ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
+import { type Blame, BLAMES, ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
 
 /** Upper bounds of the duration histogram, in seconds; the last bucket is +Inf. */
 export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
@@ -17,7 +17,9 @@ export interface MetricsSnapshot {
   readonly requests: readonly number[];
   /** Own answers by code, in the order of ERROR_CODES. */
   readonly errors: readonly number[];
-  /** Per bucket (not cumulative), one more than DURATION_BUCKETS. */
+  /** badEnds[code index * number of blames + blame index]; whether an own answer told of it or not. */
+  readonly badEnds: readonly number[];
+  /** Without tunnels. Per bucket (not cumulative), one more than DURATION_BUCKETS. */
   readonly durationBuckets: readonly number[];
   readonly durationSumSeconds: number;
   readonly bytesIn: number;
@@ -41,6 +43,7 @@ export interface MetricsSnapshot {
 export class Metrics {
   readonly requests: Float64Array = new Float64Array(OUTCOMES.length * 6);
   readonly errors: Float64Array = new Float64Array(ERROR_CODES.length);
+  readonly badEnds: Float64Array = new Float64Array(ERROR_CODES.length * BLAMES.length);
   readonly durationBuckets: Float64Array = new Float64Array(DURATION_BUCKETS.length + 1);
   durationSumSeconds = 0;
   bytesIn = 0;
@@ -59,13 +62,23 @@ export class Metrics {
   revision = 0;
   routes = 0;
 
-  /** `status` 0 when no head was sent; endpoints may send up to 999, which count as 5xx (RFC 9110, 15). */
-  recordExchange(outcome: OutcomeKind, status: number, durationSeconds: number): void {
+  /**
+   * `status` 0 when no head was sent; endpoints may send up to 999, which count as 5xx (RFC 9110, 15). Answers the bucket of the duration;
+   * -1 for a tunnel, which says nothing of anybody's speed.
+   */
+  recordExchange(outcome: OutcomeKind, status: number, durationSeconds: number): number {
     const row = OUTCOMES.indexOf(outcome) * 6 + Math.min(Math.floor(status / 100), 5);
     this.requests[row] = (this.requests[row] ?? 0) + 1;
+    if (outcome === "tunnelled") return -1;
     const bucket = bucketOf(durationSeconds);
     this.durationBuckets[bucket] = (this.durationBuckets[bucket] ?? 0) + 1;
     this.durationSumSeconds += durationSeconds;
+    return bucket;
+  }
+
+  recordBadEnd(code: ErrorCode, blame: Blame): void {
+    const index = ERROR_CODES.indexOf(code) * BLAMES.length + BLAMES.indexOf(blame);
+    this.badEnds[index] = (this.badEnds[index] ?? 0) + 1;
   }
 
   recordError(code: ErrorCode): void {
@@ -78,6 +91,7 @@ export class Metrics {
       ...this,
       requests: [...this.requests],
       errors: [...this.errors],
+      badEnds: [...this.badEnds],
       durationBuckets: [...this.durationBuckets],
     };
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Fleet, type FleetOptions, type WorkerEvents } from "../../src/lifecycle/fleet.ts";
 import { type DownMessage, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
+import { NOTHING_COUNTED } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { Routes } from "../../src/table/routes.ts";
@@ -32,7 +33,14 @@ class StandIn {
 
   stats(serial: number): UpMessage {
     const metrics = { ...new Metrics().snapshot(), connectionsAccepted: this.requests, connectionsOpen: 1 };
-    return { type: "stats", serial, metrics, process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: 0 }, used: [] };
+    return {
+      type: "stats",
+      serial,
+      metrics,
+      process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: 0 },
+      hosts: NOTHING_COUNTED,
+      used: [],
+    };
   }
 
   /** What it was last told to accept from. */

@@ -11,6 +11,7 @@ function busyWorker(): Metrics {
   }
   metrics.recordExchange("forwarded", 200, 0.003);
   metrics.recordError("no_route");
+  metrics.recordBadEnd("no_route", "client");
   return metrics;
 }
 
@@ -18,15 +19,25 @@ test("sumSnapshots() adds everything up but what each worker has whole", () => {
   const one = busyWorker(), two = busyWorker();
   two.revision = 4;
   two.routes = 9;
-  two.recordExchange("tunnelled", 101, 70);
+  two.recordExchange("aborted", 200, 70);
   const sum = sumSnapshots([one.snapshot(), two.snapshot()]);
   assert.deepEqual([sum.revision, sum.routes], [5, 9]);
   assert.deepEqual([sum.bytesIn, sum.connectionsOpen, sum.upstreamIdle, sum.tunnelsActive], [10, 10, 10, 10]);
   assert.equal(sum.requests.reduce((total, count) => total + count), 3);
   assert.equal(sum.errors.reduce((total, count) => total + count), 2);
+  assert.equal(sum.badEnds.reduce((total, count) => total + count), 2);
   assert.deepEqual([sum.durationBuckets[3], sum.durationBuckets.at(-1)], [2, 1]);
   assert.ok(Math.abs(sum.durationSumSeconds - 80.006) < 1e-9);
   assert.deepEqual(Object.keys(sum).sort(), Object.keys(one.snapshot()).sort());
+});
+
+test("recordExchange() counts tunnels, whose durations say nothing of anybody's speed, without these", () => {
+  const metrics = new Metrics();
+  assert.equal(metrics.recordExchange("tunnelled", 101, 7200), -1);
+  assert.equal(metrics.recordExchange("forwarded", 200, 0.002), 2);
+  assert.equal(metrics.requests.reduce((total, count) => total + count), 2);
+  assert.equal(metrics.durationBuckets.reduce((total, count) => total + count), 1);
+  assert.equal(metrics.durationSumSeconds, 0.002);
 });
 
 test("sumSnapshots() of nobody is zero everywhere", () => {
@@ -37,6 +48,7 @@ test("retire() keeps what only grows, so that a sum over a worker and its replac
   const dead = busyWorker().snapshot();
   const retired = retire(dead);
   assert.deepEqual([retired.requests, retired.errors, retired.durationBuckets], [dead.requests, dead.errors, dead.durationBuckets]);
+  assert.deepEqual(retired.badEnds, dead.badEnds);
   assert.deepEqual([retired.bytesOut, retired.connectionsAccepted, retired.upstreamRetries], [5, 5, 5]);
   const gauges = [
     "connectionsOpen",
