@@ -29,9 +29,9 @@ export class ExchangeObserver {
     const { record } = exchange;
     const totalMs = nowMs() - record.startedAtMs;
     const bucket = metrics.recordExchange(record.outcome, record.status, totalMs / 1000);
-    const blame = record.code === null ? null : blameOf(record.code, null);
+    const blame = record.code === null ? null : blameOf(record.code, record.upstreamKind);
     if (record.code !== null && blame !== null) {
-      metrics.recordError(record.code);
+      if (record.outcome === "refused") metrics.recordError(record.code);
       metrics.recordBadEnd(record.code, blame);
     }
     hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);

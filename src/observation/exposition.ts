@@ -9,7 +9,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ProcessFigures } from "../runtime/process-figures.ts";
 import { counter, gauge, type HistogramMetric, type MetricRow, type Sample } from "./metric-row.ts";
 import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES } from "./metrics.ts";
-import { ERROR_CODES } from "./proxy-error.ts";
+import { ANSWER_CODES, type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
 import { WORKER_METRICS } from "./worker-metrics.ts";
 import type { Restarts, WorkerStatus } from "./worker-status.ts";
 
@@ -92,7 +92,20 @@ export const METRICS: readonly MetricRow[] = [
     name: "edgeproxy_routing_errors_total",
     help: "Answers of the proxy itself by error code, as in X-Edgeproxy-Error.",
     labels: ["code"],
-    samples: ({ data }) => ERROR_CODES.map((code, index): Sample => [{ code }, data.errors[index] ?? 0]),
+    samples: ({ data }) => ANSWER_CODES.map((code): Sample => [{ code }, data.errors[ERROR_CODES.indexOf(code)] ?? 0]),
+  },
+  {
+    type: "counter",
+    name: "edgeproxy_errors_total",
+    help: "Exchanges that ended badly by error code and by whose doing it was, whether an own answer told of it or not.",
+    labels: ["code", "blame"],
+    samples: ({ data }) =>
+      ERROR_CODES.flatMap((code, index) =>
+        possibleBlames(code).map((blame): Sample => [
+          { code, blame },
+          data.badEnds[index * BLAMES.length + BLAMES.indexOf(blame)] ?? 0,
+        ])
+      ),
   },
   gauge("edgeproxy_exchanges_active", "Exchanges running now.", ({ data }) => data.exchangesActive),
   gauge("edgeproxy_tunnels_active", "Upgraded connections (WebSocket and others) open now.", ({ data }) => data.tunnelsActive),
@@ -212,6 +225,11 @@ export const METRICS: readonly MetricRow[] = [
   gauge("process_start_time_seconds", "Start of the process since 1970.", ({ process }) => process.startedAtSeconds),
   gauge("process_open_fds", "Open file descriptors of the control plane's process.", ({ process }) => process.openDescriptors),
 ];
+
+function possibleBlames(code: ErrorCode): readonly Blame[] {
+  const { cause } = CODES[code];
+  return cause === "endpoint" ? ["vm", "region"] : [cause];
+}
 
 /** The whole answer to a scrape. */
 export function renderMetrics(figures: Figures): Promise<string> {
