@@ -1,7 +1,7 @@
 /** The admin app (contract, section 10): what is served at EDGEPROXY_ADMIN_ADDR, never on the data plane. How to add a path: `path.ts`. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { authorise } from "./auth.ts";
+import { authorise, recognise } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
@@ -9,7 +9,7 @@ import { LIST_EXCLUDED } from "./excluded-api.ts";
 import { SHOW_LIFE } from "./life-api.ts";
 import { SHOW_METRICS } from "./metrics-api.ts";
 import { openApi } from "./openapi.ts";
-import { type AdminBindings, type AdminPath, adminPath } from "./path.ts";
+import { type AdminEnvironment, type AdminPath, adminPath } from "./path.ts";
 import { problem } from "./problem.ts";
 import { SHOW_READINESS } from "./readiness-api.ts";
 import { LIST_REGIONS, RUN_REFRESH } from "./refresh-api.ts";
@@ -46,16 +46,29 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   SHOW_DRAIN,
 ];
 
-export type AdminApp = Hono<{ Bindings: AdminBindings }>;
+export type AdminApp = Hono<AdminEnvironment>;
+
+/** Scripts and styles only from here, nothing of others, in nobody's frame. */
+const HEADERS: Readonly<Record<string, string>> = {
+  "Cache-Control": "no-store",
+  "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "Referrer-Policy": "no-referrer",
+  "X-Content-Type-Options": "nosniff",
+  "X-Frame-Options": "DENY",
+};
 
 export function adminApp(deps: AdminDeps): AdminApp {
   const app: AdminApp = new Hono();
   app.use(async (c, next) => {
     await next();
-    c.header("Cache-Control", "no-store");
-    c.header("X-Content-Type-Options", "nosniff");
+    for (const [name, value] of Object.entries(HEADERS)) if (!c.res.headers.has(name)) c.header(name, value);
   });
-  app.use(authorise(deps.token));
+  app.use(recognise(deps));
+  for (const path of ADMIN_PATHS.filter(({ open }) => open === true)) app.on(path.method, path.path, (c) => path.respond(c, deps));
+  app.use(authorise);
   for (const path of new Set(ADMIN_PATHS.map(({ path }) => path))) route(app, path, deps);
   app.notFound((c) => problem(c, 404, "not_found", `There is no ${c.req.path}`));
   app.onError((error, c) => {

@@ -2,7 +2,6 @@
 import { z } from "zod";
 import type { AdminPath, Answer } from "./path.ts";
 import { PROBLEM } from "./problem.ts";
-import { OPEN_PATHS } from "./auth.ts";
 
 /** What any path may answer before or beside its own answers. */
 const EVERYWHERE: Readonly<Record<number, string>> = {
@@ -42,7 +41,7 @@ function operation(path: AdminPath): Json {
     operationId: `${method.toLowerCase()}${path.path.replaceAll(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
     tags: [tag],
     summary,
-    ...OPEN_PATHS.has(path.path) && { security: [] },
+    ...path.open === true && { security: [] },
     parameters: [...parameters("path", path.params), ...parameters("query", path.query)],
     ...body !== undefined && { requestBody: { content: { "application/json": { schema: schemaOf(body, "input") } } } },
     responses: responses(path),
@@ -68,7 +67,8 @@ function responses(path: AdminPath): Json {
   const { answers, params, query, body } = path;
   const own = Object.entries(answers).map(([status, answer]) => [status, response(answer)]);
   const refusable = params !== undefined || query !== undefined || body !== undefined;
-  const common = { ...refusable && { 400: "A parameter or the body is not as it must be" }, ...EVERYWHERE };
+  const refused = refusable ? { 400: "A parameter or the body is not as it must be" } : {};
+  const common = path.open === true ? { ...refused, 500: EVERYWHERE[500]! } : { ...refused, ...EVERYWHERE };
   const others = Object.entries(common)
     .filter(([status]) => !(status in answers))
     .map(([status, meaning]) => [status, response({ meaning })]);

@@ -17,7 +17,7 @@
  *  and one line in ADMIN_PATHS (app.ts). What `query`, `params` and `body` refuse is answered with 400 before `answer` is called; an empty
  *  body is `{}`. Answers are written with `z.object`, and a view that makes one is typed `z.output<typeof THING>`, so that both agree; the
  *  tests compare every answer they get with its schema, and want an example of every path (tests/admin/openapi.test.ts). Whatever is not
- *  GET must say by `action` what the audit log calls it, or null where it changes nothing. 401, 403, 405, 429 and 500 are everybody's.
+ *  GET must say by `action` what the audit log calls it, or null where it changes nothing. `open: true` needs no token. 401, 403, 405, 429 and 500 are everybody's.
  */
 import type { Context } from "hono";
 import { z } from "zod";
@@ -30,7 +30,15 @@ export interface AdminBindings {
   readonly client?: string;
 }
 
-export type AdminContext = Context<{ Bindings: AdminBindings }>;
+export type Refuse = () => Response;
+
+export interface AdminEnvironment {
+  Bindings: AdminBindings;
+  /** `refuse`: null where the request may do everything; paths that are open do not ask. */
+  Variables: { refuse: Refuse | null };
+}
+
+export type AdminContext = Context<AdminEnvironment>;
 
 export interface Answer {
   readonly meaning: string;
@@ -53,6 +61,8 @@ interface Described {
   /** One line, for people. */
   readonly summary: string;
   readonly answers: Readonly<Record<number, Answer>>;
+  /** For everyone: it changes and tells nothing of use to who has no token. */
+  readonly open?: true;
 }
 
 type Acting =

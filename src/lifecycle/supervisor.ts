@@ -292,7 +292,11 @@ export class Supervisor {
     const { adminAddr } = this.#settings;
     if (adminAddr === null) return;
     const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation));
-    this.#admin = await serveFetch({ ...adminAddr, beside, fetch: (request) => app.fetch(request) });
+    this.#admin = await serveFetch({
+      ...adminAddr,
+      beside,
+      fetch: (request, client) => app.fetch(request, { client: client ?? "" }),
+    });
     this.#log.info("admin listening", { address: adminAddr.host, "admin_port": this.#admin.port });
   }
 

@@ -8,7 +8,8 @@ export interface ServeOptions {
   readonly host: string;
   /** 0 lets the kernel choose. */
   readonly port: number;
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** `client`: its address; null where it has none, or has left already. */
+  readonly fetch: (request: Request, client: string | null) => Response | Promise<Response>;
   /** Another generation of this program may hold the address, and goes on until it stops by itself. Default false: refused if taken. */
   readonly beside?: boolean;
 }
@@ -32,6 +33,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 /** The part of `Bun.serve` that is used here. */
 interface BunServer {
   readonly port: number;
+  requestIP(request: Request): { readonly address: string } | null;
   stop(closeActiveConnections: boolean): Promise<void>;
 }
 
@@ -39,7 +41,7 @@ interface BunServer {
 interface DenoServe {
   serve(
     options: unknown,
-    fetch: ServeOptions["fetch"],
+    fetch: (request: Request, connection: { readonly remoteAddr: { readonly hostname?: string } }) => Response | Promise<Response>,
   ): { readonly addr: { readonly port: number }; readonly finished: Promise<void> };
 }
 
@@ -61,7 +63,7 @@ function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = 
     bun.serve({
       hostname: host === "" ? "::" : host,
       port: asked,
-      fetch: (request: Request) => fetch(request),
+      fetch: (request: Request, server: BunServer) => fetch(request, server.requestIP(request)?.address ?? null),
       development: false,
       reusePort,
       idleTimeout: IDLE_TIMEOUT_S,
@@ -90,7 +92,7 @@ function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): Fetc
   const stop = new AbortController();
   const server = deno.serve(
     { hostname: host === "" ? "::" : host, port, signal: stop.signal, onListen: () => {} },
-    (request) => fetch(request),
+    (request, { remoteAddr }) => fetch(request, remoteAddr.hostname ?? null),
   );
   return {
     port: server.addr.port,

@@ -56,7 +56,8 @@ test("GET /api/openapi.json describes every path, method, parameter and answer",
       assert.match(status, /^[2-5]\d\d$/);
       assert.ok(description.length > 0 && Object.keys(content).length === 1, `${path} ${status}`);
     }
-    assert.ok("401" in operation.responses && operation.tags.length === 1 && /^[A-Z].*[^.]$/.test(operation.summary), path);
+    assert.equal("401" in operation.responses, operation.security === undefined, path);
+    assert.ok(operation.tags.length === 1 && /^[A-Z].*[^.]$/.test(operation.summary), path);
   }
   for (const reference of JSON.stringify(body).matchAll(/"\$ref":"([^"]*)"/g)) {
     assert.ok(reference[1]!.slice(2).split("/").reduce((at, name) => at?.[name], body) !== undefined, reference[1]);
@@ -67,6 +68,7 @@ interface Operation {
   readonly operationId: string;
   readonly summary: string;
   readonly tags: readonly string[];
+  readonly security?: readonly unknown[];
   readonly parameters: readonly {
     readonly name: string;
     readonly in: string;

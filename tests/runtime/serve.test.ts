@@ -13,6 +13,15 @@ test("serveFetch() answers requests on a port the kernel chose", async () => {
   await assert.rejects(fetch(`http://127.0.0.1:${server.port}/healthz`));
 });
 
+test("serveFetch() tells the address of the client", async () => {
+  for (const host of ["127.0.0.1", "::1"]) {
+    const server = await serveFetch({ host, port: 0, fetch: (_request, client) => new Response(client) });
+    const response = await fetch(`http://${host.includes(":") ? `[${host}]` : host}:${server.port}/`);
+    assert.equal(await response.text(), host);
+    await server.close();
+  }
+});
+
 test("serveFetch() rejects with the address when the port is taken", async () => {
   const first = await serveFetch({ host: "127.0.0.1", port: 0, fetch: () => new Response() });
   await assert.rejects(
