@@ -47,6 +47,8 @@ export interface Exchange {
   readonly scheme: string;
   readonly peer: Peer;
   readonly requestId: string;
+  /** Of the trace that it belongs to: as the client's traceparent says, else the request's id where that can be one, else one of its own. */
+  readonly traceId: string;
   readonly requestLength: BodyLength;
   /** Request events are being delivered right now: `onRequestPause` will follow. */
   readonly reading: boolean;

@@ -6,6 +6,7 @@ import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
+import { isTraceId, traceIdAt, traceparentAt } from "../wire/trace-context.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import { type OwnAnswer, ownRefusal, ownResponse } from "./own-answer.ts";
@@ -38,6 +39,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   readonly #connection: H1Connection;
   #host: string | null | undefined;
   #requestId = "";
+  /** Where neither the client's traceparent nor the request's id can be it. */
+  #ownTraceId = "";
   #chunked = false;
   #bodiless = false;
   #tunnel = false;
@@ -83,6 +86,15 @@ export class H1Exchange implements Exchange, ExchangeRecord {
       this.#requestId = (given === null ? null : acceptableRequestId(given)) ?? nextRequestId();
     }
     return this.#requestId;
+  }
+
+  get traceId(): string {
+    const { fields } = this.head;
+    const given = traceparentAt(fields);
+    if (given >= 0) return traceIdAt(fields.bytes, given);
+    const { requestId } = this;
+    if (!this.peer.trusted || isTraceId(requestId)) return requestId;
+    return this.#ownTraceId ||= nextRequestId();
   }
 
   // ---- request

@@ -9,12 +9,19 @@ import { CHUNKED } from "../wire/h1/framing.ts";
 import { elements } from "../wire/h1/head-rules.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
 import { writeFields } from "../wire/h1/head-writer.ts";
+import { traceparentAt } from "../wire/trace-context.ts";
 
 /** What does not change from request to request. */
 export interface ForwardingIdentity {
   /** This region's name in Via. */
   readonly pseudonym: string;
   readonly isTrusted: IsTrusted;
+  /** The end of the head of most requests: whose Via is ours alone, and whose trace begins here. */
+  readonly ending: string;
+}
+
+export function forwardingIdentity(pseudonym: string, isTrusted: IsTrusted): ForwardingIdentity {
+  return { pseudonym, isTrusted, ending: `-00\r\nVia: 1.1 ${pseudonym}\r\n\r\n` };
 }
 
 /** Set anew on every request; `X-Forwarded-*` and `Forwarded` of peers that we do not trust go with them. */
@@ -36,17 +43,21 @@ export interface UpgradeOffer {
   readonly rewritten: string | null;
 }
 
+const DASH = 0x2d;
+const ZERO = 0x30;
 const PROTOCOL = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(\/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/;
 
-/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten][HTTP/1.0]. */
-const DROPS: readonly Uint8Array[] = Array.from({ length: 16 }, (_, bits) => {
+/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten][HTTP/1.0][trace made anew]. */
+const DROPS: readonly Uint8Array[] = Array.from({ length: 32 }, (_, bits) => {
   const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0, old = (bits & 8) !== 0;
+  const traceless = (bits & 16) !== 0;
   return dropTable([
     ...HOP_BY_HOP.filter((kind) => !(upgrade && kind === FieldKind.Upgrade)),
     ...OURS,
     ...(trusted ? [] : SPOOFABLE),
     ...(rewriteHost ? [FieldKind.Host] : []),
     ...(old ? [FieldKind.Expect] : []), // RFC 9110, 10.1.1: to be ignored, since no 100 can be sent to such a client
+    ...(traceless ? [FieldKind.Traceparent, FieldKind.Tracestate] : []), // Trace Context, 4.3
   ]);
 });
 
@@ -79,7 +90,10 @@ export function writeRequestHead(
   const { fields } = head;
   const absolute = head.pathEnd - head.pathStart !== head.target.length;
   const keepUpgrade = offer?.rewritten === null;
-  const drops = DROPS[(peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0)]!;
+  const traceless = traceparentAt(fields) < 0;
+  const drops = DROPS[
+    (peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0) | (traceless ? 16 : 0)
+  ]!;
   const asReceived = !absolute && head.minor === 1;
   if (!asReceived) writeRequestLine(out, head, absolute);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);
@@ -87,7 +101,7 @@ export function writeRequestHead(
   if (exchange.requestLength === CHUNKED) out.text("Transfer-Encoding: chunked\r\n");
   if (offer !== null) out.text(`${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`);
   else if (head.acceptsTrailers) out.text("TE: trailers\r\nConnection: TE\r\n");
-  writeForwardingFields(out, exchange, identity);
+  writeForwardingFields(out, exchange, traceless, identity);
 }
 
 function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
@@ -101,8 +115,8 @@ function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean)
   out.text(`${head.method} ${originForm} HTTP/1.1\r\n`);
 }
 
-/** Client, scheme and host as the client knows them, the request's id, the way so far; and the head's empty line. */
-function writeForwardingFields(out: ByteWriter, exchange: Exchange, identity: ForwardingIdentity): void {
+/** Client, scheme and host as the client knows them, the request's id and trace, the way so far; and the head's empty line. */
+function writeForwardingFields(out: ByteWriter, exchange: Exchange, traceless: boolean, identity: ForwardingIdentity): void {
   const { head, peer } = exchange;
   // Piece by piece: a joined string would be put together first, and then copied
   if (peer.trusted) out.text(trustedFields(exchange, identity));
@@ -113,11 +127,30 @@ function writeForwardingFields(out: ByteWriter, exchange: Exchange, identity: Fo
     out.text(after);
   }
   out.text(exchange.requestId);
+  if (traceless) writeTraceparent(out, exchange.traceId);
   const via = viaOf(exchange);
-  out.text(via === null || via === "" ? "\r\nVia: " : `\r\nVia: ${via}, `);
-  out.text(head.minor === 1 ? "1.1 " : "1.0 ");
-  out.text(identity.pseudonym);
-  out.text("\r\n\r\n");
+  if (traceless && head.minor === 1 && (via === null || via === "")) out.text(identity.ending);
+  else {
+    const way = via === null || via === "" ? "" : `${via}, `;
+    out.text(`${traceless ? "-00" : ""}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`);
+  }
+}
+
+/**
+ * Begins a trace that nobody records; the flags are left to be written. Half of its id serves as the id of its first span, which need not
+ * be random, only different from others of the trace, and of which no text is made.
+ */
+function writeTraceparent(out: ByteWriter, traceId: string): void {
+  out.text("\r\ntraceparent: 00-");
+  const start = out.length;
+  out.text(traceId);
+  out.repeat(DASH, isZero(out.bytes, start + 16, start + 32) ? start : start + 16, 16);
+}
+
+/** Whether all digits [start, end) are zero. */
+function isZero(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] !== ZERO) return false;
+  return true;
 }
 
 function trustedFields({ head, peer, scheme }: Exchange, identity: ForwardingIdentity): string {

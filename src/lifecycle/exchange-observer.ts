@@ -50,7 +50,7 @@ function reportOf(exchange: Exchange, worker: number, totalMs: number): Exchange
     atMs: Date.now(),
     worker,
     requestId: exchange.requestId,
-    traceId: "",
+    traceId: exchange.traceId,
     client: exchange.peer.address,
     method: head.method,
     host: exchange.host,

@@ -8,6 +8,7 @@ import { trustedProxies } from "../downstream/client-address.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
+import { forwardingIdentity } from "../forwarding/request-fields.ts";
 import type { AccessLog } from "../observation/access-log.ts";
 import { HostCounts } from "../observation/host-counts.ts";
 import type { Log } from "../observation/log.ts";
@@ -180,7 +181,7 @@ export class Worker {
       sweep,
       metrics,
       log,
-      identity: { pseudonym: pseudonym(settings.regionId), isTrusted },
+      identity: forwardingIdentity(pseudonym(settings.regionId), isTrusted),
       responseTimeoutMs: settings.responseTimeoutMs,
       verdictTimeoutMs: settings.healthTimeoutMs + settings.connectTimeoutMs + VERDICT_DELAY_MS,
       contradicted: () => this.#contradicted(),

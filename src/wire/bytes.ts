@@ -59,6 +59,15 @@ export class ByteWriter {
     this.length += source.copy(this.bytes, this.length, start, end);
   }
 
+  /** `separator`, then once more `count` bytes that have been written at `start`. A loop: for a few bytes it takes half the time of a copy. */
+  repeat(separator: number, start: number, count: number): void {
+    this.reserve(count + 1);
+    const { bytes } = this;
+    bytes[this.length++] = separator;
+    for (let i = 0; i < count; i++) bytes[this.length + i] = bytes[start + i]!;
+    this.length += count;
+  }
+
   reserve(count: number): void {
     if (this.length + count <= this.bytes.length) return;
     const grown = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length + count));

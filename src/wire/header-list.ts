@@ -39,7 +39,10 @@ export const FieldKind = {
   Accept: 20,
   /** `Content_Length`, `Transfer_Encoding`: what some servers read as framing, and others do not. */
   MisspeltFraming: 21,
+  Traceparent: 22,
+  Tracestate: 23,
 } as const;
+/** Below 32: sets of them are bits of a number. */
 export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind];
 
 const NO_BYTES = Buffer.alloc(0);
@@ -51,11 +54,14 @@ export class HeaderList {
   /** Where the last field's line ends. */
   end = 0;
   kinds: Uint8Array = new Uint8Array(16);
+  /** One bit for each kind that occurs. */
+  #seen = 0;
   #offsets: Int32Array = new Int32Array(16 * 4);
 
   clear(bytes: Buffer): void {
     this.bytes = bytes;
     this.count = 0;
+    this.#seen = 0;
   }
 
   add(start: number, nameEnd: number, valueStart: number, valueEnd: number): number {
@@ -66,7 +72,9 @@ export class HeaderList {
     offsets[index * 4 + 1] = nameEnd;
     offsets[index * 4 + 2] = valueStart;
     offsets[index * 4 + 3] = valueEnd;
-    return this.kinds[index] = fieldKind(this.bytes, start, nameEnd);
+    const kind = fieldKind(this.bytes, start, nameEnd);
+    this.#seen |= 1 << kind;
+    return this.kinds[index] = kind;
   }
 
   /** The same bytes now lie in `bytes`, `by` bytes further to the front. */
@@ -111,8 +119,14 @@ export class HeaderList {
     return equalsLower(this.bytes, this.start(index), this.nameEnd(index), lower);
   }
 
+  /** Whether there is a field of this kind. */
+  has(kind: FieldKind): boolean {
+    return (this.#seen & (1 << kind)) !== 0;
+  }
+
   /** All values of one kind, joined as RFC 9110, 5.3 allows; null when there is none. */
   joined(kind: FieldKind): string | null {
+    if (!this.has(kind)) return null;
     let joined: string | null = null;
     for (let i = 0; i < this.count; i++) {
       if (this.kinds[i] === kind) joined = joined === null ? this.value(i) : `${joined}, ${this.value(i)}`;
@@ -142,6 +156,8 @@ const KNOWN: readonly (readonly [lower: string, kind: FieldKind])[] = [
   ["x-real-ip", FieldKind.XRealIp],
   ["forwarded", FieldKind.Forwarded],
   ["connection", FieldKind.Connection],
+  ["tracestate", FieldKind.Tracestate],
+  ["traceparent", FieldKind.Traceparent],
   ["keep-alive", FieldKind.KeepAlive],
   ["x-request-id", FieldKind.XRequestId],
   ["content-length", FieldKind.ContentLength],

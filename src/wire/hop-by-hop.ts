@@ -35,6 +35,8 @@ const PROTECTED = dropTable([
   FieldKind.XRealIp,
   FieldKind.XRequestId,
   FieldKind.Forwarded,
+  FieldKind.Traceparent,
+  FieldKind.Tracestate,
 ]);
 
 /** Whether field `index` is one that `Connection` nominates (lower-case names). */
@@ -58,4 +60,6 @@ export const NOT_IN_TRAILERS: Uint8Array = dropTable([
   FieldKind.XRealIp,
   FieldKind.XRequestId,
   FieldKind.Forwarded,
+  FieldKind.Traceparent,
+  FieldKind.Tracestate,
 ]);

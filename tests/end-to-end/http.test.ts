@@ -123,6 +123,7 @@ test("hop-by-hop fields and those that Connection names stay behind, both ways",
     "x-forwarded-host",
     "x-real-ip",
     "x-request-id",
+    "traceparent",
     "via",
   ]);
   assert.equal(response.status, 200);
@@ -131,7 +132,8 @@ test("hop-by-hop fields and those that Connection names stay behind, both ways",
 
 test("Connection cannot name away Host, the framing or the fields of the proxy", async () => {
   const { vm, host } = await plane.vm();
-  const nominated = "Host, Content-Length, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Real-IP, X-Request-Id, Via";
+  const nominated =
+    "Host, Content-Length, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Real-IP, X-Request-Id, Via, traceparent";
   const response = await rawRequest(
     plane.proxy.port,
     `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 3\r\nConnection: ${nominated}\r\n\r\nabc`,

@@ -69,6 +69,8 @@ test("edgeproxy keeps the client's address and the request id across regions tha
   assert.deepEqual(fieldValues(request, "via"), [`1.1 edgeproxy-${platform.region.id}, 1.1 edgeproxy-${there.id}`]);
   assert.match(String(nearLine["request_id"]), /^[0-9a-f]{32}$/);
   assert.deepEqual([farLine["request_id"], fieldValue(request, "x-request-id")], [nearLine["request_id"], nearLine["request_id"]]);
+  const [, traceId, ...more] = (fieldValues(request, "traceparent").join(", ")).split("-");
+  assert.deepEqual([traceId, more.length], [nearLine["request_id"], 2], "the second edge keeps the trace that the first one began");
   assert.deepEqual([nearLine["region"], nearLine["upstream"]], [there.id, `${there.address}:${platform.edgePort}`]);
   assert.deepEqual([farLine["region"], farLine["upstream"]], [there.id, `${vm.host}:${vm.port}`]);
 });
@@ -83,6 +85,7 @@ test("edgeproxy replaces what a peer says of the client when it does not trust t
   const [nearLine, farLine] = [await accessLine(near), await accessLine(far)];
   assert.notEqual(nearLine["request_id"], farLine["request_id"]);
   assert.equal(fieldValue(request, "x-request-id"), farLine["request_id"]);
+  assert.match(fieldValue(request, "traceparent") ?? "", new RegExp(`^00-${nearLine["request_id"]}-[0-9a-f]{16}-00$`));
 });
 
 test("edgeproxy believes no client that tells stories about itself", async () => {
@@ -125,6 +128,7 @@ test("edgeproxy takes a trusted load balancer's word for the client, through bot
   assert.deepEqual(fieldValues(request, "x-forwarded-proto"), ["https"]);
   assert.deepEqual(fieldValues(request, "x-forwarded-host"), ["shop.example"]);
   assert.deepEqual(fieldValues(request, "x-request-id"), ["lb-7"]);
+  assert.match(fieldValues(request, "traceparent").join(", "), /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
   assert.deepEqual([(await accessLine(near))["request_id"], (await accessLine(far))["request_id"]], ["lb-7", "lb-7"]);
 });
 

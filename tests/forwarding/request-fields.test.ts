@@ -3,12 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { trustedProxies } from "../../src/downstream/client-address.ts";
 import type { Exchange } from "../../src/downstream/exchange.ts";
-import { upgradeOffer, writeRequestHead } from "../../src/forwarding/request-fields.ts";
+import { forwardingIdentity, upgradeOffer, writeRequestHead } from "../../src/forwarding/request-fields.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { requestBodyLength } from "../../src/wire/h1/framing.ts";
 import { requestHead } from "../fixtures/heads.ts";
 
-const IDENTITY = { pseudonym: "edgeproxy-here", isTrusted: trustedProxies(["10.0.0.0/8"]) };
+const IDENTITY = forwardingIdentity("edgeproxy-here", trustedProxies(["10.0.0.0/8"]));
+const ID = "000000000000000a00000000000000b1";
+const TRACE = `traceparent: 00-${ID}-00000000000000b1-00`;
 const UNTRUSTED = "203.0.113.9", TRUSTED = "10.0.0.1";
 
 /** What of an exchange the writer looks at. */
@@ -16,7 +18,14 @@ function exchangeOf(peerAddress: string, startLine: string, fields: readonly str
   const head = requestHead(startLine, ...fields);
   const trusted = IDENTITY.isTrusted(peerAddress);
   const peer = { address: peerAddress, port: 1, trusted, forwarded: null };
-  const exchange: Partial<Exchange> = { head, peer, scheme: "http", requestId: "ID", requestLength: requestBodyLength(head) };
+  const exchange: Partial<Exchange> = {
+    traceId: ID,
+    head,
+    peer,
+    scheme: "http",
+    requestId: ID,
+    requestLength: requestBodyLength(head),
+  };
   return exchange as Exchange;
 }
 
@@ -38,7 +47,8 @@ const ADDED = [
   "X-Forwarded-Proto: http",
   "X-Forwarded-Host: a.test:80",
   `X-Real-IP: ${UNTRUSTED}`,
-  "X-Request-Id: ID",
+  `X-Request-Id: ${ID}`,
+  TRACE,
   "Via: 1.1 edgeproxy-here",
 ];
 
@@ -81,7 +91,8 @@ test("writeRequestHead() keeps what trusted peers say, and appends the peer", ()
     "X-Forwarded-Proto: https",
     "X-Forwarded-Host: b.test",
     "X-Real-IP: 203.0.113.9",
-    "X-Request-Id: ID",
+    `X-Request-Id: ${ID}`,
+    TRACE,
     "Via: 1.1 edgeproxy-here",
   ]);
 });
@@ -94,7 +105,8 @@ test("writeRequestHead() fills in what trusted peers leave out", () => {
     "X-Forwarded-Proto: http",
     "X-Forwarded-Host: a.test:80",
     "X-Real-IP: 10.0.0.1",
-    "X-Request-Id: ID",
+    `X-Request-Id: ${ID}`,
+    TRACE,
     "Via: 1.1 edgeproxy-here",
   ]);
 });
@@ -207,4 +219,33 @@ test("writeRequestHead() turns absolute targets into paths and takes their autho
   assert.equal(from(UNTRUSTED, "OPTIONS http://b.test HTTP/1.1", HOST)[0], "OPTIONS * HTTP/1.1");
   assert.equal(from(UNTRUSTED, "OPTIONS http://b.test/ HTTP/1.1", HOST)[0], "OPTIONS / HTTP/1.1");
   assert.equal(from(UNTRUSTED, "OPTIONS * HTTP/1.1", HOST)[0], "OPTIONS * HTTP/1.1");
+});
+
+const GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+test("writeRequestHead() keeps the bytes of a valid traceparent and its tracestate, of anybody", () => {
+  const trace = [`TraceParent:${GIVEN} `, "tracestate: a=1", "Tracestate: b=2"];
+  const added = ADDED.filter((line) => line !== TRACE);
+  assert.deepEqual(from(UNTRUSTED, GET, trace[0]!, HOST, trace[1]!, "X: 1", trace[2]!), [
+    GET,
+    trace[0],
+    HOST,
+    trace[1],
+    "X: 1",
+    trace[2],
+    ...added,
+  ]);
+  assert.ok(from(TRUSTED, GET, HOST, ...trace).includes(trace[0]!));
+  assert.equal(from(UNTRUSTED, GET, HOST, trace[0]!, "Via: 1.1 a").at(-1), "Via: 1.1 a, 1.1 edgeproxy-here");
+});
+
+test("writeRequestHead() begins a trace where there is none, or a malformed one, whose tracestate goes, too", () => {
+  for (const parents of [[], [`traceparent: ${GIVEN}x`], [`traceparent: ${GIVEN}`, `Traceparent: ${GIVEN}`]]) {
+    assert.deepEqual(from(UNTRUSTED, GET, HOST, ...parents, "tracestate: a=1"), [GET, HOST, ...ADDED]);
+  }
+  assert.equal(from(UNTRUSTED, GET, HOST, "Via: 1.0 a").at(-2), TRACE);
+  assert.equal(from(UNTRUSTED, "GET / HTTP/1.0", HOST).at(-2), TRACE);
+  const traceId = `${"1".repeat(16)}${"0".repeat(16)}`;
+  const half = written({ ...exchangeOf(UNTRUSTED, GET, [HOST]), traceId });
+  assert.equal(half.at(-2), `traceparent: 00-${traceId}-${"1".repeat(16)}-00`, "a span's id is never all zero");
 });

@@ -27,7 +27,7 @@ function messages(received: Received, answers: { readonly methods: readonly stri
     if (!early) answered++;
     const own = fieldValue(message, "x-edgeproxy-error") !== undefined;
     const fields = message.fields.map(([name, value]) =>
-      /^x-request-id$/i.test(name) || (own && name === "Date") ? name : `${name}: ${value}`
+      /^(x-request-id|traceparent)$/i.test(name) || (own && name === "Date") ? name : `${name}: ${value}`
     );
     const body = own ? "" : message.body.toString("latin1");
     read.push(JSON.stringify([message.startLine, fields, body, message.trailers]));

@@ -5,6 +5,7 @@ import { ANY_NAME } from "./readable-stream.ts";
 
 /** Of one connection (RFC 9110, 7.6.1). */
 const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "http2-settings"];
+const OURS = ["via", "forwarded", "traceparent", "tracestate"];
 /** What `Connection` may not name away. */
 const STAYS = ["host", "content-length", "expect"];
 
@@ -49,7 +50,7 @@ export function values(fields: readonly string[], name: string): string[] {
 /** What the proxy itself says about the client, in all the spellings that servers read as one. */
 function isOurs(name: string): boolean {
   const read = name.replaceAll("_", "-");
-  return name === "via" || name === "forwarded" || read.startsWith("x-forwarded-") || ["x-real-ip", "x-request-id"].includes(read);
+  return OURS.includes(name) || read.startsWith("x-forwarded-") || ["x-real-ip", "x-request-id"].includes(read);
 }
 
 function nominatedBy(fields: readonly string[]): ReadonlySet<string> {

@@ -31,6 +31,7 @@ const CHAPTERS: Readonly<Record<string, readonly string[]>> = {
   "What passes, and how": [
     "fields",
     "forwarding-fields",
+    "traces",
     "bodies",
     "answers",
     "interim",
@@ -194,7 +195,8 @@ function cell(text: string): string {
 
 /** `RFC 9112, 6.3` as a link. */
 function reference(section: string): string {
-  const [, rfc, part] = /^RFC (\d+), (.+)$/.exec(section)!;
+  const [, rfc, part] = /^RFC (\d+), (.+)$/.exec(section) ?? [];
+  if (rfc === undefined) return `[${section}](https://www.w3.org/TR/trace-context-2/)`;
   return `[${rfc}, ${part}](https://www.rfc-editor.org/rfc/rfc${rfc}#section-${part})`;
 }
 

@@ -28,6 +28,9 @@ test("HeaderList tells the fields that matter, whatever their spelling", () => {
     "Forwarded": FieldKind.Forwarded,
     "HTTP2-Settings": FieldKind.Http2Settings,
     "Accept": FieldKind.Accept,
+    "TraceParent": FieldKind.Traceparent,
+    "tracestate": FieldKind.Tracestate,
+    "trace-state": FieldKind.Other,
     "Hosts": FieldKind.Other,
     "Accepts": FieldKind.Other,
     "X-Forwarded": FieldKind.Other,
@@ -52,5 +55,8 @@ test("HeaderList joins the values of one kind in order", () => {
   const fields = fieldList("Via: 1.1 a", "X: y", "via:1.0 b , 1.1 c");
   assert.equal(fields.joined(FieldKind.Via), "1.1 a, 1.0 b , 1.1 c");
   assert.equal(fields.joined(FieldKind.Host), null);
+  assert.deepEqual([fields.has(FieldKind.Via), fields.has(FieldKind.Host)], [true, false]);
+  fields.clear(fields.bytes);
+  assert.equal(fields.has(FieldKind.Via), false);
   assert.ok(fields.nameIs(0, "via") && !fields.nameIs(1, "via"));
 });

@@ -23,6 +23,7 @@ test("isNominated() protects framing, routing and forwarding fields", () => {
     "X-Forwarded-Port",
     "X-Real-IP",
     "X-Request-Id",
+    "traceparent",
   ];
   const fields = fieldList(...names.map((name) => `${name}: 1`));
   for (const [index, name] of names.entries()) assert.equal(isNominated(fields, index, [name.toLowerCase()]), false, name);
