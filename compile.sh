@@ -3,6 +3,7 @@
 #
 #   ./compile.sh                dist/edgeproxy for this machine
 #   ./compile.sh linux-arm64    dist/edgeproxy-linux-arm64 (also linux-x64, darwin-arm64, darwin-x64)
+#   ./compile.sh --dashboard    dist/dashboard only: what the admin address shows to browsers, for running from the sources
 #   ./compile.sh --deno         dist/edgeproxy-deno with Deno instead of Bun, where its runtime can be downloaded
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -18,11 +19,13 @@ fail() {
 
 runtime=bun
 target=
+dashboard_only=
 for argument in "$@"; do
   case "$argument" in
     --deno) runtime=deno ;;
+    --dashboard) dashboard_only=yes ;;
     linux-x64 | linux-arm64 | darwin-x64 | darwin-arm64) target=$argument ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) fail "unknown argument \"$argument\"; see ./compile.sh --help" 2 ;;
   esac
 done
@@ -39,10 +42,23 @@ if [ ! -x node_modules/.bin/bun ] || ! node -e "$complete" 2>/dev/null; then
   deno install --frozen --quiet
 fi
 
+# A variable of the environment must not steer the build.
+bun() {
+  env -u BUN_OPTIONS -u BUN_BE_BUN ./node_modules/.bin/bun "$@" >dist/build.log 2>&1 ||
+    { cat dist/build.log >&2; fail "the build failed"; }
+  rm -f dist/build.log
+}
+
+# For browsers; the binary has both files inside.
+mkdir -p dist/dashboard
+bun build src/dashboard/main.tsx --outfile dist/dashboard/app.js --target=browser --minify --define process.env.NODE_ENV='"production"' \
+  --jsx-runtime=automatic --jsx-import-source=hono/jsx/dom
+bun build src/dashboard/style/app.css --outfile dist/dashboard/app.css --minify
+[ -z "$dashboard_only" ] || exit 0
+
 deno check --quiet main.ts
 
 version=$(node -p 'require("./deno.json").version')
-mkdir -p dist
 output=dist/edgeproxy${target:+-$target}
 if [ "$runtime" = deno ]; then
   case "$target" in
@@ -57,12 +73,10 @@ if [ "$runtime" = deno ]; then
 else
   # Without the two no-compile-autoload flags the binary would run code from a bunfig.toml in the folder it is started in.
   # Bytecode makes it start three times as fast, and needs the ESM format for top-level await.
-  # A variable of the environment must not steer the build either.
-  env -u BUN_OPTIONS -u BUN_BE_BUN ./node_modules/.bin/bun build main.ts --outfile "$output" \
+  bun build main.ts --outfile "$output" \
     --compile --minify --bytecode --format=esm ${target:+--target "bun-$target"} \
     --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
-    --define "EDGEPROXY_VERSION=\"$version\"" >dist/build.log 2>&1 || { cat dist/build.log >&2; fail "the build failed"; }
-  rm -f dist/build.log
+    --define "EDGEPROXY_VERSION=\"$version\""
 fi
 [ -x "$output" ] || fail "no executable at $output"
 

@@ -1,6 +1,6 @@
 /*  The whole check, in order from quick to slow; every stage runs even if one before it failed.
  *
- *  formatting -> lint -> types -> tests on Bun -> tests on Deno -> compile -> end-to-end tests of the compiled binary
+ *  formatting -> lint -> types -> dashboard -> tests on Bun -> tests on Deno -> compile -> end-to-end tests of the compiled binary
  *
  *  Tests with a database and end-to-end tests mostly wait, so they run two at a time, in processes of their own; whose figures another one's work
  *  would spoil runs alone afterwards.
@@ -101,7 +101,7 @@ async function stages(): Promise<Stage[]> {
     chosen.push({ name: "lint", commands: [[DENO, "lint"]] });
     chosen.push({ name: "types", commands: [[DENO, "check", "--quiet", "main.ts", "src", "tests"]] });
   }
-  if (portable.length > 0) chosen.push(onBun);
+  if (portable.length > 0) chosen.push({ name: "dashboard", commands: [["./compile.sh", "--dashboard"]] }, onBun);
   if (portable.length > 0 && !fast) chosen.push(onDeno);
   if (endToEnd.length > 0 && !fast) chosen.push(compile, ...onBinary(endToEnd));
   return chosen;

@@ -2,6 +2,7 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { authorise, recognise } from "./auth.ts";
+import { dashboard } from "./dashboard.ts";
 import type { AdminDeps } from "./deps.ts";
 import { SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
@@ -66,6 +67,8 @@ export function adminApp(deps: AdminDeps): AdminApp {
     await next();
     for (const [name, value] of Object.entries(HEADERS)) if (!c.res.headers.has(name)) c.header(name, value);
   });
+  // Before anybody is asked for the token: the page is what asks for it
+  app.route("/", dashboard());
   app.use(recognise(deps));
   for (const path of ADMIN_PATHS.filter(({ open }) => open === true)) app.on(path.method, path.path, (c) => path.respond(c, deps));
   app.use(authorise);

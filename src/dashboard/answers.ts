@@ -1,0 +1,177 @@
+/** What the admin API answers, as far as the page shows it. */
+
+export interface Page {
+  readonly total: number;
+  /** `after` of the next page. */
+  readonly next: string | number | null;
+}
+
+export interface Alert {
+  readonly severity: string;
+  readonly what: string;
+  readonly since?: string | null;
+}
+
+export interface Pin {
+  readonly revision: number;
+  readonly since: string;
+  readonly until: string;
+}
+
+export interface Drain {
+  readonly phase: string;
+  readonly reason: string;
+  readonly since: string;
+  readonly deadline: string;
+  readonly exchanges?: number;
+  readonly tunnels?: number;
+  readonly connections?: number;
+}
+
+export interface Rates {
+  readonly "requests_per_second": number | null;
+  readonly "errors_per_second": number | null;
+  readonly "by_blame": Readonly<Record<string, number>>;
+  readonly "p50_ms": number | null;
+  readonly "p95_ms": number | null;
+  readonly "p99_ms": number | null;
+}
+
+export interface Overview {
+  readonly version: string;
+  readonly region: string;
+  readonly since: string;
+  readonly routes: number;
+  readonly revision: number;
+  readonly "table_age_s": number | null;
+  readonly database: { readonly state: string; readonly problem: string | null };
+  readonly workers: { readonly up: number; readonly total: number };
+  readonly endpoints: Readonly<Record<string, number>>;
+  readonly cordons: number;
+  readonly rates: Rates;
+  readonly connections: number;
+  readonly tunnels: number;
+  readonly drain: Drain | null;
+  readonly pinned: Pin | null;
+  readonly alerts: readonly Alert[];
+}
+
+export interface TrafficPoint {
+  readonly time: string;
+  readonly requests: number;
+  readonly "by_class": Readonly<Record<string, number>>;
+  readonly errors: number;
+  readonly "by_blame": Readonly<Record<string, number>>;
+  readonly "p50_ms": number | null;
+  readonly "p95_ms": number | null;
+  readonly "p99_ms": number | null;
+  readonly "bytes_in": number;
+  readonly "bytes_out": number;
+  readonly connections: number;
+  readonly tunnels: number;
+}
+
+export interface Traffic {
+  readonly "step_ms": number;
+  readonly points: readonly TrafficPoint[];
+}
+
+export interface RouteEndpoint {
+  readonly kind: "vm" | "region";
+  readonly address: string;
+  readonly port: number;
+  readonly region: string;
+  readonly key?: string;
+}
+
+export interface Route {
+  readonly host: string;
+  readonly endpoints: readonly RouteEndpoint[];
+}
+
+export interface RoutesPage extends Page {
+  readonly revision: number;
+  readonly routes: readonly Route[];
+}
+
+export interface Exclusion {
+  readonly domain: string;
+  readonly host: string | null;
+  readonly code: string;
+  readonly reason: string;
+}
+
+export interface ExcludedPage extends Page {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly excluded: readonly Exclusion[];
+}
+
+export interface HostTraffic {
+  readonly host: string;
+  readonly requests: number;
+  readonly errors: number;
+  readonly "requests_per_second": number;
+  readonly "errors_per_second": number;
+  readonly "mean_ms": number | null;
+  readonly "p95_ms": number | null;
+  readonly "bytes_in": number;
+  readonly "bytes_out": number;
+}
+
+export interface HostsPage extends Page {
+  readonly hosts: readonly HostTraffic[];
+}
+
+export interface Worker {
+  readonly worker: number;
+  readonly pid: number | null;
+  readonly state: string;
+  readonly since: string;
+  readonly restarts: number;
+  readonly connections: number | null;
+  readonly exchanges: number | null;
+  readonly tunnels: number | null;
+  readonly requests: number | null;
+  readonly "memory_bytes": number | null;
+  readonly "stall_ms": number | null;
+  readonly revision: number | null;
+  readonly "revisions_behind": number | null;
+}
+
+export interface Region {
+  readonly id: string;
+  readonly "public_ipv4": string | null;
+  readonly here: boolean;
+}
+
+export interface Revision {
+  readonly revision: number;
+  readonly time: string;
+  readonly reason: string;
+  readonly source: string;
+  readonly routes: number;
+  readonly added: number;
+  readonly removed: number;
+  readonly changed: number;
+  readonly current: boolean;
+  readonly restorable: boolean;
+}
+
+export interface RevisionsPage {
+  readonly revision: number;
+  readonly pinned: Pin | null;
+  readonly revisions: readonly Revision[];
+  readonly next: string | number | null;
+}
+
+export interface RouteChange {
+  readonly host: string;
+  readonly change: "added" | "removed" | "changed";
+  readonly before: readonly RouteEndpoint[] | null;
+  readonly after: readonly RouteEndpoint[] | null;
+}
+
+export interface RevisionDetails extends Revision {
+  readonly changes: readonly RouteChange[] | null;
+  readonly next: string | null;
+}

@@ -1,0 +1,39 @@
+/** A part of a view with a heading of its own. */
+import type { Child } from "hono/jsx";
+
+interface PanelProps {
+  readonly title: string;
+  /** Beside the heading: a count, a link, buttons. */
+  readonly aside?: Child;
+  readonly class?: string;
+  readonly children?: Child;
+}
+
+export function Panel({ title, aside, class: more = "", children }: PanelProps) {
+  const id = `panel-${title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-")}`;
+  return (
+    <section class={`panel ${more}`} aria-labelledby={id}>
+      <header class="panel-head">
+        <h2 id={id}>{title}</h2>
+        {aside !== undefined && <div class="panel-aside">{aside}</div>}
+      </header>
+      {children}
+    </section>
+  );
+}
+
+export type Fact = readonly [name: string, value: Child];
+
+/** Names with values. */
+export function Facts({ of }: { of: readonly Fact[] }) {
+  return (
+    <dl class="facts">
+      {of.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
