@@ -88,7 +88,7 @@ function Alerts({ alerts }: { alerts: readonly Alert[] }) {
             </span>
             {typeof since === "string" && (
               <span class="when">
-                since <Moment at={since} />
+                <Moment at={since} />
               </span>
             )}
           </li>
@@ -183,7 +183,9 @@ function Parts({ overview }: { overview: Overview }) {
         of={[
           [
             "Database",
-            database.problem === null ? database.state : <span class="problem" key="database">{database.state}: {database.problem}</span>,
+            database.problem === null
+              ? database.state
+              : <span class="problem" key="database">{database.state}: {database.problem}</span>,
           ],
           ["Table as of", overview.table_age_s === null ? UNKNOWN : `${milliseconds(overview.table_age_s * 1000)} ago`],
           [
