@@ -18,9 +18,9 @@ import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-re
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
-import type { Log, LogFields } from "./observation/log.ts";
+import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
-import type { AnswerCode, ErrorCode, ProxyError } from "./observation/proxy-error.ts";
+import type { AnswerCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
@@ -140,7 +140,7 @@ class Passage implements AttemptOwner {
   /** As long as the client waits. */
   #awaitVerdict(endpoints: readonly EndpointState[], timeoutMs: number, next: (timely: boolean) => void): void {
     const exchange = this.#exchange;
-    const wait = new VerdictWait(this.#parts.sweep, timeoutMs, (timely) => {
+    const wait = new VerdictWait(this.#parts.sweep, exchange.record, timeoutMs, (timely) => {
       exchange.onGone = null;
       next(timely);
     });
@@ -178,8 +178,7 @@ class Passage implements AttemptOwner {
     switch (next) {
       case "break-off":
         exchange.record.code = error.code;
-        exchange.reset();
-        return this.#observe(error.code, error.message);
+        return exchange.reset();
       case "new-connection":
         this.#parts.metrics.upstreamRetries++;
         return this.#forward(endpoint, true);
@@ -215,18 +214,5 @@ class Passage implements AttemptOwner {
 
   #refuse(code: AnswerCode): void {
     this.#exchange.refuse(code);
-    this.#observe(code, this.#exchange.record.problem);
-  }
-
-  #observe(code: ErrorCode, problem: string): void {
-    const { log } = this.#parts;
-    if (code === "no_route") log.warn("request without a route", this.#describe(code, problem));
-    else if (code !== "no_table" && code !== "vm_unhealthy") log.error("proxy error", this.#describe(code, problem));
-    else if (log.enabled("debug")) log.debug("request refused", this.#describe(code, problem));
-  }
-
-  #describe(code: ErrorCode, problem: string): LogFields {
-    const { host, requestId, record } = this.#exchange;
-    return { host, code, upstream: record.upstream, "request_id": requestId, ...(problem !== "" && { problem }) };
   }
 }

@@ -79,6 +79,11 @@ export class ClientInput implements ChunkedEvents {
     if (!this.#waiting) this.#events.onInputEnd();
   }
 
+  /** A request has begun whose head is not complete. */
+  get headUnfinished(): boolean {
+    return this.phase === HEAD && this.headStarted;
+  }
+
   /** Bytes of a body are missing that the exchange wants now, and the client may send. */
   get starving(): boolean {
     return this.phase === BODY && !this.#requestPaused && this.exchange?.claimed === true && (this.#invited || this.#body.started);

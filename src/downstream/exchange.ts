@@ -89,7 +89,10 @@ export interface Exchange {
 
 /** What is known of an exchange when it has ended. */
 export interface ExchangeRecord {
+  /** When the first byte of the request was read. */
   readonly startedAtMs: number;
+  /** When its head was complete, or refused. */
+  readonly headAtMs: number;
   outcome: OutcomeKind;
   /** 0 when no head was sent. */
   status: number;
@@ -103,4 +106,20 @@ export interface ExchangeRecord {
   problem: string;
   bodyBytesIn: number;
   bodyBytesOut: number;
+  /** How often it was sent, or was tried to be. */
+  attempts: number;
+  /** The last attempt went on a pooled connection. */
+  reused: boolean;
+  /** Spent on waiting for verdicts of probes, or for a newer table. */
+  probeWaitMs: number;
+  /** Since when it waits for one; 0: it does not. */
+  probeSinceMs: number;
+  /** Spent on waiting for connections, of all attempts together. */
+  connectMs: number;
+  /** Since when it waits for one; 0: it does not. */
+  connectSinceMs: number;
+  /** When the head of the final answer was there; 0 without one. */
+  answeredAtMs: number;
+  /** Of a tunnel: it was the client who ended its side first. */
+  clientEndedFirst: boolean;
 }

@@ -8,7 +8,7 @@
  *  What comes and in which order is `ClientInput`'s (with the states of a request), what leaves is `ClientOutput`'s. One
  *  deadline serves for whatever the connection waits for at the time.
  */
-import type { Watched } from "../runtime/clock.ts";
+import { nowMs, type Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import { normaliseHost } from "../wire/host.ts";
@@ -28,6 +28,8 @@ const DISCARD_MS = 5000;
 /** How long a quiet connection may still bring a request that was under way when draining began. */
 export const IDLE_GRACE_MS = 300;
 
+const CUT = "Still running when the grace of the drain was over";
+
 export class H1Connection implements SocketSink, Watched, RequestEvents {
   deadlineAtMs: number;
   readonly peer: Peer;
@@ -37,6 +39,8 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   readonly head: RequestHead;
   /** Cleared when the connection may not carry another request. */
   persistent = true;
+  /** When the first byte of the request under way was read. */
+  headBegunAtMs = 0;
   readonly #socket: Socket;
   #refused = false;
   #lastAuthority = "";
@@ -86,14 +90,16 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     this.input.end();
   }
 
-  onClose(_error: SocketError | null): void {
+  onClose(error: SocketError | null): void {
     const { input } = this;
     const { exchange } = input;
+    const tunnel = input.phase === TUNNEL;
+    if (input.headUnfinished) this.#headLost("client_gone", "The client left before its request was complete");
     input.stop();
     input.release();
     this.out.drop();
     this.environment.sweep.unwatch(this);
-    if (exchange !== null) exchange.connectionLost();
+    if (exchange !== null) exchange.connectionLost(tunnel && error === null ? null : "client_gone", goneText(error));
     this.environment.connectionClosed(this);
   }
 
@@ -174,7 +180,10 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   /** Ends whatever is running. True when an exchange was cut, or an answer that had not left whole. */
   cut(): boolean {
-    const cut = this.input.exchange !== null || !this.out.drained;
+    const { exchange, headUnfinished } = this.input;
+    const cut = exchange !== null || headUnfinished || !this.out.drained;
+    if (headUnfinished) this.#headLost("cut_off", CUT);
+    exchange?.connectionLost("cut_off", CUT);
     if (cut) this.#socket.reset();
     else this.#socket.destroy(); // the kernel may still be sending the last answer
     return cut;
@@ -183,6 +192,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   // ---- what the input says
 
   onHeadBegun(): void {
+    this.headBegunAtMs = nowMs();
     this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.headerTimeoutMs;
   }
 
@@ -225,6 +235,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
       case BODY:
         return this.out.hangUp(); // the request will never be complete
       default:
+        if (input.headUnfinished) this.#headLost("client_gone", "The client ended before its request was complete");
         if (!this.out.closing) this.#closeWhenDrained();
     }
   }
@@ -240,11 +251,19 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   /** Answers a head that could not be read, and closes. */
   #refuse(code: AnswerCode, problem: string): void {
     const { input } = this;
+    if (!input.headStarted) this.onHeadBegun(); // nothing but empty lines
     input.giveUpHead();
     this.#refused = true;
     this.environment.metrics.exchangesActive++;
     input.exchange = new H1Exchange(this, 0);
     input.exchange.refuseAndClose(code, problem);
+  }
+
+  /** A request ends of which there is no whole head, and to which nothing can be said. */
+  #headLost(code: "client_gone" | "cut_off", problem: string): void {
+    this.input.giveUpHead();
+    this.environment.metrics.exchangesActive++;
+    new H1Exchange(this, 0).connectionLost(code, problem);
   }
 
   /**
@@ -264,4 +283,8 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     this.input.stop();
     if (!this.out.close()) this.deadlineAtMs = this.environment.sweep.nowMs + this.environment.streamTimeoutMs;
   }
+}
+
+function goneText(error: SocketError | null): string {
+  return error === null ? "The client closed the connection" : `The client's connection broke: ${error.code || error.message}`;
 }

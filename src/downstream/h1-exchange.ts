@@ -26,7 +26,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   onGone: (() => void) | null = null;
   ended = false;
   answered = false;
-  readonly startedAtMs: number = nowMs();
+  readonly startedAtMs: number;
+  readonly headAtMs: number = nowMs();
   outcome: ExchangeRecord["outcome"] = "forwarded";
   status = 0;
   code: ErrorCode | null = null;
@@ -36,6 +37,14 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   problem = "";
   bodyBytesIn = 0;
   bodyBytesOut = 0;
+  attempts = 0;
+  reused = false;
+  probeWaitMs = 0;
+  probeSinceMs = 0;
+  connectMs = 0;
+  connectSinceMs = 0;
+  answeredAtMs = 0;
+  clientEndedFirst = false;
   readonly #connection: H1Connection;
   #host: string | null | undefined;
   #requestId = "";
@@ -48,6 +57,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   constructor(connection: H1Connection, requestLength: BodyLength) {
     this.#connection = connection;
+    this.startedAtMs = connection.headBegunAtMs;
     this.requestLength = requestLength;
   }
 
@@ -123,6 +133,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   /** The client has sent FIN. */
   tunnelInputEnded(): void {
+    this.clientEndedFirst = !this.#tunnelOutputEnded;
     this.sink?.onRequestEnd(null);
     if (this.#tunnelOutputEnded) this.#end("tunnelled");
   }
@@ -140,6 +151,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   sendHead(head: ResponseHead, length: BodyLength): void {
     if (this.ended) return;
     this.answered = true;
+    this.answeredAtMs = nowMs();
     this.status = head.status;
     if (head.status === 101) return this.#sendSwitch(head);
     this.#bodiless = length === 0;
@@ -170,7 +182,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   }
 
   sendEnd(trailers: HeaderList | null): void {
-    if (this.ended) return;
+    if (this.ended || this.code !== null) return; // it is being broken off
     if (this.#tunnel) {
       this.#tunnelOutputEnded = true;
       if (this.#connection.input.halfClosed) this.#end("tunnelled");
@@ -178,7 +190,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
       return;
     }
     if (this.#chunked && !this.#bodiless) writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null);
-    this.#end(this.code === null ? "forwarded" : "refused");
+    this.#end("forwarded");
   }
 
   flush(): void {
@@ -212,19 +224,21 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   // ---- what the connection says
 
-  /** The connection is closed; nothing can be sent. */
-  connectionLost(): void {
+  /** The connection is closed; nothing can be sent. `code`: null for the end of a tunnel that is as good as any. */
+  connectionLost(code: ErrorCode | null, problem: string): void {
     if (this.ended) return;
     if (this.outcome === "forwarded") this.outcome = this.#tunnel ? "tunnelled" : "aborted";
+    if (this.code === null && code !== null) {
+      this.code = code;
+      this.problem = problem;
+    }
     this.#finish();
     this.#tellGone();
   }
 
   /** It has taken too long; whose fault that is, says the code. */
   timedOut(code: AnswerCode, problem: string): void {
-    this.code = code;
-    this.problem = problem;
-    if (this.answered || this.#tunnel) this.#connection.out.reset();
+    if (this.answered) this.#breakOff(code === "stream_timeout" && !this.#connection.out.drained ? "send_timeout" : code, problem);
     else this.refuseAndClose(code, problem);
     if (this.ended) this.#tellGone();
   }
@@ -239,13 +253,17 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   /** The request cannot be read on: the attempt ends, the client is told if it still can be. */
   #abandon(code: AnswerCode, problem: string): void {
-    this.problem = problem;
-    if (this.answered) {
-      this.code = code;
-      this.outcome = "aborted";
-      this.#connection.out.reset();
-    } else this.refuseAndClose(code, problem);
+    if (this.answered) this.#breakOff(code, problem);
+    else this.refuseAndClose(code, problem);
     this.#tellGone(); // at once: what is read after the gap must not look like the end of the request
+  }
+
+  /** The answer has begun and cannot go on. */
+  #breakOff(code: ErrorCode, problem: string): void {
+    this.code = code;
+    this.problem = problem;
+    if (!this.#tunnel) this.outcome = code === "stream_timeout" ? "truncated" : "aborted";
+    this.#connection.out.reset();
   }
 
   #tellGone(): void {
@@ -261,6 +279,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     const connection = this.#connection;
     if (!connection.input.discardable) connection.persistent = false;
     this.answered = true;
+    this.answeredAtMs = nowMs();
     this.status = status;
     const out = connection.out.open();
     out.text(head);

@@ -7,7 +7,7 @@
  */
 import type { Exchange, ExchangeSink } from "../downstream/exchange.ts";
 import type { ProxyError } from "../observation/proxy-error.ts";
-import type { Sweep } from "../runtime/clock.ts";
+import { nowMs, type Sweep } from "../runtime/clock.ts";
 import type { EndpointState } from "../upstream/endpoint-state.ts";
 import type { H1UpstreamConnection } from "../upstream/h1-connection.ts";
 import type { ConnectSink, Pool } from "../upstream/pool.ts";
@@ -62,10 +62,13 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     record.upstream = endpoint.where;
     record.upstreamKind = endpoint.record.kind;
     record.region = endpoint.record.region;
+    record.attempts++;
     const idle = fresh ? null : this.#environment.pool.take(endpoint);
+    record.reused = idle !== null;
     if (idle !== null) return this.onConnected(idle);
     if (exchange.requestLength !== 0) exchange.pauseRequest();
     exchange.claim(this);
+    record.connectSinceMs = nowMs();
     if (!this.#ended) this.#cancelConnect = this.#environment.pool.connect(endpoint, this);
   }
 
@@ -73,6 +76,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onConnected(connection: H1UpstreamConnection): void {
     const { exchange } = this;
+    if (!exchange.record.reused) this.#connectingOver();
     const offer = upgradeOffer(exchange);
     this.#cancelConnect = null;
     this.#connection = connection;
@@ -92,6 +96,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onConnectFailure(error: ProxyError): void {
+    this.#connectingOver();
     this.onFailure(error);
   }
 
@@ -173,6 +178,12 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   disown(): void {
     this.#connection?.discard(this.#responseDeadline());
     this.#end();
+  }
+
+  #connectingOver(): void {
+    const { record } = this.exchange;
+    record.connectMs += nowMs() - record.connectSinceMs;
+    record.connectSinceMs = 0;
   }
 
   #isRefusal(head: ResponseHead): boolean {

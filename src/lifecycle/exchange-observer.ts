@@ -1,10 +1,11 @@
 /** What a worker does when an exchange has ended: counts it, logs it, tells operators of it. The one place; on the hot path. */
-import type { Exchange } from "../downstream/exchange.ts";
+import type { Exchange, ExchangeRecord } from "../downstream/exchange.ts";
 import type { AccessLog } from "../observation/access-log.ts";
-import type { ExchangeReport } from "../observation/exchange-report.ts";
+import type { EndedBy, ExchangeReport } from "../observation/exchange-report.ts";
 import type { HostCounts } from "../observation/host-counts.ts";
+import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
-import { blameOf, BLAMES } from "../observation/proxy-error.ts";
+import { type AnswerCode, type Blame, blameOf, BLAMES, CODES, type ErrorCode } from "../observation/proxy-error.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -13,8 +14,11 @@ export interface ExchangeObserverParts {
   readonly worker: number;
   readonly metrics: Metrics;
   readonly hosts: HostCounts;
+  readonly log: Log;
   readonly accessLog: AccessLog;
   readonly outbox: Outbox;
+  /** The host or wildcard of the table that a normalised host matches; empty for none. */
+  routeOf(host: string): string;
 }
 
 export class ExchangeObserver {
@@ -27,52 +31,104 @@ export class ExchangeObserver {
   ended(exchange: Exchange): void {
     const { metrics, hosts, accessLog, outbox } = this.#parts;
     const { record } = exchange;
-    const totalMs = nowMs() - record.startedAtMs;
+    const { code } = record;
+    const endedAtMs = nowMs();
+    const totalMs = endedAtMs - record.startedAtMs;
     const bucket = metrics.recordExchange(record.outcome, record.status, totalMs / 1000);
-    const blame = record.code === null ? null : blameOf(record.code, record.upstreamKind);
-    if (record.code !== null && blame !== null) {
-      if (record.outcome === "refused") metrics.recordError(record.code);
-      metrics.recordBadEnd(record.code, blame);
-    }
+    const blame = code === null ? null : blameOf(code, record.upstreamKind);
+    if (code !== null && blame !== null) this.#endedBadly(exchange, code, blame);
     hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
     const logged = accessLog.enabled;
-    const shown = record.code !== null && outbox.wantsError();
+    const shown = code !== null && outbox.wantsError();
     if (!logged && !shown) return;
-    const report = reportOf(exchange, this.#parts.worker, totalMs);
-    if (logged) accessLog.record({ ...report, path: report.target, durationMs: totalMs, error: report.code ?? "" });
+    const report = this.#reportOf(exchange, blame, endedAtMs);
+    if (logged) accessLog.record({ ...report, path: report.target, durationMs: report.totalMs, error: report.code ?? "" });
     if (shown) outbox.error(report);
+  }
+
+  #endedBadly(exchange: Exchange, code: ErrorCode, blame: Blame): void {
+    const { metrics, log } = this.#parts;
+    const { host, record } = exchange;
+    metrics.recordBadEnd(code, blame);
+    const refused = record.outcome === "refused";
+    if (refused) metrics.recordError(code as AnswerCode); // only those are answered with
+    const { level } = CODES[code];
+    if (!log.enabled(level)) return;
+    const { upstream, problem } = record;
+    log[level](endText(code, refused), {
+      host,
+      code,
+      blame,
+      upstream,
+      "request_id": exchange.requestId,
+      ...(problem !== "" && { problem }),
+    });
+  }
+
+  #reportOf(exchange: Exchange, blame: Blame | null, endedAtMs: number): ExchangeReport {
+    const { record, head, host } = exchange;
+    const { code, answeredAtMs } = record;
+    return {
+      atMs: Date.now(),
+      worker: this.#parts.worker,
+      requestId: exchange.requestId,
+      traceId: exchange.traceId,
+      client: exchange.peer.address,
+      method: head.method,
+      host,
+      route: host === "" ? "" : this.#parts.routeOf(host),
+      target: withoutUserInfo(head.target),
+      protocol: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
+      status: record.status,
+      outcome: record.outcome,
+      code,
+      blame,
+      problem: record.problem,
+      bytesIn: record.bodyBytesIn,
+      bytesOut: record.bodyBytesOut,
+      endedBy: endedBy(record, blame),
+      upstream: record.upstream,
+      upstreamKind: record.upstreamKind,
+      region: record.region,
+      attempts: record.attempts,
+      reused: record.reused,
+      headWaitMs: record.headAtMs - record.startedAtMs,
+      probeWaitMs: record.probeWaitMs + sinceThen(record.probeSinceMs, endedAtMs),
+      connectMs: record.connectMs + sinceThen(record.connectSinceMs, endedAtMs),
+      firstByteMs: answeredAtMs === 0 ? null : answeredAtMs - record.headAtMs,
+      totalMs: endedAtMs - record.startedAtMs,
+    };
   }
 }
 
-function reportOf(exchange: Exchange, worker: number, totalMs: number): ExchangeReport {
-  const { record, head } = exchange;
-  return {
-    atMs: Date.now(),
-    worker,
-    requestId: exchange.requestId,
-    traceId: exchange.traceId,
-    client: exchange.peer.address,
-    method: head.method,
-    host: exchange.host,
-    route: "",
-    target: head.target,
-    protocol: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
-    status: record.status,
-    outcome: record.outcome,
-    code: record.code,
-    blame: record.code === null ? null : blameOf(record.code, null),
-    problem: record.problem,
-    bytesIn: record.bodyBytesIn,
-    bytesOut: record.bodyBytesOut,
-    upstream: record.upstream,
-    upstreamKind: null,
-    region: record.region,
-    attempts: 0,
-    reused: false,
-    headWaitMs: 0,
-    probeWaitMs: 0,
-    connectMs: 0,
-    firstByteMs: null,
-    totalMs,
-  };
+/** The sentence of the application log. */
+function endText(code: ErrorCode, refused: boolean): string {
+  if (code === "no_route") return "request without a route";
+  if (CODES[code].level === "error") return "proxy error";
+  return refused ? "request refused" : "exchange broken off";
+}
+
+function endedBy({ outcome, code, upstreamKind, clientEndedFirst }: ExchangeRecord, blame: Blame | null): EndedBy {
+  if (code === "client_gone") return "client";
+  if (code !== null) {
+    const brokeOff = code === "upstream_reset" && outcome !== "refused";
+    return brokeOff && (blame === "vm" || blame === "region") ? blame : "edge";
+  }
+  if (outcome === "tunnelled" && clientEndedFirst) return "client";
+  return outcome === "refused" ? "edge" : upstreamKind ?? "edge";
+}
+
+function sinceThen(sinceMs: number, nowMs: number): number {
+  return sinceMs === 0 ? 0 : nowMs - sinceMs;
+}
+
+/** A target in absolute or authority form may name a user, and with it a password, which is nobody's business. */
+function withoutUserInfo(target: string): string {
+  if (target.charCodeAt(0) === 0x2f) return target;
+  const scheme = target.indexOf("://");
+  const start = scheme < 0 ? 0 : scheme + 3;
+  const end = target.slice(start).search(/[/?#]/);
+  const authority = end < 0 ? target.slice(start) : target.slice(start, start + end);
+  const at = authority.lastIndexOf("@");
+  return at < 0 ? target : `${target.slice(0, start)}***${target.slice(start + at)}`;
 }

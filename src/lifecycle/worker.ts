@@ -94,8 +94,16 @@ export class Worker {
     this.#descriptors = descriptors;
     this.#channel = channel;
     this.#outbox = new Outbox((seen) => channel.send({ type: "seen", ...seen }));
-    const metrics = this.#metrics, hosts = this.#hosts;
-    this.#observer = new ExchangeObserver({ worker: number, metrics, hosts, accessLog, outbox: this.#outbox });
+    const trafficLog = new RateLimitedLog(log);
+    this.#observer = new ExchangeObserver({
+      worker: number,
+      metrics: this.#metrics,
+      hosts: this.#hosts,
+      log: trafficLog,
+      accessLog,
+      outbox: this.#outbox,
+      routeOf: (host) => this.#table.match(host) ?? "",
+    });
     this.#standIn = this.#createStandIn(log);
     this.#endpoints = new Endpoints(this.#standIn);
     this.#routes = new RouteReceiver({
@@ -115,7 +123,7 @@ export class Worker {
       later: (run) => this.#inPeace(run),
       timers: systemTimers,
     });
-    this.#listener = this.#createListener(new RateLimitedLog(log));
+    this.#listener = this.#createListener(trafficLog);
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
     channel.onMessage = (message) => this.#receive(message);
   }
@@ -198,7 +206,7 @@ export class Worker {
       sweep,
       metrics,
       log,
-      dispatch: honoDispatch(edge, (error) => log.error("handler failed", { error })),
+      dispatch: honoDispatch(edge, (error) => log.error("handler failed", { code: "internal", blame: "edge", error })),
       exchangeEnded: (exchange) => this.#observer.ended(exchange),
     });
   }

@@ -2,6 +2,8 @@
 import type { OutcomeKind } from "./metrics.ts";
 import type { Blame, ErrorCode } from "./proxy-error.ts";
 
+export type EndedBy = "client" | "vm" | "region" | "edge";
+
 /** Plain JSON. Texts are as they came from the wire; empty where there was none. Never a field's value, so never a secret but in targets. */
 export interface ExchangeReport {
   /** When it ended, in ms since 1970. */
@@ -31,6 +33,8 @@ export interface ExchangeReport {
   /** Of the bodies. */
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Who ended it: whoever gave the answer that is complete, or broke off. */
+  readonly endedBy: EndedBy;
   /** `address:port` of the endpoint that answered or failed last. */
   readonly upstream: string;
   readonly upstreamKind: "vm" | "region" | null;
@@ -42,11 +46,11 @@ export interface ExchangeReport {
   readonly reused: boolean;
   /** From the request's first byte to the end of its head. */
   readonly headWaitMs: number;
-  /** For verdicts of probes. */
+  /** For verdicts of probes, or for a newer table. */
   readonly probeWaitMs: number;
-  /** For the last attempt's connection; 0 on a pooled one. */
+  /** For connections, of all attempts together; 0 on a pooled one. */
   readonly connectMs: number;
-  /** From the end of the request's head to the first byte of the answer; null without one. */
+  /** From the end of the request's head to the head of the answer; null without one. */
   readonly firstByteMs: number | null;
   /** From the request's first byte to the last of the answer. */
   readonly totalMs: number;

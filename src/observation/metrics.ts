@@ -6,7 +6,7 @@ export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 
 /**
  * How an exchange ended: `forwarded` (the endpoint's answer reached the client whole), `refused` (own answer),
- * `aborted` (the client went away), `truncated` (the endpoint's answer broke off), `tunnelled` (an upgrade, ended).
+ * `aborted` (the client went away, or was cut off), `truncated` (the endpoint's answer broke off), `tunnelled` (an upgrade, ended).
  */
 export const OUTCOMES = ["forwarded", "refused", "aborted", "truncated", "tunnelled"] as const;
 export type OutcomeKind = (typeof OUTCOMES)[number];

@@ -7,7 +7,7 @@ export interface RateLimit {
 }
 
 /**
- * Lets at most `lines` lines pass per window, per message. The first line after a window that suppressed some carries
+ * Lets at most `lines` lines pass per window, per message and error code. The first line after a window that suppressed some carries
  * `suppressed`: their count. There is no timer, so the last count shows with the next line.
  */
 export class RateLimitedLog implements Log {
@@ -42,12 +42,13 @@ export class RateLimitedLog implements Log {
     return this.#log.enabled(level);
   }
 
-  /** Messages are fixed sentences, so the map stays as small as the program's vocabulary. */
+  /** Messages and codes are fixed, so the map stays as small as the program's vocabulary. */
   #pass(level: LogLevel, msg: string, fields: LogFields | undefined): void {
     if (!this.#log.enabled(level)) return;
     const nowMs = this.#nowMs();
-    let window = this.#windows.get(msg);
-    if (window === undefined) this.#windows.set(msg, window = { startedAtMs: nowMs, lines: 0, suppressed: 0 });
+    const kind = `${msg} ${fields?.["code"] ?? ""}`;
+    let window = this.#windows.get(kind);
+    if (window === undefined) this.#windows.set(kind, window = { startedAtMs: nowMs, lines: 0, suppressed: 0 });
     if (nowMs - window.startedAtMs >= this.#limit.windowMs) {
       window.startedAtMs = nowMs;
       window.lines = 0;
