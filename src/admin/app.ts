@@ -7,15 +7,18 @@ import type { AdminDeps } from "./deps.ts";
 import { SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
 import { LIST_EXCLUDED } from "./excluded-api.ts";
+import { LIST_HOSTS } from "./hosts-api.ts";
 import { SHOW_LIFE } from "./life-api.ts";
 import { SHOW_METRICS } from "./metrics-api.ts";
 import { openApi } from "./openapi.ts";
 import { type AdminEnvironment, type AdminPath, adminPath } from "./path.ts";
+import { SHOW_OVERVIEW } from "./overview-api.ts";
 import { problem } from "./problem.ts";
 import { SHOW_READINESS } from "./readiness-api.ts";
 import { LIST_REGIONS, RUN_REFRESH } from "./refresh-api.ts";
 import { LIST_REVISIONS, PIN_REVISION, SHOW_REVISION, UNPIN_REVISION } from "./revisions-api.ts";
 import { LIST_ROUTES, SHOW_ROUTE } from "./routes-api.ts";
+import { SHOW_TRAFFIC } from "./traffic-api.ts";
 import { LIST_WORKERS } from "./workers-api.ts";
 
 const SHOW_OPENAPI = adminPath({
@@ -33,6 +36,9 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   SHOW_READINESS,
   SHOW_METRICS,
   SHOW_OPENAPI,
+  SHOW_OVERVIEW,
+  SHOW_TRAFFIC,
+  LIST_HOSTS,
   LIST_ROUTES,
   SHOW_ROUTE,
   LIST_EXCLUDED,

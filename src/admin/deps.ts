@@ -2,7 +2,9 @@
 import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Figures } from "../observation/exposition.ts";
+import type { HostTraffic } from "../observation/host-traffic.ts";
 import type { Log } from "../observation/log.ts";
+import type { TrafficHistory } from "../observation/traffic-history.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
@@ -53,6 +55,11 @@ export interface AdminDeps {
   readonly unpin: () => Promise<unknown>;
   /** The watched endpoints. */
   readonly endpointHealth: () => readonly EndpointHealth[];
+  /** Of the busiest hosts. */
+  readonly hosts: Pick<HostTraffic, "list" | "find" | "lastMinuteSeconds">;
+  readonly traffic: Pick<TrafficHistory, "points" | "latest">;
+  /** Keys of endpoints that an operator has cordoned. */
+  readonly cordoned: () => readonly string[];
   /** Everything a scrape shows. */
   readonly figures: () => Promise<Figures>;
 }

@@ -4,6 +4,7 @@ import type { ControlFigures } from "../observation/exposition.ts";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
+import type { TrafficHistory } from "../observation/traffic-history.ts";
 import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
@@ -21,6 +22,9 @@ export interface Generation extends Pick<AdminDeps, "collect" | "workers" | "dra
   readonly events: EventLog;
   /** What the workers that serve answer. */
   ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>): Promise<WorkerAnswer<Kind>[]>;
+  readonly traffic: TrafficHistory;
+  /** Keys of endpoints that an operator has cordoned. */
+  cordoned(): readonly string[];
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }
@@ -46,10 +50,14 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     pin: (revision, forMs) => control.pin(revision, forMs),
     unpin: () => control.unpin(),
     endpointHealth: () => control.endpointHealth(),
+    hosts: control.hosts,
+    traffic: generation.traffic,
+    cordoned: () => generation.cordoned(),
     figures: async () => {
       await generation.collect();
       return {
         data: totalOf(generation),
+        hosts: control.hosts.series(),
         workers: generation.workers(),
         restarts: generation.restarts(),
         control: controlFigures(control, settings),

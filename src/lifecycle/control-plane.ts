@@ -5,6 +5,7 @@
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
 import type { EventLog } from "../observation/event-log.ts";
+import { HostTraffic } from "../observation/host-traffic.ts";
 import type { Log } from "../observation/log.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
@@ -46,6 +47,8 @@ export class ControlPlane {
   readonly #lastGood: LastGood | null;
   /** Also for the admin address. */
   readonly refresher: Refresher;
+  /** What all workers have counted of single hosts. */
+  readonly hosts: HostTraffic;
   readonly #prober: Prober;
   /** No request is served in this process. */
   readonly #mayPause: boolean;
@@ -78,6 +81,11 @@ export class ControlPlane {
       prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
+    });
+    this.hosts = new HostTraffic({
+      revision: () => this.refresher.revision,
+      hasRoute: (key) => this.refresher.table.get(key) !== undefined,
+      nowMs: systemTimers.nowMs,
     });
     this.#prober = new Prober({
       probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
@@ -155,7 +163,8 @@ export class ControlPlane {
   receive(message: UpMessage): void {
     switch (message.type) {
       case "stats":
-        return this.#prober.used(message.used);
+        this.#prober.used(message.used);
+        return this.hosts.add(message.hosts);
       case "wanted":
       case "failed":
         return this.#judge(message);

@@ -10,10 +10,11 @@ import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
+import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
-import { systemTimers } from "../runtime/timers.ts";
+import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
@@ -47,6 +48,8 @@ export class Supervisor {
   readonly #log: Log;
   readonly #accessLog: AccessLog;
   readonly #events: EventLog = new EventLog();
+  readonly #traffic: TrafficHistory;
+  #cancelSample: CancelTimer = () => {};
   #orders: StandingOrders = NO_ORDERS;
   readonly #drain: Drain;
   readonly #generations: Generations;
@@ -74,6 +77,7 @@ export class Supervisor {
       log,
       this.#events,
     );
+    this.#traffic = new TrafficHistory(() => totalOf(this.generation), systemTimers.nowMs);
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {
       finish: (withinMs: number, succeeded: boolean) => this.#finish(withinMs, succeeded),
@@ -101,6 +105,7 @@ export class Supervisor {
     this.#fleet.start();
     this.#listenInTime();
     this.control.start();
+    this.#sampleTraffic();
     if (!this.#generations.adminHeld) await this.#openAdmin(false);
   }
 
@@ -115,6 +120,8 @@ export class Supervisor {
       predecessors: () => this.#generations.predecessors(),
       refreshNow: (reason) => this.control.refreshNow(reason),
       events: this.#events,
+      traffic: this.#traffic,
+      cordoned: () => this.#orders.cordoned,
       ask: async (question) => await this.#fleet?.ask(question) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
@@ -183,6 +190,7 @@ export class Supervisor {
     await dismissed;
     await this.control.close();
     await this.#admin?.close();
+    this.#cancelSample();
     this.#generations.leave();
     this.#accessLog.close();
     return cut;
@@ -192,6 +200,13 @@ export class Supervisor {
   order(changes: Partial<StandingOrders>): void {
     this.#orders = { ...this.#orders, ...changes };
     this.#fleet?.ordersChanged();
+  }
+
+  #sampleTraffic(): void {
+    this.#cancelSample = systemTimers.after(STEP_MS, () => {
+      this.#traffic.sample();
+      this.#sampleTraffic();
+    });
   }
 
   /** Ends workers and this generation at once. */

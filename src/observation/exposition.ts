@@ -5,10 +5,13 @@
  *  at a time cannot disturb each other. Counters live in the workers (`metrics.ts`) and the control plane and come here
  *  as sums; prom-client only formats them.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Gauge, Registry } from "prom-client";
 import type { ProcessFigures } from "../runtime/process-figures.ts";
+import { HOST_METRICS } from "./host-metrics.ts";
+import type { HostSeries } from "./host-traffic.ts";
 import { counter, gauge, type HistogramMetric, type MetricRow, type Sample } from "./metric-row.ts";
 import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES } from "./metrics.ts";
+import { STATUS_CLASSES } from "./traffic-history.ts";
 import { ANSWER_CODES, type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
 import { WORKER_METRICS } from "./worker-metrics.ts";
 import type { Restarts, WorkerStatus } from "./worker-status.ts";
@@ -55,6 +58,7 @@ export interface ControlFigures {
 export interface Figures {
   /** The sum over all workers, also of those that are gone. */
   readonly data: MetricsSnapshot;
+  readonly hosts: readonly HostSeries[];
   readonly workers: readonly WorkerStatus[];
   readonly restarts: Restarts;
   readonly control: ControlFigures;
@@ -63,8 +67,6 @@ export interface Figures {
 }
 
 export const EXPOSITION_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
-
-const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 
 /** Every metric of the proxy, in the order of the answer. */
 export const METRICS: readonly MetricRow[] = [
@@ -204,6 +206,7 @@ export const METRICS: readonly MetricRow[] = [
   })),
   gauge("edgeproxy_endpoints", "VMs in use by health verdict.", "verdict", ({ control }) => control.endpoints),
   ...WORKER_METRICS,
+  ...HOST_METRICS,
   {
     type: "gauge",
     name: "edgeproxy_build_info",
@@ -234,56 +237,60 @@ function possibleBlames(code: ErrorCode): readonly Blame[] {
 /** The whole answer to a scrape. */
 export function renderMetrics(figures: Figures): Promise<string> {
   const registry = new Registry();
-  for (const row of METRICS) register(registry, row, figures);
+  for (const row of METRICS) registry.registerMetric(new ReadMetric(row, figures));
   return registry.metrics();
 }
 
-function register(registry: Registry, row: MetricRow, figures: Figures): void {
-  switch (row.type) {
-    case "counter": {
-      const metric = new Counter({ name: row.name, help: row.help, labelNames: row.labels, registers: [registry] });
-      for (const [labels, value] of row.samples(figures)) metric.inc(labels, value);
-      return;
-    }
-    case "gauge": {
-      const metric = new Gauge({ name: row.name, help: row.help, labelNames: row.labels, registers: [registry] });
-      for (const [labels, value] of row.samples(figures)) metric.set(labels, value);
-      return;
-    }
-    case "histogram":
-      registry.registerMetric(new SummedHistogram(row, figures));
-  }
+interface Value {
+  readonly metricName: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
 }
 
-/** prom-client's histogram only takes single observations; this one shows counts that were summed elsewhere. */
-class SummedHistogram extends Histogram {
-  readonly #row: HistogramMetric;
+/** prom-client counts by itself; this one shows what was counted elsewhere, thousands of hosts among it. */
+class ReadMetric extends Gauge {
+  readonly #row: MetricRow;
   readonly #figures: Figures;
 
-  constructor(row: HistogramMetric, figures: Figures) {
+  constructor(row: MetricRow, figures: Figures) {
     super({ name: row.name, help: row.help, registers: [] });
     this.#row = row;
     this.#figures = figures;
   }
 
   /** What the registry asks for when it writes text. */
-  async getForPromString(): ReturnType<Histogram["get"]> {
-    const { name, help, upperBounds, counts, sum } = this.#row;
-    const empty = await new Histogram({ name, help, registers: [] }).get();
-    let total = 0;
-    const buckets = counts(this.#figures).map((count, index) => {
-      total += count;
-      return { metricName: `${name}_bucket`, labels: { le: upperBounds[index] ?? "+Inf" }, value: total };
-    });
-    const sums = [{ metricName: `${name}_sum`, labels: {}, value: sum(this.#figures) }, {
-      metricName: `${name}_count`,
-      labels: {},
-      value: total,
-    }];
-    return { ...empty, values: [...buckets, ...sums] };
+  override get(): ReturnType<Gauge["get"]> {
+    const { name, help, type } = this.#row;
+    const read = { name, help, type, values: valuesOf(this.#row, this.#figures), aggregator: "sum" };
+    return Promise.resolve(read as unknown as Awaited<ReturnType<Gauge["get"]>>); // of another type than a gauge's
   }
+}
 
-  override get(): ReturnType<Histogram["get"]> {
-    return this.getForPromString();
+function valuesOf(row: MetricRow, figures: Figures): readonly Value[] {
+  const { name: metricName } = row;
+  switch (row.type) {
+    case "counter":
+    case "gauge":
+      return row.samples(figures).map(([labels, value]) => ({ metricName, labels, value }));
+    case "histogram":
+      return histogramValues(row, figures);
+    case "summary":
+      return row.sums(figures).flatMap(([labels, sum, count]) => [
+        { metricName: `${metricName}_sum`, labels, value: sum },
+        { metricName: `${metricName}_count`, labels, value: count },
+      ]);
   }
+}
+
+function histogramValues({ name, upperBounds, counts, sum }: HistogramMetric, figures: Figures): readonly Value[] {
+  let total = 0;
+  const buckets = counts(figures).map((count, index) => {
+    total += count;
+    return { metricName: `${name}_bucket`, labels: { le: upperBounds[index] ?? "+Inf" }, value: total };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: {}, value: sum(figures) },
+    { metricName: `${name}_count`, labels: {}, value: total },
+  ];
 }

@@ -60,6 +60,12 @@ export function requestsOf(row: Row): number {
   return sumOf(row, 0, CLASSES);
 }
 
+export function sparseRequests(counts: SparseRow): number {
+  let sum = 0;
+  for (let i = 0; i + 1 < counts.length && counts[i]! < CLASSES; i += 2) sum += counts[i + 1]!;
+  return sum;
+}
+
 export function errorsOf(row: Row): number {
   return sumOf(row, ERROR_COLUMN, MS_COLUMN);
 }

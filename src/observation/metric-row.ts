@@ -23,7 +23,16 @@ export interface HistogramMetric {
   readonly sum: (figures: Figures) => number;
 }
 
-export type MetricRow = ScalarMetric | HistogramMetric;
+/** Sums and counts, without quantiles. */
+export interface SummaryMetric {
+  readonly type: "summary";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly sums: (figures: Figures) => readonly (readonly [labels: Labels, sum: number, count: number])[];
+}
+
+export type MetricRow = ScalarMetric | HistogramMetric | SummaryMetric;
 
 type ReadNumber = (figures: Figures) => number;
 type ReadShares = (figures: Figures) => Readonly<Record<string, number>>;

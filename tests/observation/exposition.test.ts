@@ -1,14 +1,20 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { type Figures, METRICS, renderMetrics } from "../../src/observation/exposition.ts";
+import { addSparse, emptyRow } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { noRestarts } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
 
+/** One exchange that a VM has spoilt, in 0.2 s. */
+const hostRow = emptyRow();
+addSparse(hostRow, [5, 1, 7, 1, 11, 200, 13, 400, 14 + 8, 1]);
+
 async function figuresOf(metrics: Metrics): Promise<Figures> {
   return {
     data: metrics.snapshot(),
+    hosts: [{ host: 'a"b.test', counts: hostRow }],
     workers: [workerStatus({ worker: 1, metrics: metrics.snapshot() })],
     restarts: noRestarts(),
     control: {
@@ -84,6 +90,18 @@ test("renderMetrics() shows counters, gauges and labels as they were counted", a
   for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
 });
 
+test("renderMetrics() shows hosts, without what is 0", async () => {
+  const text = await renderMetrics(await figuresOf(new Metrics()));
+  assert.deepEqual(text.split("\n").filter((line) => line.startsWith("edgeproxy_host_")), [
+    'edgeproxy_host_requests_total{host="a\\"b.test",status_class="5xx"} 1',
+    'edgeproxy_host_errors_total{host="a\\"b.test",blame="vm"} 1',
+    'edgeproxy_host_request_duration_seconds_sum{host="a\\"b.test"} 0.2',
+    'edgeproxy_host_request_duration_seconds_count{host="a\\"b.test"} 1',
+    'edgeproxy_host_bytes_total{host="a\\"b.test",direction="in"} 0',
+    'edgeproxy_host_bytes_total{host="a\\"b.test",direction="out"} 400',
+  ]);
+});
+
 test("renderMetrics() shows durations as cumulative buckets with sum and count", async () => {
   const metrics = new Metrics();
   for (const seconds of [0.0004, 0.0005, 0.02, 100]) metrics.recordExchange("forwarded", 200, seconds);
@@ -99,7 +117,7 @@ test("renderMetrics() gives each metric of the table one help line, one type lin
   for (const row of METRICS) {
     assert.equal(text.split(`# TYPE ${row.name} ${row.type}\n`).length, 2, row.name);
     assert.equal(text.split(`# HELP ${row.name} ${row.help}\n`).length, 2, row.name);
-    assert.match(text, new RegExp(`^${row.name}(_bucket)?[{ ]`, "m"));
+    assert.match(text, new RegExp(`^${row.name}(_bucket|_sum)?[{ ]`, "m"));
   }
   assert.equal(new Set(METRICS.map((row) => row.name)).size, METRICS.length);
 });

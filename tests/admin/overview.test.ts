@@ -1,0 +1,142 @@
+/** The first screen: what is wrong shows at once, by the names of the alert rules. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { AdminDeps } from "../../src/admin/deps.ts";
+import { HostTraffic } from "../../src/observation/host-traffic.ts";
+import { Metrics } from "../../src/observation/metrics.ts";
+import { TrafficHistory } from "../../src/observation/traffic-history.ts";
+import type { WorkerState } from "../../src/observation/worker-status.ts";
+import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
+import type { EndpointHealth } from "../../src/upstream/prober.ts";
+import { adminOf, LOADED, NOW_MS, route } from "../fixtures/admin.ts";
+import { workerStatus } from "../fixtures/worker-status.ts";
+
+async function alertsOf(changes: Partial<AdminDeps>): Promise<string[]> {
+  const { body } = await adminOf(changes).json("/api/overview");
+  return (body.alerts as { severity: string; name: string | null }[]).map(({ severity, name }) => `${severity} ${name}`);
+}
+
+function statusOf(changes: Partial<RefreshStatus>): Partial<AdminDeps> {
+  return { refreshStatus: () => ({ ...LOADED, ...changes }) };
+}
+
+function trafficOf(requests: number, work: (metrics: Metrics) => void): Partial<AdminDeps> {
+  const metrics = new Metrics();
+  let nowMs = 0;
+  const traffic = new TrafficHistory(() => metrics.snapshot(), () => nowMs);
+  for (let i = 0; i < requests; i++) metrics.recordExchange("forwarded", 200, 0.002);
+  work(metrics);
+  nowMs = 10_000;
+  return { traffic };
+}
+
+test("GET /api/overview tells of an edge where all is well", async () => {
+  const { body } = await adminOf(trafficOf(1000, (metrics) => metrics.recordBadEnd("no_route", "client"))).json("/api/overview");
+  assert.deepEqual([body.routes, body.revision, body.table_age_s, body.alerts], [2, 3, 1.5, []]);
+  assert.deepEqual(body.database, { state: "ok", problem: null, following: "tables", server: null });
+  assert.deepEqual([body.workers, body.cordons, body.drain, body.pinned], [{ up: 1, total: 1 }, 0, null, null]);
+  assert.deepEqual([body.traffic.requests_per_second, body.traffic.by_blame.client, body.traffic.seconds], [100, 0.1, 10]);
+});
+
+test("GET /api/overview names what needs a look, the worst first", async () => {
+  const states = (...all: WorkerState[]) => ({
+    workers: () => all.map((state, index) => workerStatus({ worker: index + 1, state })),
+  });
+  assert.deepEqual(await alertsOf(statusOf({ lastError: "no answer" })), ["warning EdgeproxyDatabaseAway"]);
+  assert.deepEqual(await alertsOf(statusOf({ lastError: "no answer", lastSuccessAtMs: NOW_MS - 301_000 })), [
+    "critical EdgeproxyTableStale",
+    "warning EdgeproxyDatabaseAway",
+  ]);
+  assert.deepEqual(await alertsOf(statusOf({ revision: 0, lastSuccessAtMs: null })), ["critical EdgeproxyTableStale"]);
+  assert.deepEqual(await alertsOf(statusOf({ held: 700 })), ["critical EdgeproxyRefreshHeld"]);
+  const pinned = { revision: 1, sinceAtMs: NOW_MS - 1000, untilAtMs: NOW_MS + 60_000 };
+  assert.deepEqual(await alertsOf(statusOf({ pinned, lastSuccessAtMs: NOW_MS - 1_000_000 })), ["warning EdgeproxyTablePinned"]);
+  assert.deepEqual(await alertsOf(states("serving", "silent")), ["warning EdgeproxyWorkerDown"]);
+  assert.deepEqual(await alertsOf(states("restarting")), ["critical EdgeproxyNoWorkers", "warning EdgeproxyWorkerDown"]);
+  const lastGood = { path: "/state/routes", writes: 3, failures: 1, lastWriteAtMs: NOW_MS, lastError: "no space left" };
+  assert.deepEqual(await alertsOf({ lastGood: () => lastGood }), ["warning EdgeproxyStateNotWritten"]);
+  assert.deepEqual(await alertsOf({ cordoned: () => ["vm/10.0.0.5:80"] }), ["info null"]);
+});
+
+test("GET /api/overview names who fails requests, once there are enough of them", async () => {
+  const edge = (metrics: Metrics) => {
+    for (let i = 0; i < 15; i++) metrics.recordBadEnd("internal", "edge");
+  };
+  assert.deepEqual(await alertsOf(trafficOf(1000, edge)), ["critical EdgeproxyEdgeErrors"]);
+  assert.deepEqual(await alertsOf(trafficOf(15, edge)), []);
+  const endpoints = (metrics: Metrics) => {
+    for (let i = 0; i < 60; i++) {
+      metrics.recordBadEnd("connect_failed", "vm");
+      metrics.recordBadEnd("connect_failed", "region");
+    }
+  };
+  assert.deepEqual(await alertsOf(trafficOf(1000, endpoints)), ["warning EdgeproxyVmErrors", "warning EdgeproxyRegionErrors"]);
+});
+
+test("GET /api/overview counts VMs by verdict, and says when many of them are unhealthy", async () => {
+  const watched = (count: number, verdict: EndpointHealth["verdict"]): EndpointHealth[] =>
+    Array.from({ length: count }, () => ({
+      endpoint: route("a.test").endpoints[0]!,
+      verdict,
+      state: "resting",
+      sinceAtMs: NOW_MS,
+      lastProbeAtMs: null,
+      latencyMs: null,
+      reason: "",
+      consecutive: 1,
+      nextProbeAtMs: null,
+    }));
+  const health = [...watched(5, "healthy"), ...watched(6, "unhealthy")];
+  const { body } = await adminOf({ endpointHealth: () => health }).json("/api/overview");
+  assert.deepEqual(body.endpoints, { unprobed: 0, healthy: 5, unhealthy: 6 });
+  assert.deepEqual(body.alerts.map(({ name }: { name: string }) => name), ["EdgeproxyVmsUnhealthy"]);
+});
+
+test("GET /api/hosts sorts by what a host does now, and pages", async () => {
+  let nowMs = NOW_MS;
+  const hosts = new HostTraffic({ revision: () => 1, hasRoute: () => true, nowMs: () => nowMs });
+  nowMs += 10_000;
+  const counts = (
+    requests: number,
+    errors: number,
+    bucket: number,
+  ) => [2, requests, 7, errors, 11, 4 * requests, 14 + bucket, requests];
+  hosts.add({ hosts: [["a.test", counts(10, 5, 2)], ["b.test", counts(30, 0, 9)], ["*.c.test", counts(20, 1, 4)]], other: [] });
+  const order = async (query: string) => {
+    const { body } = await adminOf({ hosts }).json(`/api/hosts?${query}`);
+    return (body.hosts as { host: string }[]).map(({ host }) => host);
+  };
+  assert.deepEqual(await order(""), ["b.test", "*.c.test", "a.test"]);
+  assert.deepEqual(await order("sort=-errors"), ["a.test", "*.c.test", "b.test"]);
+  assert.deepEqual(await order("sort=-latency&limit=1"), ["b.test"]);
+  assert.deepEqual(await order("sort=host&q=.test"), ["*.c.test", "a.test", "b.test"]);
+  const { body } = await adminOf({ hosts }).json("/api/hosts?q=a.t");
+  assert.deepEqual([body.total, body.next], [1, null]);
+  const { by_class: byClass, by_blame: byBlame, p95_ms: p95Ms, ...rest } = body.hosts[0];
+  assert.deepEqual(rest, {
+    host: "a.test",
+    requests: 10,
+    errors: 5,
+    requests_per_second: 1,
+    errors_per_second: 0.5,
+    mean_ms: 4,
+    bytes_in: 0,
+    bytes_out: 0,
+  });
+  assert.deepEqual([byClass["2xx"], byBlame.vm, p95Ms > 1 && p95Ms <= 2.5], [10, 5, true]);
+  assert.equal((await adminOf({ hosts }).ask("/api/hosts?after=x")).status, 400);
+});
+
+test("GET /api/traffic answers as many minutes as asked", async () => {
+  const metrics = new Metrics();
+  let nowMs = NOW_MS;
+  const traffic = new TrafficHistory(() => metrics.snapshot(), () => nowMs);
+  for (let i = 0; i < 100; i++) {
+    nowMs += 5000;
+    metrics.recordExchange("forwarded", 200, 0.002);
+    traffic.sample();
+  }
+  const { body } = await adminOf({ traffic }).json("/api/traffic?minutes=2");
+  assert.deepEqual([body.step_ms, body.points.length, body.points.at(-1).requests], [5000, 25, 1]);
+  assert.equal((await adminOf({ traffic }).ask("/api/traffic?minutes=31")).status, 400);
+});
