@@ -9,7 +9,7 @@ _edgeproxy() {
       demo) words="--once" ;;
       migrate) words="--print --remove" ;;
       routes) [[ $before == @(--host) ]] || words="--host --json" ;;
-      explain) [[ $before == @(-H) ]] || words="-H" ;;
+      explain) [[ $before == @(-H|-X|--client) ]] || words="-H -X --client --json" ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

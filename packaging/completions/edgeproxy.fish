@@ -14,3 +14,6 @@ complete -c edgeproxy -n '__fish_seen_subcommand_from migrate' -l remove -d 'tak
 complete -c edgeproxy -n '__fish_seen_subcommand_from routes' -l host -x -d 'only the route that a request for this host gets'
 complete -c edgeproxy -n '__fish_seen_subcommand_from routes' -l json -d 'as JSON'
 complete -c edgeproxy -n '__fish_seen_subcommand_from explain' -s H -x -d 'a field of the request'
+complete -c edgeproxy -n '__fish_seen_subcommand_from explain' -s X -x -d 'another method than GET'
+complete -c edgeproxy -n '__fish_seen_subcommand_from explain' -l client -x -d 'who sends it; 127.0.0.1 without'
+complete -c edgeproxy -n '__fish_seen_subcommand_from explain' -l json -d 'as JSON'

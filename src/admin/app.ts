@@ -8,6 +8,7 @@ import { SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
 import { LIST_EXCLUDED } from "./excluded-api.ts";
 import { LIST_HOSTS } from "./hosts-api.ts";
+import { EXPLAIN } from "./explain-api.ts";
 import { SHOW_LIFE } from "./life-api.ts";
 import { SHOW_METRICS } from "./metrics-api.ts";
 import { openApi } from "./openapi.ts";
@@ -42,6 +43,7 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   LIST_ROUTES,
   SHOW_ROUTE,
   LIST_EXCLUDED,
+  EXPLAIN,
   LIST_REGIONS,
   RUN_REFRESH,
   LIST_REVISIONS,

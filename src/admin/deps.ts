@@ -1,5 +1,6 @@
 /** What the admin app is given: plain functions, so that it knows nothing of processes or workers. */
 import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
+import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { HostTraffic } from "../observation/host-traffic.ts";
@@ -60,6 +61,13 @@ export interface AdminDeps {
   readonly traffic: Pick<TrafficHistory, "points" | "latest">;
   /** Keys of endpoints that an operator has cordoned. */
   readonly cordoned: () => readonly string[];
+  /** One of them. */
+  readonly endpoint: (key: string) => EndpointHealth | undefined;
+  /** What a worker says of a request: this one, or the first that serves; null: there is none, or it does not answer. */
+  readonly explain: (
+    question: ExplainQuestion,
+    worker: number | undefined,
+  ) => Promise<{ readonly worker: number; readonly explanation: Explanation } | null>;
   /** Everything a scrape shows. */
   readonly figures: () => Promise<Figures>;
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { EndpointHealth } from "../upstream/prober.ts";
 import { TIME } from "./fields.ts";
 import { adminPath } from "./path.ts";
-import { timeText } from "./time-text.ts";
+import { latencyMs, timeText } from "./time-text.ts";
 
 const ENDPOINT = z.object({
   key: z.string().describe("`vm/ADDRESS:PORT`"),
@@ -44,7 +44,7 @@ function endpointView(health: EndpointHealth): z.output<typeof ENDPOINT> {
     since: timeText(health.sinceAtMs),
     reason: health.reason,
     consecutive: health.consecutive,
-    latency_ms: health.latencyMs === null ? null : Math.round(health.latencyMs * 1000) / 1000,
+    latency_ms: latencyMs(health.latencyMs),
     last_probe: timeText(health.lastProbeAtMs),
     next_probe: timeText(health.nextProbeAtMs),
   };

@@ -15,3 +15,8 @@ export function durationMs(text: string): number | null {
   for (const [, count, unit] of text.matchAll(/(\d+)(ms|[smhd])/g)) sum += Number(count) * UNIT_MS[unit!]!;
   return sum;
 }
+
+/** To the microsecond. */
+export function latencyMs(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 1000) / 1000;
+}

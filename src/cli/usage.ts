@@ -47,7 +47,12 @@ export const COMMANDS = [
   {
     name: "explain",
     operand: "URL",
-    options: [{ flag: "-H", value: "'Name: value'", repeats: true, meaning: "a field of the request" }],
+    options: [
+      { flag: "-H", value: "'Name: value'", repeats: true, meaning: "a field of the request" },
+      { flag: "-X", value: "METHOD", meaning: "another method than GET" },
+      { flag: "--client", value: "ADDRESS", meaning: "who sends it; 127.0.0.1 without" },
+      { flag: "--json", meaning: "as JSON" },
+    ],
     meaning: "where a request would go, step by step, and why",
   },
   { name: "version", meaning: "prints the version" },

@@ -1,5 +1,5 @@
-/*  The decision, a pure function: request + table + availability + chance give one value. `edgeproxy explain` prints what
- *  this same function says, through `trace`.
+/*  The decision, a pure function: request + table + availability + chance give one value. `edgeproxy explain` tells what
+ *  this same function says, and the steps of its `trace`.
  *
  *      loop? -> table loaded? -> route? -> VMs here: available -> one of them (two at random, the less busy)
  *                                                    unprobed  -> probe first
@@ -29,6 +29,9 @@
  *  Before: where the host led last, if there is a VM that is available; if not, where it led before that, and so on.
  *
  *  A region is no fall-back for a VM here that is unprobed: whatever it answers is the answer, while the probe mostly passes.
+ *
+ *  An endpoint that is cordoned (draining) counts as one that is not there; where it would have been the last hope, the request is refused
+ *  for that reason.
  */
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -36,6 +39,7 @@ import type { Service } from "../table/services.ts";
 import type { Availability } from "../upstream/availability.ts";
 import type { Decision } from "./decision.ts";
 import { edgesPassed, isLoop, pseudonym } from "./loop.ts";
+import type { Finding, Trace, When } from "./trace.ts";
 
 /** What of a request matters. */
 export interface Asked {
@@ -72,32 +76,36 @@ interface Offer {
   readonly regions: readonly EndpointRecord[];
   /** How many are regions which the request comes from. */
   readonly passed: number;
+  readonly cordoned: number;
 }
-
-export type Trace = (step: string) => void;
 
 const NO_ROUTE: Decision = { kind: "refuse", code: "no_route" };
 const NO_TABLE: Decision = { kind: "refuse", code: "no_table" };
 const UNHEALTHY: Decision = { kind: "refuse", code: "vm_unhealthy" };
+const CORDONED: Decision = { kind: "refuse", code: "vm_cordoned" };
 const LOOP: Decision = { kind: "refuse", code: "loop" };
 const TABLE_FIRST: Decision = { kind: "table-first" };
 const NO_EDGES: readonly string[] = [];
 const NONE: readonly EndpointRecord[] = [];
-const NOTHING: Offer = { available: NONE, unprobed: NONE, overdue: true, regions: NONE, passed: 0 };
+const NOTHING: Offer = { available: NONE, unprobed: NONE, overdue: true, regions: NONE, passed: 0, cordoned: 0 };
 
 export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decision {
   const edges = asked.via === null ? NO_EDGES : edgesPassed(asked.via);
   if (edges.length > 0) {
-    trace?.(`has passed ${edges.join(", ")}`);
-    if (isLoop(edges, around.pseudonym)) return LOOP;
+    const loop = isLoop(edges, around.pseudonym);
+    trace?.({ kind: "edges-passed", edges, loop });
+    if (loop) return LOOP;
   }
-  if (!around.table.loaded) return NO_TABLE;
+  if (!around.table.loaded) {
+    trace?.({ kind: "no-table" });
+    return NO_TABLE;
+  }
   const service = around.table.find(asked.host);
   if (service === undefined) {
-    trace?.(`no route for host ${asked.host}, neither by name nor by wildcard`);
+    trace?.({ kind: "no-route", host: asked.host });
     return NO_ROUTE;
   }
-  trace?.(`route ${around.table.match(asked.host)} with ${service.endpoints.length} endpoint(s)`);
+  trace?.({ kind: "route", route: around.table.match(asked.host) ?? "", endpoints: service.endpoints.length });
   return chooseEndpoint(service, asked, edges, around, trace);
 }
 
@@ -125,9 +133,9 @@ class Choice {
   }
 
   among(service: Service): Decision {
-    const now = this.#offer(service.endpoints);
-    if (now.available.length > 0) return forward(lessBusy(now.available, this.#around));
-    if (now.unprobed.length === 0 && now.regions.length > 0) return forward(lessBusy(now.regions, this.#around));
+    const now = this.#offer(service.endpoints, "now");
+    if (now.available.length > 0) return forward(this.#lessBusy(now.available));
+    if (now.unprobed.length === 0 && now.regions.length > 0) return forward(this.#lessBusy(now.regions));
     return this.#withPrevious(now, service);
   }
 
@@ -143,7 +151,8 @@ class Choice {
     if (available) return this.#fallBack(before.available, NONE);
     if (before.unprobed.length > 0) return { kind: "probe-first", endpoints: before.unprobed, patient: true };
     if (before.regions.length > 0) return this.#fallBack(before.regions, NONE);
-    return now.passed === endpoints.length ? TABLE_FIRST : UNHEALTHY;
+    if (now.passed === endpoints.length) return TABLE_FIRST;
+    return now.cordoned > 0 ? CORDONED : UNHEALTHY;
   }
 
   /** Those that the host led to a moment ago and does not lead to now: the last with an available VM, else the last of use. */
@@ -151,52 +160,73 @@ class Choice {
     let last = NOTHING;
     for (const { endpoints } of this.#around.previous(this.#asked.host)) {
       const left = endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
-      this.#trace?.(`led to ${left.length} other endpoint(s) until a moment ago`);
-      const offer = this.#offer(left);
+      this.#trace?.({ kind: "looked-back", endpoints: left.length });
+      const offer = this.#offer(left, "before");
       if (offer.available.length > 0) return offer;
       if (last.unprobed.length + last.regions.length === 0) last = offer;
     }
     return last;
   }
 
-  #offer(endpoints: readonly EndpointRecord[]): Offer {
+  #offer(endpoints: readonly EndpointRecord[], when: When): Offer {
     const available: EndpointRecord[] = [], unprobed: EndpointRecord[] = [];
     const regions: EndpointRecord[] = [], failing: EndpointRecord[] = [];
-    let passed = 0;
+    let passed = 0, cordoned = 0;
     let overdue = true;
     for (const endpoint of endpoints) {
-      if (this.#asked.tried?.has(endpoint.key)) {
-        this.#trace?.(`${endpoint.key}: tried already`);
-      } else if (endpoint.kind === "region" && this.#edges.includes(pseudonym(endpoint.region))) {
-        passed++;
-        this.#trace?.(`${endpoint.key}: the request comes from that region`);
-      } else {
-        const availability = this.#around.availability(endpoint);
-        this.#trace?.(`${endpoint.key}: ${endpoint.kind === "vm" ? "VM here" : `region ${endpoint.region}`}, ${availability}`);
-        if (endpoint.kind === "region") (availability === "failing" ? failing : regions).push(endpoint);
-        else if (availability === "available") available.push(endpoint);
-        else if (availability !== "unhealthy") unprobed.push(endpoint);
-        if (availability === "unprobed") overdue = false;
+      const finding = this.#find(endpoint);
+      this.#trace?.({ kind: "endpoint", endpoint, when, finding });
+      switch (finding) {
+        case "available":
+          (endpoint.kind === "vm" ? available : regions).push(endpoint);
+          break;
+        case "failing":
+          failing.push(endpoint);
+          break;
+        case "unprobed":
+          overdue = false;
+          unprobed.push(endpoint);
+          break;
+        case "overdue":
+          unprobed.push(endpoint);
+          break;
+        case "passed":
+          passed++;
+          break;
+        case "draining":
+          cordoned++;
+          break;
+        case "tried":
+        case "unhealthy":
       }
     }
-    return { available, unprobed, overdue, regions: regions.length > 0 ? regions : failing, passed };
+    return { available, unprobed, overdue, regions: regions.length > 0 ? regions : failing, passed, cordoned };
+  }
+
+  #find(endpoint: EndpointRecord): Finding {
+    if (this.#asked.tried?.has(endpoint.key)) return "tried";
+    if (endpoint.kind === "region" && this.#edges.includes(pseudonym(endpoint.region))) return "passed";
+    return this.#around.availability(endpoint);
   }
 
   #fallBack(endpoints: readonly EndpointRecord[], probe: readonly EndpointRecord[]): Decision {
-    return { kind: "fall-back", endpoint: lessBusy(endpoints, this.#around), probe };
+    return { kind: "fall-back", endpoint: this.#lessBusy(endpoints), probe };
+  }
+
+  /** Power of two choices: two different ones at random, the one with fewer attempts under way. */
+  #lessBusy(endpoints: readonly EndpointRecord[]): EndpointRecord {
+    const around = this.#around;
+    const count = endpoints.length;
+    if (count === 1) return endpoints[0]!;
+    const first = Math.floor(around.random() * count);
+    const second = (first + 1 + Math.floor(around.random() * (count - 1))) % count;
+    const a = endpoints[first]!, b = endpoints[second]!;
+    const loadA = around.load(a), loadB = around.load(b);
+    this.#trace?.({ kind: "drawn", among: count, drawn: [{ key: a.key, load: loadA }, { key: b.key, load: loadB }] });
+    return loadB < loadA ? b : a;
   }
 }
 
 function forward(endpoint: EndpointRecord): Decision {
   return { kind: "forward", endpoint };
-}
-
-/** Power of two choices: two different ones at random, the one with fewer attempts under way. */
-function lessBusy(endpoints: readonly EndpointRecord[], around: Surroundings): EndpointRecord {
-  const count = endpoints.length;
-  if (count === 1) return endpoints[0]!;
-  const first = Math.floor(around.random() * count);
-  const second = (first + 1 + Math.floor(around.random() * (count - 1))) % count;
-  const a = endpoints[first]!, b = endpoints[second]!;
-  return around.load(b) < around.load(a) ? b : a;
 }

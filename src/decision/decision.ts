@@ -12,4 +12,4 @@ export type Decision =
   | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[]; readonly patient: boolean }
   /** Our table contradicts the one of the region which the request comes from: wait for ours to change, decide again; else it is a loop. */
   | { readonly kind: "table-first" }
-  | { readonly kind: "refuse"; readonly code: "no_route" | "no_table" | "vm_unhealthy" | "loop" };
+  | { readonly kind: "refuse"; readonly code: "no_route" | "no_table" | "vm_unhealthy" | "vm_cordoned" | "loop" };

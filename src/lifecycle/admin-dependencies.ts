@@ -9,7 +9,7 @@ import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
-import type { WorkerAnswer } from "./asking.ts";
+import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Settings } from "./settings.ts";
 import type { Question } from "./worker-channel.ts";
@@ -20,11 +20,11 @@ export interface Generation extends Pick<AdminDeps, "collect" | "workers" | "dra
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
   readonly events: EventLog;
-  /** What the workers that serve answer. */
-  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>): Promise<WorkerAnswer<Kind>[]>;
   readonly traffic: TrafficHistory;
   /** Keys of endpoints that an operator has cordoned. */
   cordoned(): readonly string[];
+  /** What the workers that serve answer, or one of them. */
+  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }
@@ -53,6 +53,11 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     hosts: control.hosts,
     traffic: generation.traffic,
     cordoned: () => generation.cordoned(),
+    endpoint: (key) => control.healthOf(key),
+    explain: async (question, worker) => {
+      const [answer] = await generation.ask<"explain">({ kind: "explain", question }, worker ?? "first");
+      return answer === undefined ? null : { worker: answer.worker, explanation: answer.answer.explanation };
+    },
     figures: async () => {
       await generation.collect();
       return {

@@ -8,6 +8,9 @@ export interface WorkerAnswer<Kind extends Question["kind"] = Question["kind"]> 
   readonly answer: Extract<Answer, { kind: Kind }>;
 }
 
+/** All that serve, the first of them, or the one with this number. */
+export type Whom = "all" | "first" | number;
+
 interface Round {
   readonly open: Set<FleetMember>;
   readonly push: (answer: WorkerAnswer) => void;

@@ -143,6 +143,11 @@ export class ControlPlane {
     return this.#prober.list();
   }
 
+  /** Of an endpoint that is watched. */
+  healthOf(key: string): EndpointHealth | undefined {
+    return this.#prober.find(key);
+  }
+
   proberFigures(): ProberFigures {
     return this.#prober.figures();
   }

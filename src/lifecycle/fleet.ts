@@ -14,7 +14,7 @@ import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observat
 import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { Verdict } from "../upstream/prober.ts";
-import { Asking, type WorkerAnswer } from "./asking.ts";
+import { Asking, type Whom, type WorkerAnswer } from "./asking.ts";
 import { Changes } from "./changes.ts";
 import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
 import { FleetPlace } from "./fleet-place.ts";
@@ -114,8 +114,13 @@ export class Fleet implements Workers {
   }
 
   /** What the workers that serve answer to a question, in time; each knows only of its own. */
-  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>): Promise<WorkerAnswer<Kind>[]> {
-    return this.#asking.ask([...this.#members].filter(({ serves }) => serves), question);
+  ask<Kind extends Question["kind"]>(
+    question: Extract<Question, { kind: Kind }>,
+    whom: Whom = "all",
+  ): Promise<WorkerAnswer<Kind>[]> {
+    const serving = [...this.#members].filter(({ serves }) => serves).sort((a, b) => a.worker - b.worker);
+    if (whom === "first") return this.#asking.ask(serving.slice(0, 1), question);
+    return this.#asking.ask(whom === "all" ? serving : serving.filter(({ worker }) => worker === whom), question);
   }
 
   /** Nobody waits for a worker that does not serve (yet, or any more). */

@@ -122,7 +122,7 @@ export class Supervisor {
       events: this.#events,
       traffic: this.#traffic,
       cordoned: () => this.#orders.cordoned,
-      ask: async (question) => await this.#fleet?.ask(question) ?? [],
+      ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
     };

@@ -10,6 +10,7 @@
  *  worker that has another says `resync` and is sent the whole table. Verdicts (`health`, answered by `judged`) have a credit of their
  *  own, so that they never wait for routes.
  */
+import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
 import type { HostReport } from "../observation/host-figures.ts";
 import type { LogLevel } from "../observation/log.ts";
@@ -42,8 +43,13 @@ export interface Seen {
 }
 
 /** What an operator wants to know of a worker; each kind has its answer. */
-export type Question = { readonly kind: "nothing" };
-export type Answer = { readonly kind: "nothing" };
+export type Question =
+  /** Whether it has heard all that it was told before. */
+  | { readonly kind: "nothing" }
+  | { readonly kind: "explain"; readonly question: ExplainQuestion };
+export type Answer =
+  | { readonly kind: "nothing" }
+  | { readonly kind: "explain"; readonly explanation: Explanation };
 
 /** Control to worker. */
 export type DownMessage =

@@ -8,7 +8,7 @@ import { trustedProxies } from "../downstream/client-address.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
-import { forwardingIdentity } from "../forwarding/request-fields.ts";
+import { type ForwardingIdentity, forwardingIdentity } from "../forwarding/request-fields.ts";
 import type { AccessLog } from "../observation/access-log.ts";
 import { HostCounts } from "../observation/host-counts.ts";
 import type { Log } from "../observation/log.ts";
@@ -29,6 +29,7 @@ import { Pool } from "../upstream/pool.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
+import { explain, type ExplainParts } from "./explaining.ts";
 import { Outbox } from "./outbox.ts";
 import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
@@ -80,6 +81,7 @@ export class Worker {
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
   readonly #listener: DownstreamListener;
+  readonly #explainParts: ExplainParts;
   readonly #stopStalls: () => void;
 
   constructor(
@@ -123,7 +125,10 @@ export class Worker {
       later: (run) => this.#inPeace(run),
       timers: systemTimers,
     });
-    this.#listener = this.#createListener(trafficLog);
+    const isTrusted = trustedProxies(settings.trustedProxies);
+    const identity = forwardingIdentity(pseudonym(settings.regionId), isTrusted);
+    this.#listener = this.#createListener(trafficLog, identity);
+    this.#explainParts = { limits: settings, identity, surroundings: this.#onlookersView() };
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
     channel.onMessage = (message) => this.#receive(message);
   }
@@ -177,11 +182,10 @@ export class Worker {
     });
   }
 
-  #createListener(log: Log): DownstreamListener {
+  #createListener(log: Log, identity: ForwardingIdentity): DownstreamListener {
     const settings = this.#settings;
     const sweep = this.#sweep;
     const metrics = this.#metrics;
-    const isTrusted = trustedProxies(settings.trustedProxies);
     const files = shareFiles(fileLimit(), settings.maxConnections);
     const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
     const edge = createEdge({
@@ -189,7 +193,7 @@ export class Worker {
       sweep,
       metrics,
       log,
-      identity: forwardingIdentity(pseudonym(settings.regionId), isTrusted),
+      identity,
       responseTimeoutMs: settings.responseTimeoutMs,
       verdictTimeoutMs: settings.healthTimeoutMs + settings.connectTimeoutMs + VERDICT_DELAY_MS,
       contradicted: () => this.#contradicted(),
@@ -202,7 +206,7 @@ export class Worker {
       port: settings.httpAddr.port,
       reusePort: settings.workers > 0,
       maxConnections: files.downstream,
-      isTrusted,
+      isTrusted: identity.isTrusted,
       sweep,
       metrics,
       log,
@@ -229,6 +233,16 @@ export class Worker {
       availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
       load: (endpoint) => endpoints.of(endpoint).inFlight,
       random: Math.random,
+    };
+  }
+
+  /** The same, for who asks without sending a request. */
+  #onlookersView(): Surroundings {
+    const endpoints = this.#endpoints;
+    return {
+      ...this.#surroundings(),
+      availability: (endpoint) => endpoints.look(endpoint, performance.now()),
+      load: ({ key }) => endpoints.loadOf(key),
     };
   }
 
@@ -263,6 +277,8 @@ export class Worker {
     switch (question.kind) {
       case "nothing":
         return { kind: "nothing" };
+      case "explain":
+        return { kind: "explain", explanation: explain(question.question, this.#explainParts) };
     }
   }
 

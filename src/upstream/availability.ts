@@ -5,6 +5,6 @@ export type HealthVerdict = "unprobed" | "healthy" | "unhealthy";
 
 /**
  * `unprobed`: ask for a probe and wait. `overdue`: so it was a while ago, and there is no verdict yet. `failing`: a region that has just
- * refused a connection, the last one to try.
+ * refused a connection, the last one to try. `draining`: an operator has cordoned it, whatever its health.
  */
-export type Availability = "unprobed" | "overdue" | "available" | "unhealthy" | "failing";
+export type Availability = "unprobed" | "overdue" | "available" | "unhealthy" | "failing" | "draining";

@@ -11,6 +11,8 @@
  *  verdict would come back to it. A key that returns is a new state.
  *
  *  A region's edge is never probed; for a while after a failed connection it is merely tried last.
+ *
+ *  A cordon stands beside all that: while there is one the endpoint drains, and its health goes on being watched.
  */
 import { uncaught } from "../runtime/uncaught.ts";
 import type { EndpointRecord } from "../table/record.ts";
@@ -21,6 +23,12 @@ import type { H1UpstreamConnection } from "./h1-connection.ts";
 export interface ProbeRequests {
   wanted(key: string): void;
   failed(key: string, error: string): void;
+}
+
+export interface ConnectionFailure {
+  /** Since 1970. */
+  readonly atMs: number;
+  readonly reason: string;
 }
 
 /** How long a region that refused a connection is tried last. */
@@ -43,6 +51,10 @@ export class EndpointState {
   used = false;
   /** No route leads here any more; forgotten when its last attempt ends. */
   orphaned = false;
+  /** It gets no new requests; connections to it are not kept. */
+  cordoned = false;
+  /** The last connection that was refused or broken. */
+  lastFailure: ConnectionFailure | null = null;
   #failedAtMs = -Infinity;
   /** The first look at it without a verdict. */
   #unprobedAtMs = Infinity;
@@ -59,11 +71,27 @@ export class EndpointState {
   /** For a request: asking is use, so that a VM whose requests are all refused stays watched. */
   availability(nowMs: number): Availability {
     this.used = true;
+    if (this.verdict === "unprobed") this.#unprobedAtMs = Math.min(this.#unprobedAtMs, nowMs);
+    return this.look(nowMs);
+  }
+
+  /** What `availability` would say; to look is no use. */
+  look(nowMs: number): Availability {
+    if (this.cordoned) return "draining";
     if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : "available";
     if (this.verdict === "healthy") return "available";
     if (this.verdict === "unhealthy") return "unhealthy";
-    this.#unprobedAtMs = Math.min(this.#unprobedAtMs, nowMs);
     return nowMs - this.#unprobedAtMs < PROBE_SOON_MS ? "unprobed" : "overdue";
+  }
+
+  /** Running attempts go on. */
+  cordon(): void {
+    this.cordoned = true;
+    this.closeIdle();
+  }
+
+  closeIdle(): void {
+    for (const connection of [...this.idle]) connection.close();
   }
 
   /** Asks for a probe without waiting for it. */
@@ -90,6 +118,7 @@ export class EndpointState {
   /** Live traffic saw a connection refused or broken. Callers that come now wait for a fresh probe. */
   failed(error: string, nowMs: number): void {
     this.#failedAtMs = nowMs;
+    this.lastFailure = { atMs: Date.now(), reason: error };
     if (this.record.kind === "region" || this.orphaned) return;
     this.verdict = "unprobed";
     this.#unprobedAtMs = Infinity;
@@ -116,6 +145,7 @@ export class EndpointState {
 export class Endpoints {
   readonly #states: Map<string, EndpointState> = new Map();
   readonly #requests: ProbeRequests;
+  #cordoned: ReadonlySet<string> = new Set();
 
   constructor(requests: ProbeRequests) {
     this.#requests = requests;
@@ -125,6 +155,7 @@ export class Endpoints {
     let state = this.#states.get(record.key);
     if (state === undefined) {
       state = new EndpointState(record, this.#requests);
+      state.cordoned = this.#cordoned.has(record.key);
       this.#states.set(record.key, state);
     }
     return state;
@@ -132,6 +163,28 @@ export class Endpoints {
 
   find(key: string): EndpointRecord | undefined {
     return this.#states.get(key)?.record;
+  }
+
+  /** What a request would find now; to look is no use. */
+  look(record: EndpointRecord, nowMs: number): Availability {
+    const state = this.#states.get(record.key);
+    if (state !== undefined) return state.look(nowMs);
+    if (this.#cordoned.has(record.key)) return "draining";
+    return record.kind === "region" ? "available" : "unprobed";
+  }
+
+  /** Attempts under way. */
+  loadOf(key: string): number {
+    return this.#states.get(key)?.inFlight ?? 0;
+  }
+
+  /** From now on exactly these are cordoned, also those that nobody has spoken to yet. */
+  cordon(keys: ReadonlySet<string>): void {
+    this.#cordoned = keys;
+    for (const state of this.#states.values()) {
+      if (!keys.has(state.record.key)) state.cordoned = false;
+      else if (!state.cordoned) state.cordon();
+    }
   }
 
   /** The VMs on which there is a verdict. */
@@ -152,7 +205,7 @@ export class Endpoints {
       this.#states.delete(key);
       state.orphaned = true;
       state.judge("unhealthy");
-      for (const connection of [...state.idle]) connection.close();
+      state.closeIdle();
     }
   }
 

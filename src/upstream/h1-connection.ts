@@ -256,7 +256,7 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   #complete(trailers: HeaderList | null, clean: boolean): void {
     const sink = this.#sink;
     const reusable = clean && persists(this.#head) && this.#requestComplete && !this.#peerEnded && !this.#endpoint.orphaned &&
-      this.#body.length !== UNTIL_CLOSE && !this.#bodyUnread;
+      !this.#endpoint.cordoned && this.#body.length !== UNTIL_CLOSE && !this.#bodyUnread;
     this.#sink = null;
     if (reusable) this.#rest();
     else {

@@ -162,17 +162,12 @@ export class Prober {
   }
 
   list(): EndpointHealth[] {
-    return [...this.#watches.values()].map((watch) => ({
-      endpoint: watch.endpoint,
-      verdict: watch.verdict,
-      state: watch.phase.state,
-      sinceAtMs: watch.sinceAtMs,
-      lastProbeAtMs: watch.lastProbeAtMs,
-      latencyMs: watch.latencyMs,
-      reason: watch.reason,
-      consecutive: watch.consecutive,
-      nextProbeAtMs: watch.phase.state === "resting" ? watch.phase.nextProbeAtMs : null,
-    }));
+    return [...this.#watches.values()].map(healthOf);
+  }
+
+  find(key: string): EndpointHealth | undefined {
+    const watch = this.#watches.get(key);
+    return watch === undefined ? undefined : healthOf(watch);
   }
 
   figures(): ProberFigures {
@@ -316,6 +311,20 @@ export class Prober {
       this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });
     }
   }
+}
+
+function healthOf(watch: Watch): EndpointHealth {
+  return {
+    endpoint: watch.endpoint,
+    verdict: watch.verdict,
+    state: watch.phase.state,
+    sinceAtMs: watch.sinceAtMs,
+    lastProbeAtMs: watch.lastProbeAtMs,
+    latencyMs: watch.latencyMs,
+    reason: watch.reason,
+    consecutive: watch.consecutive,
+    nextProbeAtMs: watch.phase.state === "resting" ? watch.phase.nextProbeAtMs : null,
+  };
 }
 
 function logFields({ healthy, reason, latencyMs }: ProbeResult): LogFields {

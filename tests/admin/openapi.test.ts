@@ -15,6 +15,7 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "GET /api/routes": ["/api/routes?limit=1&q=example"],
   "GET /api/routes/:host": ["/api/routes/shop.example.com"],
   "GET /api/excluded": ["/api/excluded?code=conflict"],
+  "POST /api/explain": ["/api/explain", { method: "POST", body: '{"url":"http://a.test/x"}' }],
   "GET /api/regions": ["/api/regions"],
   "POST /api/refresh": ["/api/refresh", { method: "POST" }],
   "GET /api/revisions": ["/api/revisions?limit=2"],

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { decide } from "../../src/decision/decide.ts";
 import type { Decision } from "../../src/decision/decision.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
+import { type Step, stepText } from "../../src/decision/trace.ts";
 import type { EndpointRecord, RouteRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
@@ -27,7 +28,7 @@ interface Case {
   readonly random?: readonly number[];
 }
 
-function decided(given: Case, trace?: string[]): Decision {
+function decided(given: Case, trace?: Step[]): Decision {
   const table = new RoutingTable();
   if (given.routes !== null) table.commit(routesOf(given.routes ?? []), 1, 0);
   const random = [...given.random ?? []];
@@ -47,7 +48,7 @@ function decided(given: Case, trace?: string[]): Decision {
 
 /** The decision in a few words: the endpoint, the endpoints to probe, or the code; the same with a trace. */
 function outcome(given: Case): string {
-  const steps: string[] = [];
+  const steps: Step[] = [];
   const decision = decided(given);
   assert.deepEqual(decided(given, steps), decision, "a trace changes nothing");
   switch (decision.kind) {
@@ -255,20 +256,36 @@ test("decide() probes a VM that has just come here before it looks to the region
 });
 
 test("decide() says what it looks at", () => {
-  const steps: string[] = [];
+  const steps: Step[] = [];
   decided({ routes: [route("a.test", A, R)], via: `1.1 ${pseudonym(ELSEWHERE)}`, tried: [A.key] }, steps);
   assert.match(
-    steps.join("\n"),
+    steps.map(stepText).join("\n"),
     /has passed .*\nroute a\.test with 2 endpoint.*\nvm\/10\.0\.0\.1:8080: tried already\nregion\/.*comes from that region/,
   );
 });
 
 test("decide() says where the host led before", () => {
-  const steps: string[] = [];
+  const steps: Step[] = [];
   decided({ routes: [route("a.test", B)], previous: [A], availability: { [B.key]: "overdue" } }, steps);
-  assert.deepEqual(steps.slice(1), [
+  assert.deepEqual(steps.slice(1).map(stepText), [
     `${B.key}: VM here, overdue`,
     "led to 1 other endpoint(s) until a moment ago",
     `${A.key}: VM here, available`,
   ]);
+});
+
+test("decide() sends nothing to an endpoint that is cordoned, and says so where nothing else is left", () => {
+  const cordoned = { [A.key]: "draining" } as const;
+  assert.equal(outcome({ routes: [route("a.test", A, B)], availability: cordoned }), B.key);
+  assert.equal(outcome({ routes: [route("a.test", A, R)], availability: cordoned }), R.key);
+  assert.equal(outcome({ routes: [route("a.test", A)], availability: cordoned }), "vm_cordoned");
+  assert.equal(outcome({ routes: [route("a.test", A)], previous: [B], availability: cordoned }), `back to ${B.key}`);
+  assert.equal(
+    outcome({ routes: [route("a.test", B)], previous: [A], availability: { ...cordoned, [B.key]: "overdue" } }),
+    `probe ${B.key}`,
+  );
+  assert.equal(outcome({ routes: [route("a.test", A, B)], availability: { ...cordoned, [B.key]: "unhealthy" } }), "vm_cordoned");
+  assert.equal(outcome({ routes: [route("a.test", A, B)], availability: { ...cordoned, [B.key]: "unprobed" } }), `probe ${B.key}`);
+  assert.equal(outcome({ routes: [route("a.test", R)], availability: { [R.key]: "draining" } }), "vm_cordoned");
+  assert.equal(outcome({ routes: [route("a.test", R, S)], availability: { [R.key]: "draining", [S.key]: "failing" } }), S.key);
 });

@@ -1,0 +1,18 @@
+/** A request head as a client would write it, from a URL, a method and fields. */
+
+export interface RequestWords {
+  readonly url: string;
+  readonly method: string;
+  /** With Host among them, the URL's is left out. */
+  readonly fields: readonly (readonly [name: string, value: string])[];
+}
+
+/** null: it is no URL, or a line break is where it would end a line. */
+export function writtenRequest({ url, method, fields }: RequestWords): string | null {
+  const parsed = URL.parse(url.includes("://") ? url : `http://${url}`);
+  if (parsed === null || [method, ...fields.flat()].some((text) => /[\r\n]/.test(text))) return null;
+  const named = fields.some(([name]) => name.toLowerCase() === "host");
+  const host: RequestWords["fields"] = named ? [] : [["Host", parsed.host]];
+  const lines = [...host, ...fields].map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${method} ${parsed.pathname}${parsed.search} HTTP/1.1\r\n${lines.join("")}\r\n`;
+}

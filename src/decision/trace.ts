@@ -1,0 +1,67 @@
+/** The steps that lead to a decision, for whoever asks why: what `decide` saw, in its order. Nobody else pays for them. */
+import type { EndpointRecord } from "../table/record.ts";
+import type { Availability } from "../upstream/availability.ts";
+
+/** Of an endpoint: the host leads there now, or did a moment ago. */
+export type When = "now" | "before";
+
+/** `tried`: for this request, without success. `passed`: the request comes from that region. */
+export type Finding = Availability | "tried" | "passed";
+
+export type Step =
+  | { readonly kind: "edges-passed"; readonly edges: readonly string[]; readonly loop: boolean }
+  | { readonly kind: "no-table" }
+  | { readonly kind: "no-route"; readonly host: string }
+  /** `route`: the name or wildcard of the table. */
+  | { readonly kind: "route"; readonly route: string; readonly endpoints: number }
+  /** Looking back, at endpoints that the host does not lead to now. */
+  | { readonly kind: "looked-back"; readonly endpoints: number }
+  | { readonly kind: "endpoint"; readonly endpoint: EndpointRecord; readonly when: When; readonly finding: Finding }
+  /** Two at random, the first of them unless the second has fewer attempts under way. */
+  | { readonly kind: "drawn"; readonly among: number; readonly drawn: readonly [Drawn, Drawn] };
+
+export interface Drawn {
+  readonly key: string;
+  /** Attempts under way. */
+  readonly load: number;
+}
+
+export type Trace = (step: Step) => void;
+
+export function stepText(step: Step): string {
+  switch (step.kind) {
+    case "edges-passed":
+      return `has passed ${step.edges.join(", ")}${step.loop ? ": a loop" : ""}`;
+    case "no-table":
+      return "no routing table is loaded yet";
+    case "no-route":
+      return `no route for host ${step.host}, neither by name nor by wildcard`;
+    case "route":
+      return `route ${step.route} with ${step.endpoints} endpoint(s)`;
+    case "looked-back":
+      return `led to ${step.endpoints} other endpoint(s) until a moment ago`;
+    case "endpoint":
+      return `${step.endpoint.key}: ${findingText(step.endpoint, step.finding)}`;
+    case "drawn": {
+      const [one, other] = step.drawn.map(({ key, load }) => `${key} with ${load} under way`);
+      return `drawn of ${step.among}: ${one}, ${other}`;
+    }
+  }
+}
+
+function findingText({ kind, region }: EndpointRecord, finding: Finding): string {
+  switch (finding) {
+    case "tried":
+      return "tried already";
+    case "passed":
+      return "the request comes from that region";
+    case "draining":
+      return `${placeText(kind, region)}, cordoned`;
+    default:
+      return `${placeText(kind, region)}, ${finding}`;
+  }
+}
+
+function placeText(kind: EndpointRecord["kind"], region: string): string {
+  return kind === "vm" ? "VM here" : `region ${region}`;
+}

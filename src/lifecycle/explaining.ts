@@ -1,0 +1,128 @@
+/** What would become of a request, and why: asked of the same functions that real ones pass, in their order, without doing anything. */
+import { type Candidate, candidatesOf } from "../decision/candidates.ts";
+import { decide, type Surroundings } from "../decision/decide.ts";
+import type { Decision } from "../decision/decision.ts";
+import { type Step, stepText } from "../decision/trace.ts";
+import { H1Exchange } from "../downstream/h1-exchange.ts";
+import { type ForwardingIdentity, viaOf } from "../forwarding/request-fields.ts";
+import type { Conclusion, ExplainedCandidate, ExplainQuestion, Explanation } from "../observation/explanation.ts";
+import { blameOf, CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { Availability } from "../upstream/availability.ts";
+import { fieldChanges, sentHead } from "./field-changes.ts";
+import { type ReadingLimits, type Refused, rehearse, type Rehearsed } from "./rehearsal.ts";
+
+export interface ExplainParts {
+  readonly limits: ReadingLimits;
+  readonly identity: ForwardingIdentity;
+  /** What requests are decided by; to look at an endpoint must be no use of it. */
+  readonly surroundings: Surroundings;
+}
+
+export function explain(question: ExplainQuestion, parts: ExplainParts): Explanation {
+  const { limits, identity } = parts;
+  const around = supposing(parts.surroundings, question.suppose);
+  return rehearse(question.head, question.client, identity.isTrusted, limits, (rehearsed) => {
+    return { revision: around.table.revision, ...explained(rehearsed, around, identity) };
+  });
+}
+
+function supposing(around: Surroundings, verdicts: ExplainQuestion["suppose"]): Surroundings {
+  const supposed = (endpoint: EndpointRecord): Availability => {
+    const there = around.availability(endpoint);
+    const verdict = endpoint.kind === "vm" ? verdicts[endpoint.key] : undefined;
+    return verdict === undefined || there === "draining" ? there : verdict === "healthy" ? "available" : "unhealthy";
+  };
+  return {
+    table: around.table,
+    previous: (host) => around.previous(host),
+    pseudonym: around.pseudonym,
+    availability: supposed,
+    load: (endpoint) => around.load(endpoint),
+    random: () => around.random(),
+  };
+}
+
+function explained(rehearsed: Rehearsed, around: Surroundings, identity: ForwardingIdentity): Omit<Explanation, "revision"> {
+  const { head, read } = rehearsed;
+  const { method, target, authority } = head;
+  const asked = { method, target, authority };
+  if (!(read instanceof H1Exchange)) return { ...asked, ...unread(read) };
+  const steps: Step[] = [];
+  const decision = decide({ host: read.host, via: viaOf(read), tried: null }, around, (step) => steps.push(step));
+  const goes = decision.kind === "refuse" ? null : sentHead(read, identity);
+  const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
+  return {
+    ...asked,
+    host: read.host,
+    route: steps.find((step) => step.kind === "route")?.route ?? null,
+    edges: steps.find((step) => step.kind === "edges-passed")?.edges ?? [],
+    steps: steps.map(stepText),
+    candidates: candidatesOf(steps, decision).map((candidate) => candidateView(candidate, around)),
+    conclusion: conclusionOf(decision),
+    hop: endpoint?.kind === "region" && goes !== null ? hopTo(endpoint, goes.via) : null,
+    fields: goes === null ? null : fieldChanges(read, goes),
+  };
+}
+
+/** Refused before there was anything to decide. */
+function unread({ code, problem }: Refused): Omit<Explanation, "revision" | "method" | "target" | "authority"> {
+  return {
+    host: null,
+    route: null,
+    edges: [],
+    steps: [problem],
+    candidates: [],
+    conclusion: refusal("refuse", code, problem),
+    hop: null,
+    fields: null,
+  };
+}
+
+function candidateView({ endpoint, when, finding, outcome, why }: Candidate, around: Surroundings): ExplainedCandidate {
+  const { key, kind, region } = endpoint;
+  return { key, kind, region, when, availability: finding, load: around.load(endpoint), outcome, why };
+}
+
+function conclusionOf(decision: Decision): Conclusion {
+  switch (decision.kind) {
+    case "forward":
+    case "fall-back": {
+      const { key } = decision.endpoint;
+      return { ...NO_ANSWER, kind: decision.kind, endpoint: key, text: placeText(decision.endpoint) };
+    }
+    case "probe-first": {
+      const awaited = decision.endpoints.map(({ key }) => key);
+      return { ...NO_ANSWER, kind: "probe-first", awaited, text: `waits for the first probe of ${awaited.join(", ")}` };
+    }
+    case "table-first": // what follows if the table does not change within a moment
+      return refusal("table-first", "loop", "");
+    case "refuse":
+      return refusal("refuse", decision.code, "");
+  }
+}
+
+const NO_ANSWER = { endpoint: null, awaited: [], status: null, code: null, blame: null, problem: "" } as const;
+
+function refusal(kind: "refuse" | "table-first", code: ErrorCode, problem: string): Conclusion {
+  const { status, text, meaning } = CODES[code];
+  return {
+    kind,
+    endpoint: null,
+    awaited: [],
+    status,
+    code,
+    blame: blameOf(code, null),
+    problem,
+    text: `${status} ${text} (${code}): ${problem === "" ? meaning : problem}`,
+  };
+}
+
+function placeText({ kind, address, port, region }: EndpointRecord): string {
+  const where = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  return kind === "vm" ? `VM at http://${where}` : `region ${region} at http://${where}`;
+}
+
+function hopTo({ address, port, region }: EndpointRecord, via: string): Explanation["hop"] {
+  return { address, port, region, via };
+}
