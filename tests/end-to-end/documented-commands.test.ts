@@ -1,0 +1,118 @@
+/** Every command that the documents show as typed prints what they say. With `RECORD=1` it writes what was printed where that differs. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chmod, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { after, before, test } from "node:test";
+import { difference, Shell, type Step, stepsOf } from "../fixtures/documented-commands.ts";
+import { BINARY, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { Platform } from "../fixtures/platform.ts";
+import { freePort, loopbackAddress } from "../fixtures/ports.ts";
+import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { respond, startVm } from "../fixtures/vm.ts";
+import { readDocument } from "../rules/document-tables.ts";
+
+const missing = ["bash", "curl", "psql", "jq"].filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
+
+/** What a document writes, and what stands for it here; the longer ones first where one begins another. */
+type Names = readonly (readonly [documented: string, here: string])[];
+
+interface Scene {
+  readonly names: Names;
+  /** By the name behind `run:`. */
+  readonly actions: Readonly<Record<string, () => Promise<void>>>;
+}
+
+let server: TestDatabase;
+if (missing.length === 0) {
+  before(async () => server = await startPostgres());
+  after(() => server[Symbol.asyncDispose]());
+}
+
+function documented(path: string, play: (replay: (scene: Scene) => Promise<void>) => Promise<void>): void {
+  const name = `${path}: every command prints what it says`;
+  if (missing.length > 0) test(`${name} [skipped: ${missing.join(", ")} missing]`, { skip: true }, () => {});
+  else test(name, async () => await play(async (scene) => await replay(path, scene)));
+}
+
+async function replay(path: string, scene: Scene): Promise<void> {
+  await using folder = await temporaryFolder();
+  await symlink(BINARY, join(folder.path, "edgeproxy"));
+  await writeFile(join(folder.path, "sudo"), '#!/bin/sh\nexec "$@"\n');
+  await chmod(join(folder.path, "sudo"), 0o755);
+  const env = { PATH: `${folder.path}:${process.env["PATH"]}`, PSQLRC: "/dev/null", HOME: folder.path, PGAPPNAME: "docs" };
+  await using shell = new Shell(folder.path, env);
+  const lines = (await readDocument(path)).split("\n");
+  const steps = stepsOf(lines.join("\n"));
+  const problems: string[] = [];
+  const printed = new Map<Step, readonly string[]>();
+  for (const step of steps) {
+    if (step.kind === "action") {
+      const action = scene.actions[step.name];
+      assert.ok(action, `${path}:${step.line + 1}: there is no action "${step.name}"`);
+      await action();
+    } else {
+      const output = (await shell.run(toHere(step.command, scene.names))).map((line) => toDocument(line, scene.names));
+      const problem = difference(step.expected, output);
+      if (problem === null) continue;
+      problems.push(`${path}:${step.line + 1}: ${step.command}\n${problem}`);
+      printed.set(step, output);
+    }
+  }
+  if (process.env["RECORD"] !== undefined) await record(path, lines, printed);
+  assert.equal(problems.join("\n\n"), "");
+}
+
+function toHere(command: string, names: Names): string {
+  return names.reduce((text, [written, here]) => text.replaceAll(written, here), command);
+}
+
+function toDocument(line: string, names: Names): string {
+  return names.reduce((text, [written, here]) => text.replaceAll(here, written), line);
+}
+
+async function record(path: string, lines: string[], printed: ReadonlyMap<Step, readonly string[]>): Promise<void> {
+  for (const [step, output] of [...printed].reverse()) {
+    if (step.kind === "command") lines.splice(step.outputAt, step.expected.length, ...output);
+  }
+  await writeFile(new URL(`../../${path}`, import.meta.url), lines.join("\n"));
+}
+
+documented("docs/getting-started.md", async (replay) => {
+  await using platform = await Platform.start(server);
+  await using vm = await startVm({ host: loopbackAddress(), script: respond(200, "Hello from the VM\n") });
+  await using folder = await temporaryFolder();
+  const settings = join(folder.path, "edgeproxy.env");
+  const user = new URL(platform.database.url);
+  user.username = "edgeproxy";
+  user.password = "secret";
+  const adminPort = await freePort();
+  await using edges = new AsyncDisposableStack();
+  await replay({
+    names: [
+      ["postgres://owner:secret@db.internal:5432/platform", platform.database.url],
+      ["postgres://edgeproxy:secret@db.internal:5432/platform", user.href],
+      ["db.internal:5432", user.host],
+      ["database platform", `database ${user.pathname.slice(1)}`],
+      ["6f1e9f0e-3c3c-4d68-9a51-6a6a8c5d2b11", platform.region.id],
+      ["203.0.113.10", platform.region.address],
+      ["10.0.0.5', 8080", `${vm.host}', ${vm.port}`],
+      ["10.0.0.5:8080", `${vm.host}:${vm.port}`],
+      ["/etc/edgeproxy/edgeproxy.env", settings],
+      ["127.0.0.1:9090", `127.0.0.1:${adminPort}`],
+      ["http://127.0.0.1/", `http://${platform.region.address}:${platform.edgePort}/`],
+    ],
+    actions: {
+      "settings are edited": () =>
+        writeFile(
+          settings,
+          `# as in the document\nEDGEPROXY_HTTP_ADDR=${platform.region.address}:${platform.edgePort}\n` +
+            `EDGEPROXY_DATABASE_URL=${user.href}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
+        ),
+      "systemd starts it": async () => {
+        edges.use(await platform.edge({ EDGEPROXY_WORKERS: "2" }, { adminPort, database: user.href }));
+      },
+    },
+  });
+});
