@@ -6,6 +6,8 @@ import { dashboard } from "./dashboard.ts";
 import type { AdminDeps } from "./deps.ts";
 import { SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
+import { EventStreams } from "./event-streams.ts";
+import { LIST_AUDIT, LIST_ERRORS, WATCH_EVENTS } from "./events-api.ts";
 import { LIST_EXCLUDED } from "./excluded-api.ts";
 import { LIST_HOSTS } from "./hosts-api.ts";
 import { EXPLAIN } from "./explain-api.ts";
@@ -50,6 +52,9 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   UNPIN_REVISION,
   SHOW_REVISION,
   PIN_REVISION,
+  WATCH_EVENTS,
+  LIST_ERRORS,
+  LIST_AUDIT,
   LIST_HEALTH,
   LIST_WORKERS,
   SHOW_DRAIN,
@@ -77,6 +82,11 @@ export function adminApp(deps: AdminDeps): AdminApp {
   });
   // Before anybody is asked for the token: the page is what asks for it
   app.route("/", dashboard());
+  const streams = new EventStreams(deps.events, deps.closing);
+  app.use(async (c, next) => {
+    c.set("streams", streams);
+    await next();
+  });
   app.use(recognise(deps));
   for (const path of ADMIN_PATHS.filter(({ open }) => open === true)) app.on(path.method, path.path, (c) => path.respond(c, deps));
   app.use(authorise);

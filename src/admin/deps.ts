@@ -34,6 +34,8 @@ export interface AdminDeps {
   readonly log: Log;
   readonly nowMs: () => number;
   readonly events: EventLog;
+  /** Aborted when the admin address closes: whoever waits for something is to wait no longer. */
+  readonly closing: AbortSignal;
   /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
   readonly collect: () => Promise<unknown>;
   /** How far the shutdown is; null while none is under way. */

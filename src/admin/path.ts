@@ -21,7 +21,9 @@
  */
 import type { Context } from "hono";
 import { z } from "zod";
+import { recordChange } from "./audit.ts";
 import type { AdminDeps } from "./deps.ts";
+import type { EventStreams } from "./event-streams.ts";
 import { problem, refusal } from "./problem.ts";
 
 /** What the server knows of a request besides itself. */
@@ -35,7 +37,7 @@ export type Refuse = () => Response;
 export interface AdminEnvironment {
   Bindings: AdminBindings;
   /** `refuse`: null where the request may do everything; paths that are open do not ask. */
-  Variables: { refuse: Refuse | null };
+  Variables: { refuse: Refuse | null; streams: EventStreams };
 }
 
 export type AdminContext = Context<AdminEnvironment>;
@@ -114,9 +116,41 @@ export function adminPath<
       const given = await parse(c, params ?? ANYTHING, query ?? ANYTHING, body ?? null);
       if ("refused" in given) return given.refused;
       // What is not declared is an empty object
-      return await definition.answer(c, deps, given as Given<z.output<Params>, z.output<Query>, z.output<Body>>);
+      const answer = async () =>
+        await definition.answer(c, deps, given as Given<z.output<Params>, z.output<Query>, z.output<Body>>);
+      if (definition.method === "GET" || definition.action === null) return await answer();
+      return await audited(definition.action, given, answer, c, deps);
     },
   };
+}
+
+/** Here, so that no path can forget it. */
+async function audited(
+  action: string,
+  { params, asked }: Parsed,
+  answer: () => Promise<Response>,
+  c: AdminContext,
+  deps: AdminDeps,
+): Promise<Response> {
+  const record = (succeeded: boolean) => {
+    recordChange(
+      { action, subject: Object.values(params as object).join(" "), details: asked, by: c.env?.client ?? "", succeeded },
+      deps,
+    );
+  };
+  try {
+    const response = await answer();
+    record(response.ok);
+    return response;
+  } catch (error) {
+    record(false);
+    throw error;
+  }
+}
+
+interface Parsed extends Given<unknown, unknown, unknown> {
+  /** Query and body as they came. */
+  readonly asked: Readonly<Record<string, unknown>>;
 }
 
 async function parse(
@@ -124,17 +158,17 @@ async function parse(
   paramsSchema: z.ZodType,
   querySchema: z.ZodType,
   bodySchema: z.ZodType | null,
-): Promise<Given<unknown, unknown, unknown> | { readonly refused: Response }> {
+): Promise<Parsed | { readonly refused: Response }> {
   const params = paramsSchema.safeParse(c.req.param());
   if (!params.success) return { refused: refusal(c, "bad_path", params.error) };
   const query = querySchema.safeParse(c.req.query());
   if (!query.success) return { refused: refusal(c, "bad_query", query.error) };
-  if (bodySchema === null) return { params: params.data, query: query.data, body: {} };
+  if (bodySchema === null) return { params: params.data, query: query.data, body: {}, asked: c.req.query() };
   const json = await readJson(c);
   if (json === undefined) return { refused: problem(c, 400, "bad_body", "The body must be a JSON object") };
   const body = bodySchema.safeParse(json);
   if (!body.success) return { refused: refusal(c, "bad_body", body.error) };
-  return { params: params.data, query: query.data, body: body.data };
+  return { params: params.data, query: query.data, body: body.data, asked: { ...c.req.query(), ...json } };
 }
 
 /** An empty body is an empty object; undefined: it is no JSON object. */

@@ -22,6 +22,11 @@ export function refusal(c: Context, code: "bad_path" | "bad_query" | "bad_body",
   return problem(c, 400, code, error.issues.map(issueText).join("; "));
 }
 
+/** An `after` that no page of this list has given. */
+export function badAfter(c: Context): Response {
+  return problem(c, 400, "bad_query", "after: is not the next of a page");
+}
+
 function issueText({ path, message, code }: z.core.$ZodIssue): string {
   return code === "unrecognized_keys" || path.length === 0 ? message : `${path.join(".")}: ${message}`;
 }

@@ -1,7 +1,6 @@
 /** What the admin app may see and do, as plain functions. */
 import type { AdminDeps } from "../admin/deps.ts";
 import type { ControlFigures } from "../observation/exposition.ts";
-import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
 import type { TrafficHistory } from "../observation/traffic-history.ts";
@@ -15,11 +14,11 @@ import type { Settings } from "./settings.ts";
 import type { Question } from "./worker-channel.ts";
 
 /** What the owner of the processes tells. */
-export interface Generation extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow"> {
+export interface Generation
+  extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow" | "events" | "closing"> {
   restarts(): Restarts;
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
-  readonly events: EventLog;
   readonly traffic: TrafficHistory;
   /** Keys of endpoints that an operator has cordoned. */
   cordoned(): readonly string[];
@@ -37,6 +36,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     log,
     nowMs: () => systemTimers.nowMs(),
     events: generation.events,
+    closing: generation.closing,
     collect: () => generation.collect(),
     drain: () => generation.drain(),
     predecessors: () => generation.predecessors(),

@@ -13,9 +13,9 @@ import type { Log } from "../observation/log.ts";
 import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
 import { socketDoors } from "../runtime/sockets.ts";
-import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
+import { AdminAddress } from "./admin-address.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
@@ -52,6 +52,7 @@ export class Supervisor {
   #cancelSample: CancelTimer = () => {};
   #orders: StandingOrders = NO_ORDERS;
   readonly #drain: Drain;
+  readonly #admin: AdminAddress;
   readonly #generations: Generations;
   #fail: (reason: string) => void = () => {};
   #sockets: readonly ListeningSocket[] = [];
@@ -59,12 +60,12 @@ export class Supervisor {
   /** The service manager has opened the sockets. */
   #activated = false;
   #fleet: Fleet | null = null;
-  #admin: FetchServer | null = null;
 
   constructor(settings: Settings, log: Log) {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ share: settings.accessLogShare });
+    this.#admin = new AdminAddress(settings, log);
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
     this.control = new ControlPlane(
@@ -122,6 +123,7 @@ export class Supervisor {
       events: this.#events,
       traffic: this.#traffic,
       cordoned: () => this.#orders.cordoned,
+      closing: this.#admin.closing,
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
@@ -152,7 +154,7 @@ export class Supervisor {
     fleet.listen();
     await fleet.until(() => fleet.complete, SERVE_MS);
     await fleet.applied(this.control.snapshot.revision);
-    if (this.#admin === null) await this.#openAdmin(true);
+    if (!this.#admin.isOpen) await this.#openAdmin(true);
     this.#isReady = true;
     fleet.takeCharge(); // in this order: two that serve are better than none, should we die in between
     this.#generations.ready();
@@ -183,13 +185,13 @@ export class Supervisor {
     if (how.succeeded === true) {
       this.control.succeeded();
       // The successor has the address, too, and should be the only one who answers there
-      await this.#admin?.close({ succeeded: true });
+      await this.#admin.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));
     }
     const cut = await over;
     await dismissed;
     await this.control.close();
-    await this.#admin?.close();
+    await this.#admin.close();
     this.#cancelSample();
     this.#generations.leave();
     this.#accessLog.close();
@@ -268,7 +270,7 @@ export class Supervisor {
   /** Those before us are gone, and nobody is left whom our failure would leave in place: now it is as at any start. */
   #listenAlone(): void {
     systemTimers.after(WAITING_MS, () => this.#fleet?.listen());
-    if (this.#admin === null) this.#openAdmin(true).catch((error: Error) => this.#fail(error.message));
+    if (!this.#admin.isOpen) this.#openAdmin(true).catch((error: Error) => this.#fail(error.message));
   }
 
   #openMore(count: number, optional: boolean): readonly ListeningSocket[] {
@@ -303,16 +305,8 @@ export class Supervisor {
     });
   }
 
-  async #openAdmin(beside: boolean): Promise<void> {
-    const { adminAddr } = this.#settings;
-    if (adminAddr === null) return;
-    const app = adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation));
-    this.#admin = await serveFetch({
-      ...adminAddr,
-      beside,
-      fetch: (request, client) => app.fetch(request, { client: client ?? "" }),
-    });
-    this.#log.info("admin listening", { address: adminAddr.host, "admin_port": this.#admin.port });
+  #openAdmin(beside: boolean): Promise<void> {
+    return this.#admin.open(adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation)), beside);
   }
 
   #finish(graceMs: number, succeeded: boolean): Promise<number> {

@@ -12,7 +12,7 @@ export type EdgeEvent =
     readonly changed: number;
     readonly reason: string;
   }
-  | { readonly type: "source"; readonly state: "failed" | "recovered" | "held"; readonly problem: string }
+  | { readonly type: "source"; readonly state: "failed" | "recovered" | "held" | "released"; readonly problem: string }
   | {
     readonly type: "health";
     /** Of the endpoint. */
@@ -47,6 +47,8 @@ export type EventListener = (event: StoredEvent) => void;
 const KEPT = 1000;
 
 export class EventLog {
+  /** Tells ids of this generation from those of others. */
+  readonly generation: string;
   readonly #nowMs: () => number;
   readonly #kept: Map<EventType, StoredEvent[]> = new Map();
   readonly #listeners: Set<EventListener> = new Set();
@@ -54,6 +56,7 @@ export class EventLog {
 
   constructor(nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
+    this.generation = Math.round(nowMs()).toString(36);
   }
 
   get lastId(): number {
