@@ -80,6 +80,7 @@ export class ControlPlane {
       random: Math.random,
       prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
+      tell: (state, problem) => events.publish({ type: "source", state, problem }),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });
     this.hosts = new HostTraffic({
@@ -211,7 +212,16 @@ export class ControlPlane {
   #publish(): void {
     this.#directory.settle(systemTimers.nowMs());
     this.#workers.routesChanged();
+    this.#tellRevision();
     this.#releaseInTime();
+  }
+
+  #tellRevision(): void {
+    const { history, table } = this.refresher;
+    const [latest] = history.list(1);
+    if (latest === undefined) return;
+    const { revision, tally, reason } = latest;
+    this.#events.publish({ type: "table", revision, routes: table.size, ...tally, reason });
   }
 
   /** VMs without a route are probed a while longer: workers fall back to them, and need not have taken the change yet. */

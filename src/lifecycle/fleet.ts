@@ -43,6 +43,8 @@ export interface FleetOptions {
   readonly orders: () => StandingOrders;
   /** `wanted`, `failed`, `contradicted`, `seen` and `stats` of any worker. */
   readonly receive: (message: UpMessage) => void;
+  /** For those who watch live. */
+  readonly tell?: (worker: number, state: string, reason: string) => void;
   /** No worker can be started. */
   readonly failed: (reason: string) => void;
   /** What exchanges of a worker that is replaced have to finish. */
@@ -195,6 +197,7 @@ export class Fleet implements Workers {
     const member: FleetMember = new FleetMember(place.worker, end, link, timers.nowMs());
     place.member = member;
     this.#members.add(member);
+    this.#tell(member, "starting");
     end.send({ type: "standing", orders: this.#options.orders() });
     link.start();
     this.#assign();
@@ -207,6 +210,7 @@ export class Fleet implements Workers {
         if (member.sockets === null) this.#assign();
         break;
       case "listening":
+        if (member.listening === null) this.#tell(member, "serving");
         member.listening = message;
         this.#serves(member);
         break;
@@ -244,6 +248,7 @@ export class Fleet implements Workers {
     this.#options.receive(stats);
     if (!wasSilent) return;
     this.#options.log.info("worker answers again", { worker: member.worker, pid: member.end.pid });
+    this.#tell(member, "serving", "answers again");
     this.#assign();
   }
 
@@ -279,6 +284,7 @@ export class Fleet implements Workers {
     if (this.#stopping || place.member !== member) return;
     member.leaving = reason;
     this.#options.log.info("worker is leaving", { worker: member.worker, pid: member.end.pid, reason });
+    this.#tell(member, "leaving", reason);
     this.#restart(place, member, "asked");
   }
 
@@ -295,7 +301,9 @@ export class Fleet implements Workers {
       reason,
       ...(member.error === null ? {} : { error: member.error }),
     };
-    if (place.member !== member || this.#stopping) log.info("worker ended", fields);
+    const isExpected = place.member !== member || this.#stopping;
+    this.#tell(member, isExpected ? "ended" : "died", member.error ?? reason);
+    if (isExpected) log.info("worker ended", fields);
     else {
       log.error("worker died", fields);
       this.#restart(place, member, member.givenUp ? "silent" : reason.startsWith("SIG") ? "killed" : "error");
@@ -335,6 +343,7 @@ export class Fleet implements Workers {
     }
     if (before === "silent" || member.state !== "silent") return;
     log.warn("worker does not answer", { worker: member.worker, pid: member.end.pid });
+    this.#tell(member, "silent");
     this.#assign();
   }
 
@@ -342,6 +351,10 @@ export class Fleet implements Workers {
     this.#serial++;
     for (const member of this.#members) member.collect(this.#serial, this.#options.timers.nowMs());
     return this.#serial;
+  }
+
+  #tell({ worker }: FleetMember, state: string, reason = ""): void {
+    this.#options.tell?.(worker, state, reason);
   }
 
   #placeOf({ worker }: FleetMember): FleetPlace {

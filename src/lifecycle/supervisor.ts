@@ -298,6 +298,7 @@ export class Supervisor {
       snapshot: () => this.control.snapshot,
       orders: () => this.#orders,
       receive: (message) => this.control.receive(message),
+      tell: (worker, state, reason) => this.#events.publish({ type: "worker", worker, state, reason }),
       failed: (reason) => this.#fail(reason),
       graceMs,
       log: this.#log,

@@ -23,7 +23,7 @@ import type { SavedTable } from "./last-good-file.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
 import type { RevisionHistory } from "./revision-history.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
-import { SourceHealth } from "./source-health.ts";
+import { SourceHealth, type TellState } from "./source-health.ts";
 import type { Exclusion, RegionRow, Source, SourceReading } from "./source.ts";
 
 export interface RefresherOptions {
@@ -37,6 +37,7 @@ export interface RefresherOptions {
   readonly prepare?: (before: Routes, after: Routes) => Promise<void> | void;
   /** Called with each revision, in order, when `table` has it already. `before`: the routes without it, none before revision 1. */
   readonly publish: (before: Routes) => void;
+  readonly tell?: TellState;
   /** What was served before this process, and what the next one will begin with. */
   readonly lastGood?: Pick<LastGood, "read" | "keep">;
 }
@@ -86,11 +87,11 @@ export class Refresher {
   #lastDurationMs = 0;
 
   constructor(options: RefresherOptions) {
-    const { intervalMs, log, source, timers, publish, prepare = () => {} } = options;
+    const { intervalMs, log, source, timers, publish, prepare = () => {}, tell = () => {} } = options;
     this.#options = options;
-    this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish });
+    this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish, tell });
     this.#exclusions = new ExclusionReport(log);
-    this.#health = new SourceHealth(log, timers, source.name);
+    this.#health = new SourceHealth(log, timers, source.name, tell);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.loaded = promise;
     this.#setLoaded = resolve;

@@ -17,6 +17,7 @@ import { ChangeReport } from "./change-report.ts";
 import { Flapping, type FlappingHost } from "./flapping.ts";
 import { FREE, type Pin, stepPin } from "./pin.ts";
 import { RevisionHistory } from "./revision-history.ts";
+import type { TellState } from "./source-health.ts";
 
 export interface ServedTableOptions {
   readonly log: Log;
@@ -27,6 +28,7 @@ export interface ServedTableOptions {
   readonly prepare: (before: Routes, after: Routes) => Promise<void> | void;
   /** Called with each revision, in order, when it is in force. `before`: the routes without it, none before revision 1. */
   readonly publish: (before: Routes) => void;
+  readonly tell?: TellState;
 }
 
 /** What differs between two revisions. */
@@ -175,7 +177,8 @@ export class ServedTable {
   async #passesGuard(routes: Routes, fresh: boolean, tally: Tally): Promise<boolean> {
     const bringsBack = await this.#bringsBack(routes);
     const { guard, apply } = step(this.#guard, this.#good.size, { routes, removals: tally.removed, bringsBack, fresh });
-    if (!apply && guard !== this.#guard) this.#logHeld(tally);
+    if (!apply && guard !== this.#guard) this.#tellHeld(tally);
+    if (apply && this.#guard.state === "holding") this.#options.tell?.("released", "");
     this.#guard = guard;
     return apply;
   }
@@ -250,7 +253,8 @@ export class ServedTable {
     return back;
   }
 
-  #logHeld({ added, removed, changed }: Tally): void {
+  #tellHeld({ added, removed, changed }: Tally): void {
+    this.#options.tell?.("held", `would remove ${removed} of ${this.#good.size} routes`);
     this.#options.log.warn("refresh held back: it would remove most of the routes", {
       removed,
       routes: this.#good.size,

@@ -9,6 +9,9 @@ interface Served {
   readonly asOfMs: number | null;
 }
 
+/** For those who watch live: an outage, a reading that is held back, and the ends of both. */
+export type TellState = (state: "failed" | "recovered" | "held" | "released", problem: string) => void;
+
 /** In an outage: whoever looks into the log of the last minutes finds it. */
 const REMINDER_MS = 10 * 60_000;
 
@@ -16,6 +19,7 @@ export class SourceHealth {
   readonly #log: Log;
   readonly #timers: Pick<Timers, "nowMs">;
   readonly #source: string;
+  readonly #tell: TellState;
   #outageSinceMs = 0;
   #toldAtMs = 0;
   refreshes = 0;
@@ -25,10 +29,11 @@ export class SourceHealth {
   /** null while all is well. */
   lastError: string | null = null;
 
-  constructor(log: Log, timers: Pick<Timers, "nowMs">, source: string) {
+  constructor(log: Log, timers: Pick<Timers, "nowMs">, source: string, tell: TellState = () => {}) {
     this.#log = log;
     this.#timers = timers;
     this.#source = source;
+    this.#tell = tell;
   }
 
   /** `served`: before this reading. */
@@ -38,6 +43,7 @@ export class SourceHealth {
       const { routes, ...age } = this.#fieldsOf(served);
       const fields = { source: this.#source, failures: this.misses, "outage_seconds": Math.round(outageMs / 1000), ...age, routes };
       this.#log.info("source of routes is back", fields);
+      this.#tell("recovered", this.lastError);
     }
     this.refreshes++;
     this.misses = 0;
@@ -48,6 +54,7 @@ export class SourceHealth {
   failed(message: string, served: Served): void {
     const nowMs = this.#timers.nowMs();
     if (this.lastError === null) this.#outageSinceMs = nowMs;
+    if (message !== this.lastError) this.#tell("failed", message);
     if (message !== this.lastError || nowMs - this.#toldAtMs >= REMINDER_MS) {
       this.#toldAtMs = nowMs;
       this.#log.error("cannot read routes", { source: this.#source, error: message, ...this.#fieldsOf(served) });

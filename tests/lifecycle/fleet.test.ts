@@ -58,6 +58,7 @@ class World {
   readonly log = new CollectingLog();
   readonly started: StandIn[] = [];
   readonly failures: string[] = [];
+  readonly told: string[] = [];
   readonly fleet: Fleet;
   /** Of those that are started from now on. */
   awake = true;
@@ -84,6 +85,7 @@ class World {
       },
       snapshot: () => ({ revision: 0, routes: Routes.none }),
       receive: () => {},
+      tell: (worker, state, reason) => this.told.push(`${worker} ${state} ${reason}`.trim()),
       failed: (reason) => this.failures.push(reason),
       graceMs: 1000,
       log: this.log,
@@ -127,6 +129,7 @@ test("Fleet replaces a worker that dies at once, and lets the others accept from
   assert.deepEqual(second!.sockets, [1]);
   assert.equal(world.fleet.restarts.killed, 1);
   assert.ok(world.log.take().includes("error worker died"));
+  assert.deepEqual(world.told, ["1 starting", "2 starting", "1 serving", "2 serving", "1 died SIGKILL", "1 starting", "1 serving"]);
 });
 
 test("Fleet waits longer and longer for a worker that dies soon, and not for one that has lived", async () => {

@@ -26,6 +26,24 @@ describe("Refresher with a reading that removes most of the routes", () => {
     assert.equal(published.at(-1)?.removals.length, 200);
   });
 
+  it("tells those who watch when a reading is held and when none is any more, and of an outage", async () => {
+    const { source, refresher, told } = await loaded(300);
+    source.routes = hosts(100);
+    await refresher.refreshNow("test");
+    await refresher.refreshNow("test");
+    source.failure = new Error("connection refused");
+    await refresher.refreshNow("test");
+    await refresher.refreshNow("test");
+    source.failure = null;
+    await refresher.refreshNow("test");
+    assert.deepEqual(told, [
+      "held would remove 200 of 300 routes",
+      "released",
+      "failed connection refused",
+      "recovered connection refused",
+    ]);
+  });
+
   it("refreshNow() forgets what was held when the routes are back", async () => {
     const { source, refresher } = await loaded(300);
     source.routes = [];
