@@ -1,6 +1,7 @@
 /** What documents say and what the code does are the same. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { SETTINGS } from "../../src/lifecycle/setting-table.ts";
 import { DOCUMENTS, GENERATED, readDocument, withTables } from "./document-tables.ts";
@@ -63,3 +64,27 @@ test("packaging/ names only settings that exist", async () => {
     assert.deepEqual(named.filter((name) => !known.includes(name)), [], path);
   }
 });
+
+test("links between documents lead to files and headings that exist", async () => {
+  const folder = await readdir(new URL("../../docs/", import.meta.url));
+  const documents = ["README.md", ...folder.filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
+  const broken: string[] = [];
+  for (const path of documents) {
+    for (const [, target = ""] of (await text(path)).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [file = "", heading] = target.split("#");
+      const goal = file === "" ? path : join(dirname(path), file);
+      const there = await stat(new URL(`../../${goal}`, import.meta.url)).then(() => true, () => false);
+      const leads = there && (heading === undefined || anchorsOf(await text(goal)).includes(heading));
+      if (!leads) broken.push(`${path}: ${target}`);
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+/** As the usual renderers make them of headings. */
+function anchorsOf(document: string): string[] {
+  return [...document.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading.replaceAll(/[`*]/g, "").toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
+  );
+}
