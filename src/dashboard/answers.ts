@@ -7,9 +7,11 @@ export interface Page {
 }
 
 export interface Alert {
-  readonly severity: string;
+  readonly severity: "critical" | "warning" | "info";
+  /** Of the alert rule, and of its section in the runbook. */
+  readonly name: string | null;
   readonly what: string;
-  readonly since?: string | null;
+  readonly since: string | null;
 }
 
 export interface Pin {
@@ -28,7 +30,7 @@ export interface Drain {
   readonly connections?: number;
 }
 
-export interface Rates {
+export interface RecentTraffic {
   readonly "requests_per_second": number | null;
   readonly "errors_per_second": number | null;
   readonly "by_blame": Readonly<Record<string, number>>;
@@ -44,11 +46,16 @@ export interface Overview {
   readonly routes: number;
   readonly revision: number;
   readonly "table_age_s": number | null;
-  readonly database: { readonly state: string; readonly problem: string | null };
+  readonly database: {
+    readonly state: "ok" | "away" | "unread";
+    readonly problem: string | null;
+    readonly following: string;
+    readonly server: string | null;
+  };
   readonly workers: { readonly up: number; readonly total: number };
   readonly endpoints: Readonly<Record<string, number>>;
   readonly cordons: number;
-  readonly rates: Rates;
+  readonly traffic: RecentTraffic;
   readonly connections: number;
   readonly tunnels: number;
   readonly drain: Drain | null;
@@ -174,4 +181,151 @@ export interface RouteChange {
 export interface RevisionDetails extends Revision {
   readonly changes: readonly RouteChange[] | null;
   readonly next: string | null;
+}
+
+export interface Cordon {
+  readonly since: string;
+  readonly until: string;
+  readonly reason: string;
+}
+
+export interface Endpoint {
+  readonly key: string;
+  readonly kind: "vm" | "region";
+  readonly address: string;
+  readonly port: number;
+  readonly region: string;
+  readonly verdict: string;
+  readonly since: string | null;
+  readonly reason: string;
+  readonly "latency_ms": number | null;
+  readonly "in_flight": number | null;
+  readonly cordon: Cordon | null;
+}
+
+export interface EndpointsPage extends Page {
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface Probe {
+  readonly time: string;
+  readonly healthy: boolean;
+  readonly "latency_ms": number | null;
+  readonly reason: string;
+}
+
+export interface EndpointDetails extends Endpoint {
+  readonly probes: readonly Probe[];
+  readonly changes: readonly { readonly time: string; readonly verdict: string; readonly reason: string }[];
+  readonly hosts: readonly string[];
+}
+
+export interface Connection {
+  readonly client: string;
+  readonly since: string;
+  readonly requests: number;
+  readonly state: string;
+  readonly host: string | null;
+  readonly method: string | null;
+  readonly target: string | null;
+  readonly upstream: string | null;
+  readonly "bytes_in": number;
+  readonly "bytes_out": number;
+  readonly worker: number;
+}
+
+export interface ConnectionsPage extends Page {
+  readonly connections: readonly Connection[];
+}
+
+/** A bad end, in the names of the access log. */
+export interface BadEnd {
+  readonly time: string;
+  readonly "request_id": string;
+  readonly "trace_id": string;
+  readonly error: string | null;
+  readonly blame: string | null;
+  readonly problem: string;
+  /** 0: no head was sent. */
+  readonly status: number;
+  readonly client: string;
+  readonly protocol: string;
+  readonly method: string;
+  readonly host: string;
+  readonly route: string;
+  readonly target: string;
+  readonly upstream: string;
+  readonly region: string;
+  readonly attempts: number;
+  readonly "bytes_in": number;
+  readonly "bytes_out": number;
+  readonly "head_wait_ms": number;
+  readonly "probe_wait_ms": number;
+  readonly "connect_ms": number;
+  readonly "first_byte_ms": number | null;
+  readonly "duration_ms": number;
+  readonly worker: number;
+}
+
+export interface ListedBadEnd extends BadEnd {
+  readonly id: number;
+}
+
+export interface ErrorsPage extends Page {
+  readonly errors: readonly ListedBadEnd[];
+}
+
+interface Stored {
+  readonly id: number;
+  readonly time: string;
+}
+
+export interface AuditEvent extends Stored {
+  readonly type: "audit";
+  readonly action: string;
+  readonly subject: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly by: string;
+  readonly succeeded: boolean;
+}
+
+export interface ErrorEvent extends Stored {
+  readonly type: "error";
+  readonly exchange: BadEnd;
+}
+
+export type EdgeEvent =
+  | AuditEvent
+  | ErrorEvent
+  | Stored & {
+    readonly type: "table";
+    readonly revision: number;
+    readonly routes: number;
+    readonly added: number;
+    readonly removed: number;
+    readonly changed: number;
+    readonly reason: string;
+  }
+  | Stored & { readonly type: "source"; readonly state: string; readonly problem: string }
+  | Stored & {
+    readonly type: "health";
+    readonly key: string;
+    readonly region: string;
+    readonly verdict: string;
+    readonly reason: string;
+  }
+  | Stored & { readonly type: "worker"; readonly worker: number; readonly state: string; readonly reason: string };
+
+export interface Setting {
+  readonly variable: string;
+  readonly value: string;
+  readonly default: string;
+  readonly meaning: string;
+  readonly masked: boolean;
+}
+
+export interface LogLevel {
+  readonly level: string;
+  readonly configured: string;
+  readonly until: string | null;
 }

@@ -26,21 +26,21 @@ export interface Contact {
   readonly lostAtMs: number | null;
 }
 
-export interface TokenWish {
-  /** The one that was given is not right. */
-  readonly wrong: boolean;
-}
-
 const TOKEN_KEY = "edgeproxy-token";
 const PATIENCE_MS = 30_000;
 
 export const contact: Store<Contact> = new Store<Contact>({ answeredAtMs: null, lostAtMs: null });
-/** Not null while the reader is asked for the token. */
-export const tokenWish: Store<TokenWish | null> = new Store<TokenWish | null>(null);
+/** The reader is asked for the token. */
+export const tokenWanted: Store<boolean> = new Store(false);
 
-export function giveToken(token: string): void {
+/** Tries it first: every view would ask with a wrong one, and an address with too many wrong tokens is locked out. */
+export async function giveToken(token: string): Promise<void> {
+  const response = await reached("/api/regions", { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" }, PATIENCE_MS);
+  if (response.status === 401) throw new ApiFailure(401, "unauthorized", "That token is not right");
+  if (!response.ok) throw await failureOf(response);
+  await response.body?.cancel();
   sessionStorage.setItem(TOKEN_KEY, token);
-  tokenWish.set(null);
+  tokenWanted.set(false);
 }
 
 export function hasToken(): boolean {
@@ -66,13 +66,13 @@ export async function change<Answer>(method: "POST" | "PUT" | "DELETE", path: st
   return await request<Answer>(method, path, body);
 }
 
-/** A response with status 2xx, its body not read; for the event stream. */
-export async function open(path: string, init: RequestInit): Promise<Response> {
+/** A response with status 2xx, its body not read; `patienceMs`: for all of it, but not for the reader to find the token. */
+export async function open(path: string, init: RequestInit, patienceMs?: number): Promise<Response> {
   for (;;) {
     const token = sessionStorage.getItem(TOKEN_KEY);
     const headers = new Headers(init.headers);
     if (token !== null) headers.set("Authorization", `Bearer ${token}`);
-    const response = await reached(path, { ...init, headers, cache: "no-store", redirect: "error" });
+    const response = await reached(path, { ...init, headers, cache: "no-store", redirect: "error" }, patienceMs);
     if (response.status === 401) {
       await response.body?.cancel();
       await askForToken(token, init.signal ?? undefined);
@@ -87,13 +87,15 @@ async function request<Answer>(method: string, path: string, body: unknown, sign
   const init: RequestInit = { method, headers };
   if (body !== undefined) init.body = JSON.stringify(body);
   if (signal !== undefined) init.signal = signal;
-  const response = await open(path, init);
+  const response = await open(path, init, PATIENCE_MS);
   return response.status === 204 ? undefined as Answer : await response.json() as Answer;
 }
 
-async function reached(path: string, init: RequestInit): Promise<Response> {
+async function reached(path: string, init: RequestInit, patienceMs?: number): Promise<Response> {
+  const signals = [init.signal ?? [], patienceMs === undefined ? [] : AbortSignal.timeout(patienceMs)].flat();
   try {
-    const response = await fetch(path, init);
+    // Relative to the page, which may be below a path of another proxy
+    const response = await fetch(path.replace(/^\//, ""), { ...init, signal: AbortSignal.any(signals) });
     contact.set({ answeredAtMs: Date.now(), lostAtMs: null });
     return response;
   } catch (error) {
@@ -104,14 +106,14 @@ async function reached(path: string, init: RequestInit): Promise<Response> {
   }
 }
 
-/** Resolves when there is another token than the one that did not do. */
+/** Resolves when there is another token than the one that did not do; rejects when nobody waits for it any more. */
 async function askForToken(refused: string | null, signal?: AbortSignal): Promise<void> {
   const now = sessionStorage.getItem(TOKEN_KEY);
   if (now !== null && now !== refused) return;
-  tokenWish.set({ wrong: refused !== null });
+  tokenWanted.set(true);
   const given = Promise.withResolvers<void>();
-  const stop = tokenWish.subscribe(() => {
-    if (tokenWish.value === null) given.resolve();
+  const stop = tokenWanted.subscribe(() => {
+    if (!tokenWanted.value) given.resolve();
   });
   const abandon = (): void => given.reject(signal?.reason);
   signal?.addEventListener("abort", abandon);
@@ -126,9 +128,4 @@ async function askForToken(refused: string | null, signal?: AbortSignal): Promis
 async function failureOf(response: Response): Promise<ApiFailure> {
   const { error, message } = await response.json().catch(() => ({})) as { error?: string; message?: string };
   return new ApiFailure(response.status, error ?? "unknown", message ?? `The API answered ${response.status}`);
-}
-
-/** For requests that should not wait forever. */
-export function patience(): AbortSignal {
-  return AbortSignal.timeout(PATIENCE_MS);
 }

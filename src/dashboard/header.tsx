@@ -58,6 +58,6 @@ function Condition({ overview }: { overview: Overview | null }) {
   if (overview.drain !== null) return <Badge tone="warning">draining</Badge>;
   const alerts = overview.alerts.length;
   if (alerts === 0) return <Badge tone="good">all fine</Badge>;
-  const grave = overview.alerts.some(({ severity }) => severity === "critical" || severity === "error");
+  const grave = overview.alerts.some(({ severity }) => severity === "critical");
   return <Badge tone={grave ? "bad" : "warning"}>{alerts} {alerts === 1 ? "alert" : "alerts"}</Badge>;
 }

@@ -1,6 +1,6 @@
 /** An answer of the API that is kept fresh while it is looked at. */
 import { useEffect, useRef, useState } from "hono/jsx/dom";
-import { ApiFailure, ask, patience } from "./api-client.ts";
+import { ApiFailure, ask } from "./api-client.ts";
 
 export interface Polled<Answer> {
   /** The last good one, also while a newer one is awaited or cannot be had; null: none yet. */
@@ -67,7 +67,7 @@ class Poll<Answer> {
     this.#running?.abort();
     this.#due = false;
     const running = this.#running = new AbortController();
-    void this.#ask(AbortSignal.any([running.signal, patience()])).then((result) => {
+    void this.#ask(running.signal).then((result) => {
       if (running.signal.aborted) return;
       this.#told(result);
       if (this.#everyMs > 0) this.#timer = setTimeout(() => this.#next(), this.#everyMs);

@@ -1,23 +1,26 @@
 /** Asks for EDGEPROXY_ADMIN_TOKEN when the API does. It is kept until the tab closes, and goes nowhere but to this address. */
 import { useState } from "hono/jsx/dom";
-import { giveToken, tokenWish } from "./api-client.ts";
+import { giveToken, tokenWanted } from "./api-client.ts";
 import { Dialog } from "./parts/dialog.tsx";
 import { useStore } from "./store.ts";
 
 export function TokenDialog() {
-  const wish = useStore(tokenWish);
-  return wish === null ? null : <TokenQuestion wrong={wish.wrong} key={String(wish.wrong)} />;
+  return useStore(tokenWanted) ? <TokenQuestion /> : null;
 }
 
-function TokenQuestion({ wrong }: { wrong: boolean }) {
+function TokenQuestion() {
   const [token, setToken] = useState("");
-  const give = (): Promise<void> => Promise.resolve(giveToken(token.trim()));
   return (
-    <Dialog title="Who is there?" action="Sign in" blocked={token.trim() === ""} onClose={null} onAction={give}>
-      <p>This edge asks for a token. It is kept until you close the tab.</p>
-      {wrong && <p class="problem" role="alert">That token is not right.</p>}
+    <Dialog
+      title="Admin token"
+      action="Sign in"
+      blocked={token.trim() === ""}
+      onClose={null}
+      onAction={() => giveToken(token.trim())}
+    >
+      <p>This edge shows itself to whoever has its token. It is kept until you close the tab.</p>
       <label class="field">
-        <span class="field-name">Admin token</span>
+        <span class="field-name">Token</span>
         <input
           type="password"
           name="token"

@@ -2,9 +2,20 @@
 import type { FC } from "hono/jsx";
 import type { Overview } from "./answers.ts";
 import { DESTINATIONS } from "./navigation.tsx";
+import { ActivityView } from "./pages/activity.tsx";
+import { ConnectionsView } from "./pages/connections.tsx";
+import { EndpointView } from "./pages/endpoint.tsx";
+import { EndpointsView } from "./pages/endpoints.tsx";
+import { ErrorsView } from "./pages/errors.tsx";
+import { ExplainView } from "./pages/explain.tsx";
+import { HostsView } from "./pages/hosts.tsx";
 import { OverviewView } from "./pages/overview.tsx";
+import { RegionsView } from "./pages/regions.tsx";
+import { RevisionView } from "./pages/revision.tsx";
+import { RevisionsView } from "./pages/revisions.tsx";
 import { ExcludedView, RoutesView } from "./pages/routes.tsx";
 import { RouteView } from "./pages/route.tsx";
+import { SettingsView } from "./pages/settings.tsx";
 import { linkTo, type Place } from "./place.ts";
 import type { Polled } from "./polled.ts";
 
@@ -19,6 +30,17 @@ const VIEWS: Readonly<Record<string, FC<ViewProps>>> = {
   routes: RoutesView,
   excluded: ExcludedView,
   route: RouteView,
+  hosts: HostsView,
+  errors: ErrorsView,
+  endpoints: EndpointsView,
+  endpoint: EndpointView,
+  regions: RegionsView,
+  connections: ConnectionsView,
+  revisions: RevisionsView,
+  revision: RevisionView,
+  activity: ActivityView,
+  explain: ExplainView,
+  settings: SettingsView,
 };
 
 export function View(props: ViewProps) {

@@ -1,7 +1,7 @@
 /** The first screen: is anything wrong, how much goes through, and what state the parts are in. */
 import type { Alert, HostsPage, Overview, Worker } from "../answers.ts";
 import { bytes, count, milliseconds, plural, rate, share, shortCount, UNKNOWN } from "../format.ts";
-import { Verdict } from "../parts/badge.tsx";
+import { Badge, Verdict } from "../parts/badge.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { Facts, Panel } from "../parts/panel.tsx";
@@ -31,22 +31,22 @@ export function OverviewView({ overview }: ViewProps) {
 }
 
 function Glance({ overview }: { overview: Overview }) {
-  const { rates } = overview;
+  const { traffic } = overview;
   return (
     <>
       <Alerts alerts={overview.alerts} />
       <dl class="tiles" aria-label="Last 10 seconds">
-        <Tile name="Requests per second" value={rate(rates.requests_per_second)} note="last 10 s" />
+        <Tile name="Requests per second" value={rate(traffic.requests_per_second)} note="last 10 s" />
         <Tile
           name="Errors per second"
-          value={rate(rates.errors_per_second)}
-          note={blames(rates.by_blame) || share(rates.errors_per_second, rates.requests_per_second)}
-          tone={faults(rates.by_blame) > 0 ? "bad" : ""}
+          value={rate(traffic.errors_per_second)}
+          note={blames(traffic.by_blame) || share(traffic.errors_per_second, traffic.requests_per_second)}
+          tone={faults(traffic.by_blame) > 0 ? "bad" : ""}
         />
         <Tile
           name="Latency p95"
-          value={milliseconds(rates.p95_ms)}
-          note={`p50 ${milliseconds(rates.p50_ms)} · p99 ${milliseconds(rates.p99_ms)}`}
+          value={milliseconds(traffic.p95_ms)}
+          note={`p50 ${milliseconds(traffic.p50_ms)} · p99 ${milliseconds(traffic.p99_ms)}`}
         />
         <Tile name="Connections" value={shortCount(overview.connections)} note={plural(overview.tunnels, "tunnel")} />
         <Tile name="Routes" value={count(overview.routes)} note={`revision ${count(overview.revision)}`} />
@@ -175,30 +175,37 @@ function Workers() {
 }
 
 function Parts({ overview }: { overview: Overview }) {
-  const { database, endpoints, cordons } = overview;
-  const verdicts = Object.entries(endpoints).filter(([, number]) => number > 0);
+  const { endpoints, cordons } = overview;
+  const verdicts = Object.entries(endpoints).filter(([, number]) => number > 0).map(([verdict, number]) =>
+    `${count(number)} ${verdict}`
+  );
   return (
     <Panel title="State">
       <Facts
         of={[
-          [
-            "Database",
-            database.problem === null
-              ? database.state
-              : <span class="problem" key="database">{database.state}: {database.problem}</span>,
-          ],
+          ["Database", <DatabaseState of={overview.database} key="database" />],
           ["Table as of", overview.table_age_s === null ? UNKNOWN : `${milliseconds(overview.table_age_s * 1000)} ago`],
           [
             "Endpoints",
-            <a href={linkTo("endpoints")} key="endpoints">
-              {verdicts.length === 0 ? "none in use" : verdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}
-            </a>,
+            <a href={linkTo("endpoints")} key="endpoints">{verdicts.length === 0 ? "none in use" : verdicts.join(", ")}</a>,
           ],
-          ["Cordoned", count(cordons)],
+          ["Cordoned", <a href={linkTo("endpoints", "", { cordoned: "true" })} key="cordons">{count(cordons)}</a>],
           ["Serving since", <Moment at={overview.since} key="since" />],
           ["Region", <code key="region">{overview.region}</code>],
         ]}
       />
     </Panel>
+  );
+}
+
+const DATABASE_STATES = { ok: ["good", "answers"], away: ["bad", "away"], unread: ["warning", "not read yet"] } as const;
+
+function DatabaseState({ of: { state, problem, following, server } }: { of: Overview["database"] }) {
+  const [tone, text] = DATABASE_STATES[state];
+  return (
+    <>
+      <Badge tone={tone}>{text}</Badge> {server} <span class="muted">by {following}</span>
+      {problem !== null && <span class="problem">{" "}{problem}</span>}
+    </>
   );
 }

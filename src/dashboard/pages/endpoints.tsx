@@ -1,0 +1,118 @@
+/** The endpoints in use: their verdicts, and the way to take one out of service. */
+import type { Endpoint, EndpointsPage } from "../answers.ts";
+import { pathOf } from "../api-client.ts";
+import { count, milliseconds, shortId } from "../format.ts";
+import { Badge, Verdict } from "../parts/badge.tsx";
+import { Choice } from "../parts/choice.tsx";
+import { CordonButton } from "../parts/cordon-dialog.tsx";
+import { Moment } from "../parts/moment.tsx";
+import { SearchField } from "../parts/search-field.tsx";
+import { Shown } from "../parts/states.tsx";
+import { type Column, Pager, Table } from "../parts/table.tsx";
+import { changeQuery, linkTo } from "../place.ts";
+import { usePolled } from "../polled.ts";
+import type { ViewProps } from "../views.tsx";
+
+const LIMIT = 50;
+const EVERY_MS = 3000;
+
+function columnsOf(again: () => void): readonly Column<Endpoint>[] {
+  return [
+    {
+      title: "Endpoint",
+      names: true,
+      sort: "key",
+      cell: ({ key }) => (
+        <a href={linkTo("endpoint", key)}>
+          <code>{key}</code>
+        </a>
+      ),
+    },
+    {
+      title: "Where",
+      cell: ({ kind, region }) => kind === "vm" ? "VM here" : <a href={linkTo("regions")}>region {shortId(region)}</a>,
+    },
+    { title: "Health", sort: "verdict", cell: (endpoint) => <State of={endpoint} /> },
+    {
+      title: "Why",
+      wide: true,
+      cell: ({ reason, cordon }) => <span class="muted">{cordon === null ? reason : cordon.reason}</span>,
+    },
+    { title: "Since", number: true, cell: ({ since, cordon }) => <Moment at={cordon?.since ?? since} /> },
+    { title: "Latency", number: true, sort: "-latency", cell: (endpoint) => milliseconds(endpoint.latency_ms) },
+    { title: "In flight", number: true, cell: (endpoint) => count(endpoint.in_flight) },
+    { title: "Action", cell: ({ key, cordon }) => <CordonButton endpoint={key} cordoned={cordon !== null} onDone={again} /> },
+  ];
+}
+
+export function EndpointsView({ place }: ViewProps) {
+  const { q = "", verdict = "", kind = "", cordoned = "", after = "", sort = "key" } = place.query;
+  const endpoints = usePolled<EndpointsPage>(
+    pathOf("/api/endpoints", { limit: LIMIT, q, verdict, kind, cordoned, after, sort }),
+    EVERY_MS,
+  );
+  const filtered = q + verdict + kind + cordoned !== "";
+  return (
+    <div class="view">
+      <div class="view-head">
+        <h1 tabindex={-1}>Endpoints</h1>
+        <p>In use or cordoned: what requests are sent to</p>
+      </div>
+      <div class="panel">
+        <div class="filters">
+          <SearchField label="Address or host" value={q} onSearch={(text) => changeQuery({ q: text, after: "" }, true)} main />
+          <Choice
+            label="Health"
+            value={verdict}
+            options={[["", "any"], ["healthy", "healthy"], ["unhealthy", "unhealthy"], ["unprobed", "unprobed"]]}
+            onChoice={(next) => changeQuery({ verdict: next, after: "" })}
+          />
+          <Choice
+            label="Kind"
+            value={kind}
+            options={[["", "any"], ["vm", "VMs"], ["region", "regions"]]}
+            onChoice={(next) => changeQuery({ kind: next, after: "" })}
+          />
+          <Choice
+            label="Cordon"
+            value={cordoned}
+            options={[["", "any"], ["true", "cordoned"], ["false", "not cordoned"]]}
+            onChoice={(next) => changeQuery({ cordoned: next, after: "" })}
+          />
+        </div>
+        <Shown what="endpoints" polled={endpoints}>
+          {(answer) => (
+            <>
+              <Table
+                caption="Endpoints in use"
+                columns={columnsOf(endpoints.again)}
+                rows={answer.endpoints}
+                keyOf={({ key }) => key}
+                busy={endpoints.busy}
+                sort={sort}
+                onSort={(next) => changeQuery({ sort: next, after: "" })}
+                empty={filtered ? "No endpoint suits." : "No endpoint is in use: they appear with their first request."}
+              />
+              <Pager
+                shown={answer.endpoints.length}
+                total={answer.total}
+                noun="endpoints"
+                after={after}
+                next={answer.next}
+                onPage={(next) => changeQuery({ after: next })}
+              />
+            </>
+          )}
+        </Shown>
+      </div>
+    </div>
+  );
+}
+
+export function State({ of: { verdict, cordon } }: { of: Endpoint }) {
+  return (
+    <>
+      {cordon !== null && <Badge tone="warning">cordoned</Badge>} <Verdict of={verdict} />
+    </>
+  );
+}
