@@ -205,7 +205,7 @@ function DatabaseState({ of: { state, problem, following, server } }: { of: Over
   return (
     <>
       <Badge tone={tone}>{text}</Badge> {server} <span class="muted">by {following}</span>
-      {problem !== null && <span class="problem">{" "}{problem}</span>}
+      {problem !== null && <span class="problem">{problem}</span>}
     </>
   );
 }

@@ -158,7 +158,7 @@ function DrainPanel({ overview }: { overview: Overview | null }) {
             ? "This edge drains."
             : "Take no new connections, finish what runs, then end: the same as SIGTERM. It cannot be taken back."}
         </p>
-        <button type="button" class="danger" disabled={draining} onClick={() => setAsking(true)}>Drain this edge…</button>
+        <button type="button" class="grave" disabled={draining} onClick={() => setAsking(true)}>Drain this edge…</button>
       </div>
       {asking && (
         <Dialog

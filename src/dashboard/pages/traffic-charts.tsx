@@ -8,9 +8,14 @@ import { Shown } from "../parts/states.tsx";
 import { usePolled } from "../polled.ts";
 
 const MINUTES = 30;
+/** Of an edge that has just started: what it has done yet is to be seen. */
+const LEAST_MINUTES = 5;
 const EVERY_MS = 5000;
 
-const CLASSES = [["2xx", "--chart-good"], ["3xx", "--chart-other"], ["4xx", "--chart-warning"], ["5xx", "--chart-bad"]] as const;
+const CLASSES = [["2xx", "--chart-good"], ["3xx", "--chart-other"], ["4xx", "--chart-warning"], ["5xx", "--chart-bad"], [
+  "none",
+  "--chart-client",
+]] as const;
 const BLAMES = [
   ["client", "--chart-client"],
   ["vm", "--chart-vm"],
@@ -39,7 +44,8 @@ function Charts({ traffic }: { traffic: Traffic }) {
 
 function graphsOf({ points, step_ms: stepMs }: Traffic): readonly (readonly [title: string, graph: Graph])[] {
   const times = points.map(({ time }) => Date.parse(time) / 1000);
-  const common = { times, spanSeconds: MINUTES * 60 };
+  const passedSeconds = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  const common = { times, spanSeconds: Math.min(MINUTES, Math.max(LEAST_MINUTES, passedSeconds / 60)) * 60 };
   const seconds = stepMs / 1000;
   const series = (name: string, color: string, value: (point: TrafficPoint) => number | null): Series => ({
     name,
