@@ -38,11 +38,11 @@ export class ExchangeObserver {
     const blame = code === null ? null : blameOf(code, record.upstreamKind);
     if (code !== null && blame !== null) this.#endedBadly(exchange, code, blame);
     hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
-    const logged = accessLog.enabled;
+    const share = accessLog.shareFor(record.status, code !== null);
     const shown = code !== null && outbox.wantsError();
-    if (!logged && !shown) return;
+    if (share === 0 && !shown) return;
     const report = this.#reportOf(exchange, blame, endedAtMs);
-    if (logged) accessLog.record({ ...report, path: report.target, durationMs: report.totalMs, error: report.code ?? "" });
+    if (share > 0) accessLog.record(report, share);
     if (shown) outbox.error(report);
   }
 

@@ -1,6 +1,7 @@
 /** The one table of settings (contract, section 3): parsing, `--help`, the README and tests are derived from it. */
 import { availableParallelism } from "node:os";
 import {
+  accessSampling,
   databaseUrl,
   duration,
   folder,
@@ -10,7 +11,6 @@ import {
   oneOf,
   optionalListenAddress,
   requestPath,
-  share,
   size,
   token,
   uuid,
@@ -198,12 +198,12 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "CIDR list whose `X-Forwarded-*` is believed",
     kind: networks,
   },
-  accessLogShare: {
+  accessLog: {
     variable: "EDGEPROXY_ACCESS_LOG",
     default: "off",
     example: "1%",
-    meaning: "`off`, `on`, or a sampling share such as `1%`",
-    kind: share,
+    meaning: "`off`, `on`, `errors`, or a share such as `1%`, by lot, besides all errors",
+    kind: accessSampling,
   },
 };
 

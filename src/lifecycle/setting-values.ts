@@ -1,6 +1,7 @@
 /** The kinds of values a setting can have: how each is read from text and written back. */
 import { isIP, isIPv6 } from "node:net";
 import { z } from "zod";
+import { type AccessSampling, NO_ACCESS_LOG } from "../observation/access-log.ts";
 import { maskDatabaseUrl, parseDatabaseUrl } from "../sources/database-url.ts";
 import type { ListenAddress } from "./settings.ts";
 
@@ -140,18 +141,22 @@ export const networks: ValueKind<readonly string[]> = {
   format: (value) => value.join(","),
 };
 
-/** off = 0, on = 1, `1%` = 0.01. */
-export const share: ValueKind<number> = {
-  accepts: "off, on, or a share in percent",
+export const accessSampling: ValueKind<AccessSampling> = {
+  accepts: "off, on, errors, or a share in percent",
   parser: parser((text) => {
     const word = text.toLowerCase();
-    if (word === "off") return { value: 0 };
-    if (word === "on") return { value: 1 };
+    if (word === "off") return { value: NO_ACCESS_LOG };
+    if (word === "on") return { value: { share: 1, errors: true } };
+    if (word === "errors") return { value: { share: 0, errors: true } };
     const percent = /^(\d{1,3}(?:\.\d{1,6})?)%$/.exec(text)?.[1];
-    const value = Number(percent) / 100;
-    return value >= 0 && value <= 1 ? { value } : problem("must be off, on or a share such as 1%");
+    const share = Number(percent) / 100;
+    return share >= 0 && share <= 1 ? { value: { share, errors: true } } : problem("must be off, on, errors or a share such as 1%");
   }),
-  format: (value) => value === 0 ? "off" : value === 1 ? "on" : `${Number((value * 100).toFixed(6))}%`,
+  format: ({ share, errors }) => {
+    if (share === 1) return "on";
+    if (share === 0) return errors ? "errors" : "off";
+    return `${Number((share * 100).toFixed(6))}%`;
+  },
 };
 
 export function isLoopback(address: ListenAddress): boolean {

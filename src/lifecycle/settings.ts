@@ -1,4 +1,5 @@
 /** What the process is started with: environment in, one frozen value or every problem at once out. */
+import type { AccessSampling } from "../observation/access-log.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
 import { nearest } from "./nearest.ts";
 import { LATER_VARIABLES, type SettingRow, SETTINGS } from "./setting-table.ts";
@@ -44,8 +45,7 @@ export interface Settings {
   readonly maxConnections: number;
   /** CIDR blocks or single addresses. */
   readonly trustedProxies: readonly string[];
-  /** Share of exchanges logged: 0 = off, 1 = all. */
-  readonly accessLogShare: number;
+  readonly accessLog: AccessSampling;
 }
 
 /** Warnings never stop the start. */

@@ -64,7 +64,7 @@ export class Supervisor {
   constructor(settings: Settings, log: Log) {
     this.#settings = settings;
     this.#log = log;
-    this.#accessLog = new AccessLog({ share: settings.accessLogShare });
+    this.#accessLog = new AccessLog({ sampling: settings.accessLog });
     this.#admin = new AdminAddress(settings, log);
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);

@@ -86,7 +86,7 @@ export class WorkerProcess {
     this.#beside = beside;
     this.#descriptors = descriptors;
     this.#log = createLog(settings.logLevel, undefined, { worker });
-    this.#accessLog = new AccessLog({ share: settings.accessLogShare, worker });
+    this.#accessLog = new AccessLog({ sampling: settings.accessLog });
     this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors, worker);
   }
 

@@ -5,16 +5,25 @@ const MAX_DEPTH = 8;
 
 /** `text` as a JSON string literal. Also escapes DEL and the C1 controls, which JSON allows raw and terminals obey. */
 export function jsonString(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c < 0x20 || c > 0x7e || c === 0x22 || c === 0x5c) return escaped(text);
-  }
-  return `"${text}"`;
+  return isPlain(text) ? `"${text}"` : escaped(text);
+}
+
+/** What stands between the quotes. */
+export function jsonInner(text: string): string {
+  return isPlain(text) ? text : escaped(text).slice(1, -1);
 }
 
 /** Any value as JSON text; never throws, never loops: cycles, getters that throw and odd types become text. */
 export function jsonValue(value: unknown): string {
   return render(value, []) ?? "null";
+}
+
+function isPlain(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 0x20 || c > 0x7e || c === 0x22 || c === 0x5c) return false;
+  }
+  return true;
 }
 
 function escaped(text: string): string {

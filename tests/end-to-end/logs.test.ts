@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { socketDoors } from "../../src/runtime/sockets.ts";
+import { accessLineProblems } from "../fixtures/access-line.ts";
 import { type Edgeproxy, type LogLine, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform, postRequest, send } from "../fixtures/platform.ts";
@@ -137,29 +138,46 @@ test("access log has a line for each request when it is on", async () => {
   );
   const refused = await get(edge, "NOBODY.example.com:80", "/x");
   const [forwarded, own] = await accessLines(edge, 2);
-  const { time: _time, duration_ms: duration, ...rest } = forwarded!;
+  assert.deepEqual(accessLineProblems(forwarded!), []);
+  const { time: _time, duration_ms: duration, probe_wait_ms: probe, connect_ms: connect, first_byte_ms: first, ...rest } =
+    forwarded!;
   assert.deepEqual(rest, {
     level: "info",
     msg: "access",
+    schema: 1,
     method: "POST",
     host: HOST,
-    path: '/a%20b?c="d"\\e',
+    path: "/a%20b",
     status: 201,
     bytes_in: 8,
     bytes_out: 10,
+    head_wait_ms: 0,
     upstream: `${vm.host}:${vm.port}`,
     region: platform.region.id,
     request_id: "given-1",
     error: "",
+    trace_id: rest["trace_id"],
+    client: "127.0.0.9",
+    protocol: "HTTP/1.1",
+    target: '/a%20b?c="d"\\e',
+    route: HOST,
+    outcome: "forwarded",
+    blame: "",
+    problem: "",
+    ended_by: "vm",
+    attempts: 1,
+    reused: false,
     worker: 1,
+    sample: 1,
   });
-  assert.ok(typeof duration === "number" && duration > 0);
+  assert.ok([duration, probe, connect, first].every((ms) => typeof ms === "number" && ms > 0), JSON.stringify(forwarded));
+  assert.ok(Number(probe) + Number(connect) <= Number(first) && Number(first) <= Number(duration), JSON.stringify(forwarded));
   const { status, host, error, upstream, request_id: id } = own!;
   assert.deepEqual([status, host, error, upstream], [404, "nobody.example.com", "no_route", ""]);
   assert.equal(id, fieldValue(refused, "x-request-id"));
 });
 
-test("access log is off unless asked for, and samples when told to", async () => {
+test("access log is off unless asked for, and samples when told to, but for what goes wrong", async () => {
   await using platform = await Platform.start(server);
   await platform.vm(HOST);
   const silent = await platform.edge();
@@ -170,9 +188,17 @@ test("access log is off unless asked for, and samples when told to", async () =>
   const sampled = await platform.edge({ EDGEPROXY_ACCESS_LOG: "50%" });
   const requests = 200;
   for (let i = 0; i < requests; i++) await get(sampled, HOST);
+  for (let i = 0; i < 20; i++) await get(sampled, "nobody.example.com");
   assert.equal(await sampled.stop(), 0);
-  const { length } = lines(sampled, "access");
-  assert.ok(length > 0 && length < requests, `${length} of ${requests}`);
+  const good = lines(sampled, "access").filter((line) => line["error"] === "" && line["sample"] === 0.5);
+  assert.ok(good.length > 0 && good.length < requests, `${good.length} of ${requests}`);
+  const bad = lines(sampled, "access").filter((line) => line["error"] === "no_route" && line["sample"] === 1);
+  assert.deepEqual([bad.length, lines(sampled, "access").length], [20, 20 + good.length]);
+
+  const errors = await platform.edge({ EDGEPROXY_ACCESS_LOG: "errors" });
+  for (const host of [HOST, "nobody.example.com"]) await get(errors, host);
+  assert.equal(await errors.stop(), 0);
+  assert.deepEqual(lines(errors, "access").map((line) => line["error"]), ["no_route"]);
 });
 
 test("a hostile request cannot forge log lines", async () => {

@@ -57,7 +57,7 @@ describe("parseSettings()", () => {
       maxBodyBytes: 0,
       maxConnections: 0,
       trustedProxies: [],
-      accessLogShare: 0,
+      accessLog: { share: 0, errors: false },
     });
   });
 
@@ -99,8 +99,21 @@ describe("parseSettings()", () => {
     assert.equal(parsed.maxBodyBytes, 10_000_000);
     assert.equal(parsed.maxConnections, 512);
     assert.deepEqual(parsed.trustedProxies, ["10.0.0.0/8", "fd00::/8", "192.0.2.1"]);
-    assert.equal(parsed.accessLogShare, 0.01);
-    assert.equal(settings({ EDGEPROXY_ACCESS_LOG: "on" }).accessLogShare, 1);
+    assert.deepEqual(parsed.accessLog, { share: 0.01, errors: true });
+  });
+
+  it("knows what the access log is to hold", () => {
+    const accessLogs: Readonly<Record<string, [share: number, errors: boolean]>> = {
+      off: [0, false],
+      ON: [1, true],
+      errors: [0, true],
+      "0%": [0, true],
+      "2.5%": [0.025, true],
+      "100%": [1, true],
+    };
+    for (const [text, [share, errors]] of Object.entries(accessLogs)) {
+      assert.deepEqual(settings({ EDGEPROXY_ACCESS_LOG: text }).accessLog, { share, errors }, text);
+    }
   });
 
   it("counts an empty value as not set", () => {

@@ -6,7 +6,7 @@ import { parseSettings } from "../../src/lifecycle/settings.ts";
 import { StandInProber } from "../../src/lifecycle/stand-in-prober.ts";
 import { inProcessChannel, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { Worker } from "../../src/lifecycle/worker.ts";
-import { AccessLog } from "../../src/observation/access-log.ts";
+import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
@@ -216,7 +216,7 @@ test("a request to a worker whose supervisor says nothing is answered by the VM,
     EDGEPROXY_WORKERS: "0",
   });
   assert.ok("settings" in parsed);
-  const worker = new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 }));
+  const worker = new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ sampling: NO_ACCESS_LOG }));
   try {
     const port = await worker.listen([]);
     const endpoint = vm("127.0.0.1", machine.port);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { parseSettings } from "../../src/lifecycle/settings.ts";
 import { inProcessChannel } from "../../src/lifecycle/worker-channel.ts";
 import { Worker } from "../../src/lifecycle/worker.ts";
-import { AccessLog } from "../../src/observation/access-log.ts";
+import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
 import { openListeningSockets } from "../../src/runtime/listening-sockets.ts";
 import { socketDoors } from "../../src/runtime/sockets.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
@@ -19,7 +19,13 @@ function createWorker(descriptors: readonly number[]): Worker {
     EDGEPROXY_WORKERS: "0",
   });
   assert.ok("settings" in parsed);
-  return new Worker(parsed.settings, inProcessChannel().worker, new CollectingLog(), new AccessLog({ share: 0 }), descriptors);
+  return new Worker(
+    parsed.settings,
+    inProcessChannel().worker,
+    new CollectingLog(),
+    new AccessLog({ sampling: NO_ACCESS_LOG }),
+    descriptors,
+  );
 }
 
 /** The status line of an answer. */

@@ -5,7 +5,7 @@ import { parseSettings } from "../../src/lifecycle/settings.ts";
 import { type Channel, type DownMessage, inProcessChannel, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
-import { AccessLog } from "../../src/observation/access-log.ts";
+import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
 import type { MetricsSnapshot } from "../../src/observation/metrics.ts";
 import { settle } from "../fixtures/fake-timers.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
@@ -28,7 +28,7 @@ function newWorker(): { worker: Worker; control: Channel<DownMessage, UpMessage>
     EDGEPROXY_WORKERS: "0",
   });
   assert.ok("settings" in parsed);
-  return { control, worker: new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ share: 0 })) };
+  return { control, worker: new Worker(parsed.settings, channel, new CollectingLog(), new AccessLog({ sampling: NO_ACCESS_LOG })) };
 }
 
 test("Worker takes a table of any size through its link, and counts it", async () => {

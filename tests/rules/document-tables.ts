@@ -9,6 +9,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
 import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
+import { ACCESS_FIELDS } from "../../src/observation/access-fields.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
 import { ANSWER_CODES, CODES } from "../../src/observation/proxy-error.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
@@ -16,7 +17,13 @@ import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
 import { settingsFile } from "./settings-file.ts";
 
-export const DOCUMENTS = ["README.md", "docs/configuration.md", "docs/operations.md", "docs/http.md"] as const;
+export const DOCUMENTS = [
+  "README.md",
+  "docs/configuration.md",
+  "docs/operations.md",
+  "docs/http.md",
+  "docs/access-log.md",
+] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
   essentials: () => configurationTable(settingRows().filter(isEssential)),
@@ -24,6 +31,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
   commands: commandTable,
   failures: failureTable,
   metrics: metricsTable,
+  accessfields: accessFieldTable,
   conformance: conformanceTables,
 };
 
@@ -83,6 +91,11 @@ function failureTable(): string {
     return `| \`${code}\` | ${status} | ${text} | ${meaning} |`;
   });
   return ["| code | status | text | what happened |", "| --- | --- | --- | --- |", ...rows].join("\n");
+}
+
+function accessFieldTable(): string {
+  const rows = ACCESS_FIELDS.map(({ name, type, meaning }) => `| \`${name}\` | ${type} | ${meaning} |`);
+  return ["| field | type | meaning |", "| --- | --- | --- |", ...rows].join("\n");
 }
 
 function metricsTable(): string {
