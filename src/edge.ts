@@ -140,11 +140,17 @@ class Passage implements AttemptOwner {
   /** As long as the client waits. */
   #awaitVerdict(endpoints: readonly EndpointState[], timeoutMs: number, next: (timely: boolean) => void): void {
     const exchange = this.#exchange;
-    const wait = new VerdictWait(this.#parts.sweep, exchange.record, timeoutMs, (timely) => {
+    const { metrics, sweep } = this.#parts;
+    const wait = new VerdictWait(sweep, exchange.record, timeoutMs, (timely) => {
+      metrics.exchangesWaiting--;
       exchange.onGone = null;
       next(timely);
     });
-    exchange.onGone = () => wait.giveUp();
+    metrics.exchangesWaiting++;
+    exchange.onGone = () => {
+      metrics.exchangesWaiting--;
+      wait.giveUp();
+    };
     wait.at(endpoints);
   }
 
@@ -180,12 +186,13 @@ class Passage implements AttemptOwner {
         exchange.record.code = error.code;
         return exchange.reset();
       case "new-connection":
-        this.#parts.metrics.upstreamRetries++;
+        this.#parts.metrics.recordRetry("stale_connection");
         return this.#forward(endpoint, true);
       case "probe-again":
         this.#probedAgain = record.key;
         return this.#awaitVerdict([endpoint], this.#parts.verdictTimeoutMs, () => this.#probed(endpoint));
       case "decide-anew":
+        this.#parts.metrics.recordRetry("other_endpoint");
         if (!this.#fallenBack) this.#unreachable = error;
         this.#leaveOut(record);
         return this.route();
@@ -200,7 +207,7 @@ class Passage implements AttemptOwner {
    */
   #probed(endpoint: EndpointState): void {
     if (endpoint.verdict === "healthy") {
-      this.#parts.metrics.upstreamRetries++;
+      this.#parts.metrics.recordRetry("probe_passed");
       return this.#forward(endpoint, true);
     }
     if (!endpoint.orphaned) this.#leaveOut(endpoint.record);

@@ -1,6 +1,7 @@
 /** What the admin app may see and do, as plain functions. */
 import type { AdminDeps } from "../admin/deps.ts";
 import type { ControlFigures } from "../observation/exposition.ts";
+import { standardOutput } from "../observation/line-writer.ts";
 import type { Log } from "../observation/log.ts";
 import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
 import type { TrafficHistory } from "../observation/traffic-history.ts";
@@ -65,7 +66,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
         hosts: control.hosts.series(),
         workers: generation.workers(),
         restarts: generation.restarts(),
-        control: controlFigures(control, settings),
+        control: controlFigures(control, settings, generation.cordoned().length),
         process: await readProcessFigures(),
       };
     },
@@ -78,7 +79,7 @@ export function totalOf(generation: Pick<Generation, "workers" | "retired">): Me
   return sumSnapshots([generation.retired(), ...snapshots]);
 }
 
-function controlFigures(control: ControlPlane, settings: Settings): ControlFigures {
+function controlFigures(control: ControlPlane, settings: Settings, cordoned: number): ControlFigures {
   const status = control.refresher.status();
   const lastGood = control.lastGoodFigures();
   const { lastSuccessAtMs } = status;
@@ -92,6 +93,10 @@ function controlFigures(control: ControlPlane, settings: Settings): ControlFigur
     refreshesSucceeded: status.refreshes,
     refreshesFailed: status.failures,
     lastRefreshSeconds: status.lastDurationMs / 1000,
+    refreshDurations: status.durations,
+    sourceReadable: status.lastAttemptAtMs === null ? null : status.lastError === null,
+    // Everything in one process: the worker tells of it
+    logLinesDropped: settings.workers === 0 ? 0 : standardOutput.lost,
     badRows: status.badRows,
     refreshHeld: status.held > 0,
     excluded: status.excluded,
@@ -104,5 +109,6 @@ function controlFigures(control: ControlPlane, settings: Settings): ControlFigur
     stateFailures: lastGood?.failures ?? 0,
     lastStateWriteAtMs: lastGood?.lastWriteAtMs ?? null,
     ...control.proberFigures(),
+    cordoned,
   };
 }

@@ -30,6 +30,8 @@ export type Stats = Extract<UpMessage, { type: "stats" }>;
 /** Ticks without an answer after which a worker counts as silent, and after which it is ended. */
 const SILENT_TICKS = 3;
 const ENDED_TICKS = 10;
+/** How long a stall is remembered. */
+const STALLS_MS = 30_000;
 
 export class FleetMember {
   /** From 1; 0 in the supervisor's own process. */
@@ -55,6 +57,8 @@ export class FleetMember {
   #askedAtMs = 0;
   #answerMs: number | null = null;
   #answered = 0;
+  /** Of the last reports, those that no later one exceeds: the longest first. */
+  #stalls: { readonly atMs: number; readonly seconds: number }[] = [];
 
   constructor(worker: number, end: WorkerEnd, link: WorkerLink, startedAtMs: number) {
     this.worker = worker;
@@ -109,6 +113,13 @@ export class FleetMember {
     this.#askedAtMs = 0;
     this.#unanswered = 0;
     this.heardAtMs = nowMs;
+    this.#keepStall(nowMs, stats.process.stallSeconds);
+  }
+
+  /** Whoever looks comes less often than the reports, and several look. */
+  #keepStall(atMs: number, seconds: number): void {
+    this.#stalls = this.#stalls.filter((stall) => stall.seconds > seconds && atMs - stall.atMs < STALLS_MS);
+    this.#stalls.push({ atMs, seconds });
   }
 
   drain(graceMs: number, succeeded: boolean): void {
@@ -129,6 +140,7 @@ export class FleetMember {
       heardAtMs: this.heardAtMs,
       answerMs: this.#answerMs,
       figures: stats?.process ?? null,
+      longestStallSeconds: this.#stalls[0]?.seconds ?? null,
       metrics: stats?.metrics ?? null,
     };
   }

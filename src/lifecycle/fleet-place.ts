@@ -65,6 +65,7 @@ export class FleetPlace {
       heardAtMs: null,
       answerMs: null,
       figures: null,
+      longestStallSeconds: null,
       metrics: null,
     };
   }

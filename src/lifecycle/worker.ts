@@ -11,6 +11,7 @@ import { createEdge } from "../edge.ts";
 import { type ForwardingIdentity, forwardingIdentity } from "../forwarding/request-fields.ts";
 import type { AccessLog } from "../observation/access-log.ts";
 import { HostCounts } from "../observation/host-counts.ts";
+import { standardOutput } from "../observation/line-writer.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
@@ -187,6 +188,8 @@ export class Worker {
     const sweep = this.#sweep;
     const metrics = this.#metrics;
     const files = shareFiles(fileLimit(), settings.maxConnections);
+    metrics.connectionsLimit = files.downstream;
+    metrics.upstreamLimit = files.upstream;
     const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
     const edge = createEdge({
       pool: new Pool({ limits, sweep, metrics, connections: new ConnectionLimit(files.upstream) }, settings.connectTimeoutMs),
@@ -293,6 +296,7 @@ export class Worker {
     this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
     this.#metrics.revision = this.#table.revision;
     this.#metrics.routes = this.#table.size;
+    this.#metrics.logLinesDropped = standardOutput.lost;
     const metrics = this.#metrics.snapshot();
     const hosts = this.#hosts.take(systemTimers.nowMs());
     this.#channel.send({ type: "stats", serial, metrics, hosts, process: figures(), used: this.#standIn.takeUsed() });

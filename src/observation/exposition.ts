@@ -7,10 +7,11 @@
  */
 import { Gauge, Registry } from "prom-client";
 import type { ProcessFigures } from "../runtime/process-figures.ts";
+import type { DurationSums } from "./duration-counts.ts";
 import { HOST_METRICS } from "./host-metrics.ts";
 import type { HostSeries } from "./host-traffic.ts";
 import { counter, gauge, type HistogramMetric, type MetricRow, type Sample } from "./metric-row.ts";
-import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES } from "./metrics.ts";
+import { DURATION_BUCKETS, type MetricsSnapshot, OUTCOMES, RETRY_REASONS } from "./metrics.ts";
 import { STATUS_CLASSES } from "./traffic-history.ts";
 import { ANSWER_CODES, type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
 import { WORKER_METRICS } from "./worker-metrics.ts";
@@ -29,6 +30,10 @@ export interface ControlFigures {
   readonly refreshesSucceeded: number;
   readonly refreshesFailed: number;
   readonly lastRefreshSeconds: number;
+  readonly refreshDurations: DurationSums;
+  /** Whether the last reading succeeded; null before the first has ended. */
+  readonly sourceReadable: boolean | null;
+  readonly logLinesDropped: number;
   /** Conflicts count, too. */
   readonly badRows: number;
   /** A refresh that would remove too much waits for the next to say the same. */
@@ -50,8 +55,11 @@ export interface ControlFigures {
   readonly lastStateWriteAtMs: number | null;
   readonly probesHealthy: number;
   readonly probesUnhealthy: number;
+  readonly probeDurations: DurationSums;
   /** Endpoints that the prober watches, by verdict. */
   readonly endpoints: { readonly unprobed: number; readonly healthy: number; readonly unhealthy: number };
+  /** Endpoints that an operator has cordoned. */
+  readonly cordoned: number;
 }
 
 /** Everything one scrape shows. */
@@ -73,7 +81,8 @@ export const METRICS: readonly MetricRow[] = [
   {
     type: "counter",
     name: "edgeproxy_requests_total",
-    help: "Finished exchanges by outcome and status class (none: no head was sent).",
+    help:
+      "Finished exchanges by outcome (forwarded, refused, aborted, truncated, tunnelled) and status class (none: no head was sent).",
     labels: ["outcome", "status_class"],
     samples: ({ data }) =>
       OUTCOMES.flatMap((outcome, row) =>
@@ -83,7 +92,7 @@ export const METRICS: readonly MetricRow[] = [
   {
     type: "histogram",
     name: "edgeproxy_request_duration_seconds",
-    help: "Time from the first byte of a request to the last byte of its response.",
+    help: "Time from the first byte of a request to the last byte of its response; tunnels are not among these.",
     labels: [],
     upperBounds: DURATION_BUCKETS,
     counts: ({ data }) => data.durationBuckets,
@@ -110,6 +119,11 @@ export const METRICS: readonly MetricRow[] = [
       ),
   },
   gauge("edgeproxy_exchanges_active", "Exchanges running now.", ({ data }) => data.exchangesActive),
+  gauge(
+    "edgeproxy_exchanges_waiting",
+    "Exchanges that wait for the verdict of a probe, or for another table.",
+    ({ data }) => data.exchangesWaiting,
+  ),
   gauge("edgeproxy_tunnels_active", "Upgraded connections (WebSocket and others) open now.", ({ data }) => data.tunnelsActive),
   counter(
     "edgeproxy_bytes_total",
@@ -124,16 +138,34 @@ export const METRICS: readonly MetricRow[] = [
     "Client connections closed at once, above the limit.",
     ({ data }) => data.connectionsShed,
   ),
-  gauge("edgeproxy_upstream_connections", "Connections to endpoints by state.", "state", ({ data }) => ({
-    idle: data.upstreamIdle,
-    busy: Math.max(0, data.upstreamOpen - data.upstreamIdle),
-  })),
-  counter("edgeproxy_upstream_connects_total", "Connection attempts to endpoints by result.", "result", ({ data }) => ({
-    connected: data.upstreamConnects,
-    failed: data.upstreamConnectFailures,
-  })),
+  gauge(
+    "edgeproxy_upstream_connections",
+    "Connections to endpoints by state: idle (pooled), busy (with an exchange), connecting.",
+    "state",
+    ({ data }) => ({
+      idle: data.upstreamIdle,
+      busy: Math.max(0, data.upstreamOpen - data.upstreamIdle),
+      connecting: data.upstreamConnecting,
+    }),
+  ),
+  counter(
+    "edgeproxy_upstream_connects_total",
+    "Connection attempts to endpoints by result: connected or failed.",
+    "result",
+    ({ data }) => ({
+      connected: data.upstreamConnects,
+      failed: data.upstreamConnectFailures,
+    }),
+  ),
   counter("edgeproxy_upstream_reuses_total", "Requests sent on a pooled connection.", ({ data }) => data.upstreamReuses),
-  counter("edgeproxy_upstream_retries_total", "Requests sent again after a failed attempt.", ({ data }) => data.upstreamRetries),
+  {
+    type: "counter",
+    name: "edgeproxy_upstream_retries_total",
+    help:
+      "Failed attempts that were not the end: the pooled connection was dead, a fresh probe of the VM passed, or without that endpoint.",
+    labels: ["reason"],
+    samples: ({ data }) => RETRY_REASONS.map((reason, index): Sample => [{ reason }, data.upstreamRetries[index] ?? 0]),
+  },
   gauge("edgeproxy_routes", "Routes in the table.", ({ control }) => control.routes),
   gauge("edgeproxy_table_revision", "Revision of the table; grows with each change.", ({ control }) => control.revision),
   gauge(
@@ -160,7 +192,7 @@ export const METRICS: readonly MetricRow[] = [
     labels: ["following", "server"],
     samples: ({ control: { following, server } }) => [[{ following, server: server ?? "" }, 1]],
   },
-  counter("edgeproxy_refreshes_total", "Refreshes of the table by result.", "result", ({ control }) => ({
+  counter("edgeproxy_refreshes_total", "Refreshes of the table by result: succeeded or failed.", "result", ({ control }) => ({
     succeeded: control.refreshesSucceeded,
     failed: control.refreshesFailed,
   })),
@@ -172,7 +204,15 @@ export const METRICS: readonly MetricRow[] = [
     labels: [],
     samples: ({ control: { lastComparisonAtMs } }) => lastComparisonAtMs === null ? [] : [[{}, lastComparisonAtMs / 1000]],
   },
+  {
+    type: "gauge",
+    name: "edgeproxy_source_up",
+    help: "1 while the last reading of the source has succeeded, else 0; absent before the first has ended.",
+    labels: [],
+    samples: ({ control: { sourceReadable } }) => sourceReadable === null ? [] : [[{}, Number(sourceReadable)]],
+  },
   gauge("edgeproxy_refresh_duration_seconds", "Duration of the last refresh.", ({ control }) => control.lastRefreshSeconds),
+  durations("edgeproxy_refresh_seconds", "Duration of the refreshes that succeeded.", ({ control }) => control.refreshDurations),
   gauge(
     "edgeproxy_refresh_held",
     "1 while a refresh that would remove too many routes is held back.",
@@ -189,10 +229,15 @@ export const METRICS: readonly MetricRow[] = [
     "code",
     ({ control }) => control.excluded,
   ),
-  counter("edgeproxy_state_writes_total", "Writes of the last good table to disk by result.", "result", ({ control }) => ({
-    succeeded: control.stateWrites,
-    failed: control.stateFailures,
-  })),
+  counter(
+    "edgeproxy_state_writes_total",
+    "Writes of the last good table to disk by result: succeeded or failed.",
+    "result",
+    ({ control }) => ({
+      succeeded: control.stateWrites,
+      failed: control.stateFailures,
+    }),
+  ),
   {
     type: "gauge",
     name: "edgeproxy_state_last_write_timestamp_seconds",
@@ -200,13 +245,33 @@ export const METRICS: readonly MetricRow[] = [
     labels: [],
     samples: ({ control: { lastStateWriteAtMs } }) => lastStateWriteAtMs === null ? [] : [[{}, lastStateWriteAtMs / 1000]],
   },
-  counter("edgeproxy_probes_total", "Health checks of VMs by result.", "result", ({ control }) => ({
+  counter("edgeproxy_probes_total", "Health checks of VMs by result: healthy or unhealthy.", "result", ({ control }) => ({
     healthy: control.probesHealthy,
     unhealthy: control.probesUnhealthy,
   })),
-  gauge("edgeproxy_endpoints", "VMs in use by health verdict.", "verdict", ({ control }) => control.endpoints),
+  durations(
+    "edgeproxy_probe_duration_seconds",
+    "Duration of health checks, from the connection to the answer or to giving up.",
+    ({ control }) => control.probeDurations,
+  ),
+  gauge(
+    "edgeproxy_endpoints",
+    "VMs in use by health verdict: unprobed, healthy or unhealthy.",
+    "verdict",
+    ({ control }) => control.endpoints,
+  ),
+  gauge(
+    "edgeproxy_endpoints_cordoned",
+    "Endpoints that an operator has cordoned, in use or not.",
+    ({ control }) => control.cordoned,
+  ),
   ...WORKER_METRICS,
   ...HOST_METRICS,
+  counter(
+    "edgeproxy_log_lines_dropped_total",
+    "Lines of the log and the access log that were dropped because nobody read them in time.",
+    ({ data, control }) => data.logLinesDropped + control.logLinesDropped,
+  ),
   {
     type: "gauge",
     name: "edgeproxy_build_info",
@@ -226,8 +291,25 @@ export const METRICS: readonly MetricRow[] = [
     ({ process }) => process.cpuSeconds,
   ),
   gauge("process_start_time_seconds", "Start of the process since 1970.", ({ process }) => process.startedAtSeconds),
+  gauge(
+    "process_max_fds",
+    "Limit of open file descriptors of the control plane's process.",
+    ({ process }) => process.mostDescriptors,
+  ),
   gauge("process_open_fds", "Open file descriptors of the control plane's process.", ({ process }) => process.openDescriptors),
 ];
+
+function durations(name: string, help: string, read: (figures: Figures) => DurationSums): HistogramMetric {
+  return {
+    type: "histogram",
+    name,
+    help,
+    labels: [],
+    upperBounds: DURATION_BUCKETS,
+    counts: (figures) => read(figures).buckets,
+    sum: (figures) => read(figures).sumSeconds,
+  };
+}
 
 function possibleBlames(code: ErrorCode): readonly Blame[] {
   const { cause } = CODES[code];

@@ -41,6 +41,9 @@ export class LineWriter {
   #text = "";
   #rest: Uint8Array = new Uint8Array(0);
   #restOffset = 0;
+  /** Lines that nobody has read in time, in all. */
+  lost = 0;
+  /** Of these, not owned up to yet. */
   #dropped = 0;
   #broken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -57,6 +60,7 @@ export class LineWriter {
     if (this.#broken) return;
     if (this.#text.length + this.#rest.length - this.#restOffset + line.length > this.#limitChars) {
       this.#dropped++;
+      this.lost++;
       return;
     }
     this.#text += line + "\n";

@@ -11,6 +11,13 @@ export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 export const OUTCOMES = ["forwarded", "refused", "aborted", "truncated", "tunnelled"] as const;
 export type OutcomeKind = (typeof OUTCOMES)[number];
 
+/**
+ * Why a request was sent again, or was to be: the pooled connection turned out dead; a fresh probe of a VM that refused a connection
+ * passed; without the endpoint that could not be reached.
+ */
+export const RETRY_REASONS = ["stale_connection", "probe_passed", "other_endpoint"] as const;
+export type RetryReason = (typeof RETRY_REASONS)[number];
+
 /** Plain JSON; counters only grow, gauges are as of now. Adds up over workers. */
 export interface MetricsSnapshot {
   /** requests[outcome index * 6 + status class (0 = none, 1..5)] */
@@ -30,11 +37,20 @@ export interface MetricsSnapshot {
   readonly upstreamConnects: number;
   readonly upstreamConnectFailures: number;
   readonly upstreamReuses: number;
-  readonly upstreamRetries: number;
+  /** In the order of RETRY_REASONS. */
+  readonly upstreamRetries: readonly number[];
   readonly upstreamOpen: number;
   readonly upstreamIdle: number;
+  /** Being opened: an exchange waits for each. */
+  readonly upstreamConnecting: number;
+  readonly upstreamLimit: number;
+  readonly connectionsLimit: number;
   readonly exchangesActive: number;
   readonly tunnelsActive: number;
+  /** For the verdict of a probe, or for another table. */
+  readonly exchangesWaiting: number;
+  /** Of the process's log, since nobody read it in time. */
+  readonly logLinesDropped: number;
   readonly revision: number;
   readonly routes: number;
 }
@@ -54,11 +70,16 @@ export class Metrics {
   upstreamConnects = 0;
   upstreamConnectFailures = 0;
   upstreamReuses = 0;
-  upstreamRetries = 0;
+  readonly upstreamRetries: Float64Array = new Float64Array(RETRY_REASONS.length);
   upstreamOpen = 0;
   upstreamIdle = 0;
+  upstreamConnecting = 0;
+  upstreamLimit = 0;
+  connectionsLimit = 0;
   exchangesActive = 0;
   tunnelsActive = 0;
+  exchangesWaiting = 0;
+  logLinesDropped = 0;
   revision = 0;
   routes = 0;
 
@@ -74,6 +95,10 @@ export class Metrics {
     this.durationBuckets[bucket] = (this.durationBuckets[bucket] ?? 0) + 1;
     this.durationSumSeconds += durationSeconds;
     return bucket;
+  }
+
+  recordRetry(reason: RetryReason): void {
+    this.upstreamRetries[RETRY_REASONS.indexOf(reason)]!++;
   }
 
   recordBadEnd(code: ErrorCode, blame: Blame): void {
@@ -93,6 +118,7 @@ export class Metrics {
       errors: [...this.errors],
       badEnds: [...this.badEnds],
       durationBuckets: [...this.durationBuckets],
+      upstreamRetries: [...this.upstreamRetries],
     };
   }
 }
@@ -100,7 +126,18 @@ export class Metrics {
 /** Known whole by every worker: of several the largest, instead of their sum. */
 const SHARED = ["revision", "routes"] as const satisfies readonly (keyof MetricsSnapshot)[];
 /** As of now: gone with the worker. */
-const GAUGES = ["connectionsOpen", "upstreamOpen", "upstreamIdle", "exchangesActive", "tunnelsActive", ...SHARED] as const;
+const GAUGES = [
+  "connectionsOpen",
+  "connectionsLimit",
+  "upstreamOpen",
+  "upstreamIdle",
+  "upstreamConnecting",
+  "upstreamLimit",
+  "exchangesActive",
+  "tunnelsActive",
+  "exchangesWaiting",
+  ...SHARED,
+] as const;
 
 /** Of several workers as if they were one. */
 export function sumSnapshots(snapshots: readonly MetricsSnapshot[]): MetricsSnapshot {
@@ -122,7 +159,7 @@ function added(one: number | readonly number[], other: number | readonly number[
   return one.map((count, index) => count + ((other as readonly number[])[index] ?? 0));
 }
 
-function bucketOf(seconds: number): number {
+export function bucketOf(seconds: number): number {
   let index = 0;
   while (index < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[index]!) index++;
   return index;

@@ -5,7 +5,7 @@ import { RESTART_REASONS, WORKER_STATES, type WorkerStatus } from "./worker-stat
 export const WORKER_METRICS: readonly MetricRow[] = [
   gauge(
     "edgeproxy_workers",
-    "Data-plane processes by state.",
+    "Data-plane processes by state: starting, serving, silent, draining, restarting.",
     "state",
     ({ workers }) =>
       Object.fromEntries(WORKER_STATES.map((state) => [state, workers.filter((worker) => worker.state === state).length])),
@@ -28,6 +28,24 @@ export const WORKER_METRICS: readonly MetricRow[] = [
     "edgeproxy_worker_connections",
     "Client connections open in a worker.",
     ({ metrics }) => metrics?.connectionsOpen,
+  ),
+  perWorker(
+    "gauge",
+    "edgeproxy_worker_connections_limit",
+    "Most client connections that a worker accepts; it closes those beyond at once.",
+    ({ metrics }) => metrics?.connectionsLimit,
+  ),
+  perWorker(
+    "gauge",
+    "edgeproxy_worker_upstream_connections",
+    "Connections of a worker to endpoints, also those that are being opened.",
+    ({ metrics }) => metrics === null ? undefined : metrics.upstreamOpen + metrics.upstreamConnecting,
+  ),
+  perWorker(
+    "gauge",
+    "edgeproxy_worker_upstream_connections_limit",
+    "Most connections of a worker to endpoints; requests beyond are answered overloaded.",
+    ({ metrics }) => metrics?.upstreamLimit,
   ),
   perWorker(
     "gauge",
@@ -56,8 +74,8 @@ export const WORKER_METRICS: readonly MetricRow[] = [
   perWorker(
     "gauge",
     "edgeproxy_worker_stall_seconds",
-    "Longest time in which a worker did not look at its sockets, since its report before.",
-    ({ figures }) => figures?.stallSeconds,
+    "Longest time in which a worker did not look at its sockets, within the last 30 seconds.",
+    ({ longestStallSeconds }) => longestStallSeconds ?? undefined,
   ),
   perWorker(
     "gauge",

@@ -43,6 +43,8 @@ export interface WorkerStatus {
   readonly answerMs: number | null;
   /** As of that answer. */
   readonly figures: WorkerFigures | null;
+  /** The longest time in the last 30 s in which it did not look at its sockets. */
+  readonly longestStallSeconds: number | null;
   readonly metrics: MetricsSnapshot | null;
 }
 

@@ -1,5 +1,6 @@
 /** What the machine says about this process. */
 import { readdir } from "node:fs/promises";
+import { fileLimit } from "./file-limit.ts";
 import { later } from "./later.ts";
 import { BUN } from "./which.ts";
 
@@ -10,6 +11,7 @@ export interface ProcessFigures {
   readonly startedAtSeconds: number;
   /** NaN where the machine does not say (no /proc). */
   readonly openDescriptors: number;
+  readonly mostDescriptors: number;
   /** How long a due callback had to wait just now. */
   readonly loopDelaySeconds: number;
 }
@@ -22,6 +24,7 @@ export async function readProcessFigures(): Promise<ProcessFigures> {
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     startedAtSeconds: performance.timeOrigin / 1000,
     openDescriptors: await countDescriptors(),
+    mostDescriptors: fileLimit(),
     loopDelaySeconds,
   };
 }

@@ -1,4 +1,5 @@
 /** How the table stands to its source. */
+import type { DurationSums } from "../observation/duration-counts.ts";
 import type { ExclusionCounts } from "./exclusion-report.ts";
 import type { Following, RegionRow } from "./source.ts";
 
@@ -28,5 +29,7 @@ export interface RefreshStatus {
   readonly badRows: number;
   readonly excluded: ExclusionCounts;
   readonly lastDurationMs: number;
+  /** Of all readings that succeeded. */
+  readonly durations: DurationSums;
   readonly regions: readonly RegionRow[];
 }

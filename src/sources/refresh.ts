@@ -11,6 +11,7 @@
  *  The last good table on disk is read beside the first reading; it is served when that fails, takes long, or lacks most of it
  *  (`first-table`).
  */
+import { DurationCounts } from "../observation/duration-counts.ts";
 import type { Log } from "../observation/log.ts";
 import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
@@ -85,6 +86,7 @@ export class Refresher {
   #goodAtMs: number | null = null;
   #lastAttemptAtMs: number | null = null;
   #lastDurationMs = 0;
+  readonly #durations: DurationCounts = new DurationCounts();
 
   constructor(options: RefresherOptions) {
     const { intervalMs, log, source, timers, publish, prepare = () => {}, tell = () => {} } = options;
@@ -180,6 +182,7 @@ export class Refresher {
       badRows: this.#exclusions.count,
       excluded: this.#exclusions.counts(this.#served.flapping),
       lastDurationMs: this.#lastDurationMs,
+      durations: this.#durations.sums(),
       regions: this.#regions,
     };
   }
@@ -285,6 +288,7 @@ export class Refresher {
       const reading = await source.read({ whole: whole || this.#health.refreshes === 0 }, this.#stopping.signal);
       if (this.#stopped) return;
       this.#lastDurationMs = timers.nowMs() - startMs;
+      this.#durations.recordMs(this.#lastDurationMs);
       const before = this.#servedNow;
       await this.#take(reading, reason);
       this.#health.succeeded(before);

@@ -74,6 +74,7 @@ class Opening implements Watched {
     this.deadlineAtMs = performance.now() + timeoutMs;
     environment.sweep.watch(this);
     environment.connections.count++;
+    environment.metrics.upstreamConnecting++;
     this.#giveUp = connect({
       host: address,
       port,
@@ -111,5 +112,6 @@ class Opening implements Watched {
     this.#settled = true;
     this.#environment.sweep.unwatch(this);
     this.#environment.connections.count--;
+    this.#environment.metrics.upstreamConnecting--;
   }
 }

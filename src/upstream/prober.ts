@@ -16,6 +16,7 @@
  *    sent again or answered 503 by what that says.
  *  - In use means used or wanted within the last four intervals, and no less than 2.5 s, as workers report once a second. What is not is forgotten; its next use is a first use.
  */
+import { DurationCounts, type DurationSums } from "../observation/duration-counts.ts";
 import type { Log, LogFields } from "../observation/log.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
@@ -59,6 +60,7 @@ export interface EndpointHealth {
 export interface ProberFigures {
   readonly probesHealthy: number;
   readonly probesUnhealthy: number;
+  readonly probeDurations: DurationSums;
   /** Watched endpoints by verdict. */
   readonly endpoints: Readonly<Record<HealthVerdict, number>>;
 }
@@ -103,6 +105,7 @@ export class Prober {
   #running = 0;
   #probesHealthy = 0;
   #probesUnhealthy = 0;
+  readonly #durations: DurationCounts = new DurationCounts();
   #stopped = false;
 
   constructor(options: ProberOptions) {
@@ -173,7 +176,12 @@ export class Prober {
   figures(): ProberFigures {
     const endpoints = { unprobed: 0, healthy: 0, unhealthy: 0 };
     for (const watch of this.#watches.values()) endpoints[watch.verdict]++;
-    return { probesHealthy: this.#probesHealthy, probesUnhealthy: this.#probesUnhealthy, endpoints };
+    return {
+      probesHealthy: this.#probesHealthy,
+      probesUnhealthy: this.#probesUnhealthy,
+      probeDurations: this.#durations.sums(),
+      endpoints,
+    };
   }
 
   /** Ends every probe and timer; nothing is published afterwards. */
@@ -248,6 +256,7 @@ export class Prober {
     const overtaken = phase.state === "probing" && phase.overtaken;
     watch.lastProbeAtMs = timers.nowMs();
     watch.latencyMs = result.latencyMs;
+    this.#durations.recordMs(result.latencyMs);
     watch.consecutive = watch.lastHealthy === result.healthy ? watch.consecutive + 1 : 1;
     watch.lastHealthy = result.healthy;
     if (result.healthy) this.#probesHealthy++;

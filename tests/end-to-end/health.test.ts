@@ -206,7 +206,7 @@ for (const method of ["GET", "POST"]) {
     assert.equal(vm.requests.length, 2);
     assert.equal(vm.requests[1]?.body.toString(), method === "GET" ? "" : "the body");
     assert.ok(vm.probes > probes, "a fresh probe decided");
-    assert.equal(await metric(edge, "edgeproxy_upstream_retries_total"), 1);
+    assert.equal(await metric(edge, 'edgeproxy_upstream_retries_total{reason="probe_passed"}'), 1);
   });
 }
 

@@ -18,6 +18,7 @@ class StandIn {
   awake = true;
   requests = 0;
   killed = false;
+  stallSeconds = 0;
 
   constructor(worker: number, events: WorkerEvents) {
     this.worker = worker;
@@ -37,7 +38,7 @@ class StandIn {
       type: "stats",
       serial,
       metrics,
-      process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: 0 },
+      process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: this.stallSeconds },
       hosts: NOTHING_COUNTED,
       used: [],
     };
@@ -244,6 +245,22 @@ test("Fleet keeps the counters of workers that are gone, and not their gauges", 
   world.started[0]!.events.exit("SIGKILL");
   assert.equal(world.fleet.retired.connectionsAccepted, 7);
   assert.equal(world.fleet.retired.connectionsOpen, 0);
+});
+
+test("Fleet remembers the longest stall of a worker for half a minute, however often somebody asks", async () => {
+  const world = new World();
+  await world.run();
+  const [worker] = world.started;
+  const longest = () => world.fleet.statuses()[0]!.longestStallSeconds;
+  for (const seconds of [0.001, 0.3, 0.02, 0.01]) {
+    worker!.stallSeconds = seconds;
+    await world.fleet.collect();
+  }
+  assert.equal(longest(), 0.3);
+  await world.timers.advance(29_000);
+  assert.equal(longest(), 0.3);
+  await world.timers.advance(2000);
+  assert.equal(longest(), 0.01);
 });
 
 test("Fleet waits for a silent worker neither at a scrape nor when a refresh is to be in force", async () => {

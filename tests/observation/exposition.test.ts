@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { type Figures, METRICS, renderMetrics } from "../../src/observation/exposition.ts";
+import { NO_DURATIONS } from "../../src/observation/duration-counts.ts";
 import { addSparse, emptyRow } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { noRestarts } from "../../src/observation/worker-status.ts";
@@ -38,6 +39,11 @@ async function figuresOf(metrics: Metrics): Promise<Figures> {
       stateWrites: 3,
       stateFailures: 1,
       lastStateWriteAtMs: 1_700_000_000_500,
+      refreshDurations: NO_DURATIONS,
+      sourceReadable: false,
+      logLinesDropped: 2,
+      cordoned: 1,
+      probeDurations: { buckets: [0, 3, ...NO_DURATIONS.buckets.slice(2)], sumSeconds: 0.5 },
       probesHealthy: 8,
       probesUnhealthy: 4,
       endpoints: { unprobed: 0, healthy: 2, unhealthy: 1 },
@@ -61,6 +67,9 @@ test("renderMetrics() shows counters, gauges and labels as they were counted", a
   metrics.bytesIn = 100;
   metrics.upstreamOpen = 5;
   metrics.upstreamIdle = 3;
+  metrics.upstreamConnecting = 4;
+  metrics.logLinesDropped = 5;
+  metrics.recordRetry("probe_passed");
   const samples = samplesOf(await renderMetrics(await figuresOf(metrics)));
   const expected: Record<string, string> = {
     'edgeproxy_requests_total{outcome="forwarded",status_class="2xx"}': "2",
@@ -85,6 +94,14 @@ test("renderMetrics() shows counters, gauges and labels as they were counted", a
     'edgeproxy_refreshes_total{result="failed"}': "1",
     'edgeproxy_probes_total{result="unhealthy"}': "4",
     'edgeproxy_endpoints{verdict="healthy"}': "2",
+    "edgeproxy_endpoints_cordoned": "1",
+    'edgeproxy_probe_duration_seconds_bucket{le="0.0005"}': "0",
+    'edgeproxy_probe_duration_seconds_bucket{le="0.001"}': "3",
+    "edgeproxy_probe_duration_seconds_sum": "0.5",
+    "edgeproxy_source_up": "0",
+    "edgeproxy_log_lines_dropped_total": "7",
+    'edgeproxy_upstream_retries_total{reason="probe_passed"}': "1",
+    'edgeproxy_upstream_connections{state="connecting"}': "4",
     'edgeproxy_build_info{version="0.1.0",runtime="bun \\"1\\"",region="eu"}': "1",
   };
   for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
@@ -143,7 +160,7 @@ test("renderMetrics() tells workers apart and leaves out what is not known of on
       metrics: busy.snapshot(),
       revision: 12,
       answerMs: 2,
-      figures: { residentBytes: 90e6, cpuSeconds: 3.5, stallSeconds: 0.02 },
+      figures: { residentBytes: 90e6, cpuSeconds: 3.5, stallSeconds: 0.001 },
     }),
     workerStatus({ worker: 2, state: "silent", revision: 10, revisionsBehind: 2, metrics: busy.snapshot() }),
     workerStatus({ worker: 3, state: "restarting", pid: null, metrics: null, figures: null, answerMs: null }),

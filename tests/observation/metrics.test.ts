@@ -12,6 +12,7 @@ function busyWorker(): Metrics {
   metrics.recordExchange("forwarded", 200, 0.003);
   metrics.recordError("no_route");
   metrics.recordBadEnd("no_route", "client");
+  metrics.recordRetry("probe_passed");
   return metrics;
 }
 
@@ -48,14 +49,18 @@ test("retire() keeps what only grows, so that a sum over a worker and its replac
   const dead = busyWorker().snapshot();
   const retired = retire(dead);
   assert.deepEqual([retired.requests, retired.errors, retired.durationBuckets], [dead.requests, dead.errors, dead.durationBuckets]);
-  assert.deepEqual(retired.badEnds, dead.badEnds);
-  assert.deepEqual([retired.bytesOut, retired.connectionsAccepted, retired.upstreamRetries], [5, 5, 5]);
+  assert.deepEqual([retired.badEnds, retired.upstreamRetries], [dead.badEnds, dead.upstreamRetries]);
+  assert.deepEqual([retired.bytesOut, retired.connectionsAccepted, retired.logLinesDropped], [5, 5, 5]);
   const gauges = [
     "connectionsOpen",
     "upstreamOpen",
     "upstreamIdle",
+    "upstreamConnecting",
+    "upstreamLimit",
+    "connectionsLimit",
     "exchangesActive",
     "tunnelsActive",
+    "exchangesWaiting",
     "revision",
     "routes",
   ] as const;

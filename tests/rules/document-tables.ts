@@ -21,6 +21,7 @@ export const DOCUMENTS = [
   "README.md",
   "docs/configuration.md",
   "docs/operations.md",
+  "docs/metrics.md",
   "docs/http.md",
   "docs/access-log.md",
 ] as const;
@@ -100,9 +101,15 @@ function accessFieldTable(): string {
 
 function metricsTable(): string {
   const rows = METRICS.map(({ name, type, labels, help }) => {
-    return `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(" ")} | ${help} |`;
+    return `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(" ")} | ${unitOf(name)} | ${help} |`;
   });
-  return ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
+  return ["| metric | type | labels | unit | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
+}
+
+/** As the name says. */
+function unitOf(name: string): string {
+  const [, unit = ""] = /_(seconds|bytes)(_total)?$/.exec(name) ?? [];
+  return unit;
 }
 
 async function write(path: string, text: string, made: string): Promise<void> {
