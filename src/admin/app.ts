@@ -4,7 +4,7 @@ import { z } from "zod";
 import { authorise, recognise } from "./auth.ts";
 import { dashboard } from "./dashboard.ts";
 import type { AdminDeps } from "./deps.ts";
-import { SHOW_DRAIN } from "./drain-api.ts";
+import { BEGIN_DRAIN, SHOW_DRAIN } from "./drain-api.ts";
 import { LIST_HEALTH } from "./endpoints-api.ts";
 import { EventStreams } from "./event-streams.ts";
 import { LIST_AUDIT, LIST_ERRORS, WATCH_EVENTS } from "./events-api.ts";
@@ -22,6 +22,7 @@ import { LIST_REGIONS, RUN_REFRESH } from "./refresh-api.ts";
 import { LIST_REVISIONS, PIN_REVISION, SHOW_REVISION, UNPIN_REVISION } from "./revisions-api.ts";
 import { LIST_ROUTES, SHOW_ROUTE } from "./routes-api.ts";
 import { SHOW_TRAFFIC } from "./traffic-api.ts";
+import { LIST_SETTINGS, RESET_LOG_LEVEL, SET_LOG_LEVEL, SHOW_LOG_LEVEL } from "./settings-api.ts";
 import { LIST_WORKERS } from "./workers-api.ts";
 
 const SHOW_OPENAPI = adminPath({
@@ -58,6 +59,11 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   LIST_HEALTH,
   LIST_WORKERS,
   SHOW_DRAIN,
+  BEGIN_DRAIN,
+  LIST_SETTINGS,
+  SHOW_LOG_LEVEL,
+  SET_LOG_LEVEL,
+  RESET_LOG_LEVEL,
 ];
 
 export type AdminApp = Hono<AdminEnvironment>;

@@ -4,7 +4,7 @@ import type { ExplainQuestion, Explanation } from "../observation/explanation.ts
 import type { EventLog } from "../observation/event-log.ts";
 import type { Figures } from "../observation/exposition.ts";
 import type { HostTraffic } from "../observation/host-traffic.ts";
-import type { Log } from "../observation/log.ts";
+import type { Log, LogLevel } from "../observation/log.ts";
 import type { TrafficHistory } from "../observation/traffic-history.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
@@ -25,6 +25,24 @@ export interface Predecessor {
   readonly left: WorkLeft | null;
 }
 
+/** A setting as operators see it. */
+export interface SettingDescription {
+  readonly variable: string;
+  /** As one would write it; secrets masked. */
+  readonly value: string;
+  /** Empty: there is none. */
+  readonly default: string;
+  readonly meaning: string;
+  readonly masked: boolean;
+}
+
+export interface LogLevelStatus {
+  readonly level: LogLevel;
+  readonly configured: LogLevel;
+  /** When it is as configured again; null while it is. */
+  readonly untilAtMs: number | null;
+}
+
 export interface AdminDeps {
   /** Bearer token; empty when none is configured (then the address is loopback). */
   readonly token: string;
@@ -36,6 +54,13 @@ export interface AdminDeps {
   readonly events: EventLog;
   /** Aborted when the admin address closes: whoever waits for something is to wait no longer. */
   readonly closing: AbortSignal;
+  readonly settings: () => readonly SettingDescription[];
+  readonly logLevel: () => LogLevelStatus;
+  /** Of all processes. */
+  readonly setLogLevel: (level: LogLevel, forMs: number) => void;
+  readonly resetLogLevel: () => void;
+  /** Begins the end of this generation, as SIGTERM does. */
+  readonly beginDrain: (reason: string) => void;
   /** Asks every worker for its figures as of now; resolves when they are here, or when it is not worth waiting any longer. */
   readonly collect: () => Promise<unknown>;
   /** How far the shutdown is; null while none is under way. */

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { DrainStatus } from "../observation/drain-status.ts";
 import type { Predecessor } from "./deps.ts";
+import { clientOf } from "./auth.ts";
 import { TIME } from "./fields.ts";
 import { adminPath } from "./path.ts";
 import { timeText } from "./time-text.ts";
@@ -40,6 +41,20 @@ export const SHOW_DRAIN = adminPath({
   answer: async (c, deps) => {
     await deps.collect();
     return c.json({ drain: drainView(deps.drain(), deps.nowMs()), predecessors: deps.predecessors().map(predecessorView) });
+  },
+});
+
+export const BEGIN_DRAIN = adminPath({
+  method: "POST",
+  path: "/api/drain",
+  action: "drain",
+  tag: "process",
+  summary: "End this generation as SIGTERM does: readiness turns false, running work finishes, exit code 0",
+  body: z.strictObject({ reason: z.string().max(200).default("").describe("For the log") }),
+  answers: { 202: { meaning: "It begins; `drain` is null until it has", schema: z.object({ drain: DRAIN.nullable() }) } },
+  answer: (c, deps, { body: { reason } }) => {
+    deps.beginDrain(["asked by", clientOf(c), reason === "" ? "" : `(${reason})`].filter((word) => word !== "").join(" "));
+    return c.json({ drain: drainView(deps.drain(), deps.nowMs()) }, 202);
   },
 });
 

@@ -1,6 +1,7 @@
 /*  `edgeproxy serve`: settings, signals, exit code.
  *
- *  SIGTERM, SIGINT: drain, exit 0; a second one exits at once (1). SIGHUP: refresh now. SIGUSR2: hand over to the program in our place.
+ *  SIGTERM, SIGINT, POST /api/drain: drain, exit 0; a second signal exits at once (1). SIGHUP: refresh now, log as configured. SIGUSR2:
+ *  hand over to the program in our place.
  *  Once a successor has taken over, from there or started by hand: drain, exit 0.
  */
 import process from "node:process";
@@ -8,7 +9,7 @@ import { selfCheck } from "../lifecycle/self-check.ts";
 import { effectiveSettings, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { reportStatus } from "../lifecycle/status-line.ts";
 import { Supervisor } from "../lifecycle/supervisor.ts";
-import { createLog, type Log } from "../observation/log.ts";
+import { type AdjustableLog, createLog, type Log } from "../observation/log.ts";
 import { standardOutput } from "../observation/line-writer.ts";
 import { createNotifier, type Notifier } from "../runtime/notify.ts";
 import { onSignals } from "../runtime/signals.ts";
@@ -30,7 +31,7 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
   return exitCode;
 }
 
-async function serve(settings: Settings, log: Log): Promise<number> {
+async function serve(settings: Settings, log: AdjustableLog): Promise<number> {
   surviveFaults(log);
   const supervisor = new Supervisor(settings, log);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });
@@ -39,6 +40,10 @@ async function serve(settings: Settings, log: Log): Promise<number> {
   const started = supervisor.start().then(() => supervisor.ready()).then(() => announce(supervisor, notifier, log));
   return await Promise.race([
     signal.then((name) => shutDown(name, supervisor, notifier, log)),
+    supervisor.drainAsked.then((reason) => {
+      log.info("shutting down", { reason });
+      return shutDown(reason, supervisor, notifier, log);
+    }),
     supervisor.succeeded.then((successor) => giveWay(successor, supervisor, notifier, log)),
     supervisor.failed.then((reason) => giveUp(supervisor, log, reason)),
     started.then(forever, (error: Error) => supervisor.draining === null ? giveUp(supervisor, log, error.message) : forever()),
@@ -77,7 +82,7 @@ function untilSignal(supervisor: Supervisor, notifier: Notifier, log: Log): Prom
       SIGTERM: end("SIGTERM"),
       SIGINT: end("SIGINT"),
       SIGUSR2: () => supervisor.handOver(),
-      SIGHUP: () => void notifier.reload(supervisor.control.refreshNow("SIGHUP"), () => supervisor.statusLine()),
+      SIGHUP: () => void notifier.reload(supervisor.reload("SIGHUP"), () => supervisor.statusLine()),
     });
   });
 }

@@ -11,12 +11,13 @@ import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import type { Settings } from "./settings.ts";
+import type { LogLevelOrder } from "./log-level-order.ts";
+import { describeSettings, type Settings } from "./settings.ts";
 import type { Question } from "./worker-channel.ts";
 
 /** What the owner of the processes tells. */
 export interface Generation
-  extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow" | "events" | "closing"> {
+  extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow" | "events" | "closing" | "beginDrain"> {
   restarts(): Restarts;
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
@@ -25,6 +26,7 @@ export interface Generation
   cordoned(): readonly string[];
   /** What the workers that serve answer, or one of them. */
   ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
+  readonly logLevel: LogLevelOrder;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }
@@ -38,6 +40,11 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     nowMs: () => systemTimers.nowMs(),
     events: generation.events,
     closing: generation.closing,
+    settings: () => describeSettings(settings),
+    logLevel: () => generation.logLevel.status(),
+    setLogLevel: (level, forMs) => generation.logLevel.set(level, forMs),
+    resetLogLevel: () => generation.logLevel.reset("asked"),
+    beginDrain: (reason) => generation.beginDrain(reason),
     collect: () => generation.collect(),
     drain: () => generation.drain(),
     predecessors: () => generation.predecessors(),

@@ -1,5 +1,6 @@
 /** What the process is started with: environment in, one frozen value or every problem at once out. */
 import type { AccessSampling } from "../observation/access-log.ts";
+import type { SettingDescription } from "../admin/deps.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
 import { nearest } from "./nearest.ts";
 import { LATER_VARIABLES, type SettingRow, SETTINGS } from "./setting-table.ts";
@@ -86,6 +87,15 @@ export function parseSetting<Name extends keyof Settings>(
 /** By variable, as a user would write them, secrets masked: for the first log line and `check`. */
 export function effectiveSettings(settings: Settings): Record<string, string> {
   return Object.fromEntries(settingNames().map((name) => effective(name, settings)));
+}
+
+/** What is in force and what would be, for people. */
+export function describeSettings(settings: Settings): SettingDescription[] {
+  return settingNames().map((name) => {
+    const [variable, value] = effective(name, settings);
+    const { meaning, kind, default: text, defaultMeaning } = SETTINGS[name];
+    return { variable, value, default: defaultMeaning ?? text ?? "", meaning, masked: kind.mask !== undefined };
+  });
 }
 
 function effective<Name extends keyof Settings>(name: Name, settings: Settings): [string, string] {

@@ -9,7 +9,7 @@ import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import { EventLog } from "../observation/event-log.ts";
-import type { Log } from "../observation/log.ts";
+import type { AdjustableLog, LogLevel } from "../observation/log.ts";
 import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
 import { socketDoors } from "../runtime/sockets.ts";
@@ -24,6 +24,7 @@ import { ControlPlane } from "./control-plane.ts";
 import { Drain, type DrainManner } from "./drain.ts";
 import { Fleet } from "./fleet.ts";
 import { type DrainReport, Generations } from "./generations.ts";
+import { LogLevelOrder } from "./log-level-order.ts";
 import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
@@ -44,8 +45,10 @@ export class Supervisor {
   readonly control: ControlPlane;
   /** Resolves with the reason when no worker can be started. */
   readonly failed: Promise<string>;
+  /** Resolves with the reason when an operator wants it to drain. */
+  readonly drainAsked: Promise<string>;
   readonly #settings: Settings;
-  readonly #log: Log;
+  readonly #log: AdjustableLog;
   readonly #accessLog: AccessLog;
   readonly #events: EventLog = new EventLog();
   readonly #traffic: TrafficHistory;
@@ -54,20 +57,29 @@ export class Supervisor {
   readonly #drain: Drain;
   readonly #admin: AdminAddress;
   readonly #generations: Generations;
+  readonly #logLevel: LogLevelOrder;
   #fail: (reason: string) => void = () => {};
+  #askDrain: (reason: string) => void = () => {};
   #sockets: readonly ListeningSocket[] = [];
   #isReady = false;
   /** The service manager has opened the sockets. */
   #activated = false;
   #fleet: Fleet | null = null;
 
-  constructor(settings: Settings, log: Log) {
+  constructor(settings: Settings, log: AdjustableLog) {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
     this.#admin = new AdminAddress(settings, log);
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
+    this.drainAsked = new Promise((resolve) => this.#askDrain = resolve);
+    this.#logLevel = new LogLevelOrder({
+      configured: settings.logLevel,
+      apply: (logLevel) => this.#setLogLevel(logLevel),
+      log,
+      timers: systemTimers,
+    });
     this.control = new ControlPlane(
       settings,
       {
@@ -124,6 +136,8 @@ export class Supervisor {
       traffic: this.#traffic,
       cordoned: () => this.#orders.cordoned,
       closing: this.#admin.closing,
+      logLevel: this.#logLevel,
+      beginDrain: (reason) => this.#askDrain(reason),
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
@@ -193,6 +207,7 @@ export class Supervisor {
     await this.control.close();
     await this.#admin.close();
     this.#cancelSample();
+    this.#logLevel.close();
     this.#generations.leave();
     this.#accessLog.close();
     return cut;
@@ -202,6 +217,17 @@ export class Supervisor {
   order(changes: Partial<StandingOrders>): void {
     this.#orders = { ...this.#orders, ...changes };
     this.#fleet?.ordersChanged();
+  }
+
+  /** What the configuration says counts again, and what the source says now. */
+  reload(reason: string): Promise<void> {
+    this.#logLevel.reset(reason);
+    return this.control.refreshNow(reason);
+  }
+
+  #setLogLevel(logLevel: LogLevel | null): void {
+    this.#log.level = logLevel ?? this.#settings.logLevel;
+    this.order({ logLevel });
   }
 
   #sampleTraffic(): void {

@@ -12,7 +12,7 @@
  */
 import process from "node:process";
 import { AccessLog } from "../observation/access-log.ts";
-import { createLog, type Log } from "../observation/log.ts";
+import { type AdjustableLog, createLog } from "../observation/log.ts";
 import type { ParentChannel } from "../runtime/child-process.ts";
 import { closeDescriptor } from "../runtime/listening-sockets.ts";
 import { onSignals } from "../runtime/signals.ts";
@@ -38,7 +38,7 @@ export class WorkerProcess {
   #phase: Phase = "waiting";
   #settings: WorkerSettings | null = null;
   #descriptors: readonly number[] = [];
-  #log: Log = createLog("info");
+  #log: AdjustableLog = createLog("info");
   #worker: Worker | null = null;
   #accessLog: AccessLog | null = null;
   #heardAtMs = performance.now();
@@ -73,6 +73,9 @@ export class WorkerProcess {
       case "in-charge":
         this.#beside = false;
         return;
+      case "standing":
+        this.#log.level = message.orders.logLevel ?? this.#settings!.logLevel;
+        return this.#channel.onMessage(message);
       case "drain":
         return void this.#drain(message.graceMs, message.succeeded);
       default:

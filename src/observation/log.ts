@@ -8,7 +8,9 @@ import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
 import { jsonString, jsonValue } from "./json-text.ts";
 import { standardOutput } from "./line-writer.ts";
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
+/** From the most to the least that is said. */
+export const LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LEVELS)[number];
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /** What the rest of the program logs to. `msg` is a fixed sentence; what varies goes into `fields`. */
@@ -19,6 +21,11 @@ export interface Log {
   error(msg: string, fields?: LogFields): void;
   /** Whether lines of this level are written: guards costly fields. */
   enabled(level: LogLevel): boolean;
+}
+
+/** A log whose level can change while it is used. */
+export interface AdjustableLog extends Log {
+  level: LogLevel;
 }
 
 /** Takes one line without its newline. */
@@ -52,13 +59,19 @@ export function createLog(
   level: LogLevel,
   write: WriteLine = (line) => standardOutput.writeNow(line),
   fixed: LogFields = {},
-): Log {
+): AdjustableLog {
   if (writers.size === 0) configureLogTape();
   const category = String(writers.size);
   writers.set(category, write);
   const logger = getLogger([ROOT, category]);
-  const lowest = RANK[level];
+  let lowest = RANK[level];
   return {
+    get level() {
+      return LEVELS[lowest]!;
+    },
+    set level(next) {
+      lowest = RANK[next];
+    },
     debug: (msg, fields) => lowest <= RANK.debug && logger.debug(msg, { ...fixed, ...fields, ...fixed }),
     info: (msg, fields) => lowest <= RANK.info && logger.info(msg, { ...fixed, ...fields, ...fixed }),
     warn: (msg, fields) => lowest <= RANK.warn && logger.warn(msg, { ...fixed, ...fields, ...fixed }),

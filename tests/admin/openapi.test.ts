@@ -28,6 +28,11 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "GET /api/health": ["/api/health"],
   "GET /api/workers": ["/api/workers"],
   "GET /api/drain": ["/api/drain"],
+  "POST /api/drain": ["/api/drain", { method: "POST", body: '{"reason":"upgrade"}' }],
+  "GET /api/settings": ["/api/settings"],
+  "GET /api/log-level": ["/api/log-level"],
+  "PUT /api/log-level": ["/api/log-level", { method: "PUT", body: '{"level":"debug","expires":"10m"}' }],
+  "DELETE /api/log-level": ["/api/log-level", { method: "DELETE" }],
 };
 
 test("every path has an example that it answers as it says", async () => {

@@ -43,6 +43,17 @@ test("createLog() leaves out lines below its level", () => {
   assert.equal(log.enabled("error"), true);
 });
 
+test("createLog() gives a log whose level can change", () => {
+  const { log, parsed } = recordedLog("warn");
+  log.info("a");
+  log.level = "debug";
+  log.debug("b");
+  assert.deepEqual([log.level, log.enabled("debug")], ["debug", true]);
+  log.level = "error";
+  log.warn("c");
+  assert.deepEqual(parsed().map((line) => line.msg), ["b"]);
+});
+
 test("createLog() keeps two logs apart", () => {
   const one = recordedLog("debug");
   const two = recordedLog("error");
