@@ -5,9 +5,11 @@ import { authorise, recognise } from "./auth.ts";
 import { dashboard } from "./dashboard.ts";
 import type { AdminDeps } from "./deps.ts";
 import { BEGIN_DRAIN, SHOW_DRAIN } from "./drain-api.ts";
-import { LIST_HEALTH } from "./endpoints-api.ts";
 import { EventStreams } from "./event-streams.ts";
 import { LIST_AUDIT, LIST_ERRORS, WATCH_EVENTS } from "./events-api.ts";
+import { CLEAR_CORDON, LIST_CORDONS, SET_CORDON } from "./cordons-api.ts";
+import { LIST_ENDPOINTS, SHOW_ENDPOINT } from "./endpoints-api.ts";
+import { LIST_HEALTH } from "./health-api.ts";
 import { LIST_EXCLUDED } from "./excluded-api.ts";
 import { LIST_HOSTS } from "./hosts-api.ts";
 import { EXPLAIN } from "./explain-api.ts";
@@ -57,6 +59,11 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   LIST_ERRORS,
   LIST_AUDIT,
   LIST_HEALTH,
+  LIST_ENDPOINTS,
+  SHOW_ENDPOINT,
+  SET_CORDON,
+  CLEAR_CORDON,
+  LIST_CORDONS,
   LIST_WORKERS,
   SHOW_DRAIN,
   BEGIN_DRAIN,

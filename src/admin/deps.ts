@@ -14,6 +14,7 @@ import type { PinAnswer } from "../sources/served-table.ts";
 import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
+import type { CordonDeps, EndpointDeps } from "./endpoint-deps.ts";
 
 /** A generation that has handed over to this one and still drains. */
 export interface Predecessor {
@@ -83,13 +84,13 @@ export interface AdminDeps {
   readonly unpin: () => Promise<unknown>;
   /** The watched endpoints. */
   readonly endpointHealth: () => readonly EndpointHealth[];
+  readonly endpoints: EndpointDeps;
+  readonly cordons: CordonDeps;
   /** Of the busiest hosts. */
   readonly hosts: Pick<HostTraffic, "list" | "find" | "lastMinuteSeconds">;
   readonly traffic: Pick<TrafficHistory, "points" | "latest">;
   /** Keys of endpoints that an operator has cordoned. */
   readonly cordoned: () => readonly string[];
-  /** One of them. */
-  readonly endpoint: (key: string) => EndpointHealth | undefined;
   /** What a worker says of a request: this one, or the first that serves; null: there is none, or it does not answer. */
   readonly explain: (
     question: ExplainQuestion,

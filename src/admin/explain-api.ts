@@ -111,7 +111,7 @@ async function explain(
       region: deps.regionId,
       worker: answer.worker,
       currentRevision: deps.refreshStatus().revision,
-      health: (key) => deps.endpoint(key),
+      health: (key) => deps.endpoints.health(key),
     }),
   );
 }

@@ -13,6 +13,8 @@ import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { LogLevelOrder } from "./log-level-order.ts";
 import { describeSettings, type Settings } from "./settings.ts";
+import type { Cordons } from "./cordons.ts";
+import { cordonDependencies, endpointDependencies } from "./endpoint-dependencies.ts";
 import type { Question } from "./worker-channel.ts";
 
 /** What the owner of the processes tells. */
@@ -22,8 +24,7 @@ export interface Generation
   /** Reads the routes now; resolves when what was read is in force. */
   refreshNow(reason: string): Promise<void>;
   readonly traffic: TrafficHistory;
-  /** Keys of endpoints that an operator has cordoned. */
-  cordoned(): readonly string[];
+  readonly cordons: Cordons;
   /** What the workers that serve answer, or one of them. */
   ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
   readonly logLevel: LogLevelOrder;
@@ -58,10 +59,11 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     pin: (revision, forMs) => control.pin(revision, forMs),
     unpin: () => control.unpin(),
     endpointHealth: () => control.endpointHealth(),
+    endpoints: endpointDependencies(control, generation),
+    cordons: cordonDependencies(generation.cordons, generation),
     hosts: control.hosts,
     traffic: generation.traffic,
-    cordoned: () => generation.cordoned(),
-    endpoint: (key) => control.healthOf(key),
+    cordoned: () => generation.cordons.list().map(({ key }) => key),
     explain: async (question, worker) => {
       const [answer] = await generation.ask<"explain">({ kind: "explain", question }, worker ?? "first");
       return answer === undefined ? null : { worker: answer.worker, explanation: answer.answer.explanation };
@@ -73,7 +75,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
         hosts: control.hosts.series(),
         workers: generation.workers(),
         restarts: generation.restarts(),
-        control: controlFigures(control, settings, generation.cordoned().length),
+        control: controlFigures(control, settings, generation.cordons.list().length),
         process: await readProcessFigures(),
       };
     },

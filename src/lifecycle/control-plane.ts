@@ -21,6 +21,7 @@ import { type Routes, serviceChanges } from "../table/routes.ts";
 import { type Service, Services } from "../table/services.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
+import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
 import type { Settings } from "./settings.ts";
 import type { Snapshot } from "./route-transfer.ts";
@@ -95,6 +96,7 @@ export class ControlPlane {
       timers: systemTimers,
       random: Math.random,
       publish: (verdicts) => workers.healthChanged(verdicts),
+      changed: ({ endpoint: { key, region }, verdict, reason }) => events.publish({ type: "health", key, region, verdict, reason }),
     });
   }
 
@@ -142,6 +144,16 @@ export class ControlPlane {
 
   endpointHealth(): EndpointHealth[] {
     return this.#prober.list();
+  }
+
+  /** Of an endpoint that is watched. */
+  historyOf(key: string): ProbeHistory | undefined {
+    return this.#prober.history(key);
+  }
+
+  /** Which endpoints the table leads to. */
+  get endpoints(): Pick<EndpointDirectory, "find" | "routesTo" | "regions"> {
+    return this.#directory;
   }
 
   /** Of an endpoint that is watched. */

@@ -1,4 +1,4 @@
-/*  Which VM endpoints the table leads to, and how many routes each; kept up to date by changes.
+/*  Which endpoints the table leads to, and how many routes each; kept up to date by changes.
  *
  *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the change yet send
  *  it traffic and ask for its verdict, and for a while it is the fall-back of the hosts that led there.
@@ -13,6 +13,8 @@ interface Entry {
 
 export class EndpointDirectory {
   readonly #entries: Map<string, Entry> = new Map();
+  /** Of other regions' edges; few. */
+  readonly #regions: Set<string> = new Set();
   /** Those that lost a route in a change that is not in force yet. */
   readonly #left: Set<string> = new Set();
   /** Those without a route, and since when, longest first. */
@@ -20,6 +22,15 @@ export class EndpointDirectory {
 
   find(key: string): EndpointRecord | undefined {
     return this.#entries.get(key)?.record;
+  }
+
+  routesTo(key: string): number {
+    return Math.max(0, this.#entries.get(key)?.routes ?? 0);
+  }
+
+  /** The other regions' edges. */
+  regions(): EndpointRecord[] {
+    return [...this.#regions].filter((key) => this.routesTo(key) > 0).map((key) => this.#entries.get(key)!.record);
   }
 
   /** Where a host led and leads. */
@@ -48,7 +59,9 @@ export class EndpointDirectory {
     for (const [key, unusedSinceMs] of this.#unused) {
       if (unusedSinceMs > sinceMs) return;
       this.#unused.delete(key);
-      if (this.#isUnused(key)) this.#entries.delete(key);
+      if (!this.#isUnused(key)) continue;
+      this.#entries.delete(key);
+      this.#regions.delete(key);
     }
   }
 
@@ -58,11 +71,15 @@ export class EndpointDirectory {
 
   #count(service: Service | undefined, change: 1 | -1): void {
     for (const record of service?.endpoints ?? []) {
-      if (record.kind !== "vm") continue;
       const entry = this.#entries.get(record.key);
-      if (entry === undefined) this.#entries.set(record.key, { record, routes: change });
+      if (entry === undefined) this.#add(record, change);
       else entry.routes += change;
       if (change < 0) this.#left.add(record.key);
     }
+  }
+
+  #add(record: EndpointRecord, routes: number): void {
+    this.#entries.set(record.key, { record, routes });
+    if (record.kind === "region") this.#regions.add(record.key);
   }
 }

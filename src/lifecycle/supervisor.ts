@@ -21,6 +21,8 @@ import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
 import { childWorker } from "./child-worker.ts";
 import { ControlPlane } from "./control-plane.ts";
+import { CordonFile } from "./cordon-file.ts";
+import { Cordons } from "./cordons.ts";
 import { Drain, type DrainManner } from "./drain.ts";
 import { Fleet } from "./fleet.ts";
 import { type DrainReport, Generations } from "./generations.ts";
@@ -54,6 +56,7 @@ export class Supervisor {
   readonly #traffic: TrafficHistory;
   #cancelSample: CancelTimer = () => {};
   #orders: StandingOrders = NO_ORDERS;
+  readonly #cordons: Cordons;
   readonly #drain: Drain;
   readonly #admin: AdminAddress;
   readonly #generations: Generations;
@@ -90,6 +93,7 @@ export class Supervisor {
       log,
       this.#events,
     );
+    this.#cordons = this.#createCordons();
     this.#traffic = new TrafficHistory(() => totalOf(this.generation), systemTimers.nowMs);
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {
@@ -111,7 +115,7 @@ export class Supervisor {
    * goes on until we are ready. Rejects when an address is taken.
    */
   async start(): Promise<void> {
-    this.#sockets = await this.#takeSockets();
+    [this.#sockets] = await Promise.all([this.#takeSockets(), this.#cordons.load()]);
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
     this.#generations.offer(this.#sockets);
     this.#fleet = this.#createFleet();
@@ -134,10 +138,10 @@ export class Supervisor {
       refreshNow: (reason) => this.control.refreshNow(reason),
       events: this.#events,
       traffic: this.#traffic,
-      cordoned: () => this.#orders.cordoned,
       closing: this.#admin.closing,
       logLevel: this.#logLevel,
       beginDrain: (reason) => this.#askDrain(reason),
+      cordons: this.#cordons,
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
@@ -168,7 +172,10 @@ export class Supervisor {
     fleet.listen();
     await fleet.until(() => fleet.complete, SERVE_MS);
     await fleet.applied(this.control.snapshot.revision);
-    if (!this.#admin.isOpen) await this.#openAdmin(true);
+    if (!this.#admin.isOpen) {
+      await this.#cordons.load(); // until now those before us could change them
+      await this.#openAdmin(true);
+    }
     this.#isReady = true;
     fleet.takeCharge(); // in this order: two that serve are better than none, should we die in between
     this.#generations.ready();
@@ -198,6 +205,7 @@ export class Supervisor {
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       this.control.succeeded();
+      this.#cordons.retire();
       // The successor has the address, too, and should be the only one who answers there
       await this.#admin.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));
@@ -334,6 +342,20 @@ export class Supervisor {
 
   #openAdmin(beside: boolean): Promise<void> {
     return this.#admin.open(adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation)), beside);
+  }
+
+  #createCordons(): Cordons {
+    const { stateDir, regionId } = this.#settings;
+    return new Cordons({
+      file: stateDir === "" ? null : new CordonFile(stateDir, regionId),
+      log: this.#log,
+      timers: systemTimers,
+      changed: () => this.order({ cordoned: this.#cordons.list().map(({ key, untilAtMs }) => ({ key, untilAtMs })) }),
+      expired: ({ key: subject, reason, by }) => {
+        const details = { reason, "cordoned_by": by };
+        this.#events.publish({ type: "audit", action: "cordon-expired", subject, details, by: "edgeproxy", succeeded: true });
+      },
+    });
   }
 
   #finish(graceMs: number, succeeded: boolean): Promise<number> {

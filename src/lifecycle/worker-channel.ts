@@ -13,9 +13,11 @@
 import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
 import type { HostReport } from "../observation/host-figures.ts";
+import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
+import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import type { RouteBatch } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
@@ -27,8 +29,8 @@ export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "admin
 export interface StandingOrders {
   /** null: as the settings say. */
   readonly logLevel: LogLevel | null;
-  /** Keys of endpoints that get no new requests. */
-  readonly cordoned: readonly string[];
+  /** Endpoints that get no new requests, each until a moment since 1970. */
+  readonly cordoned: readonly Pick<Cordon, "key" | "untilAtMs">[];
 }
 
 export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [] };
@@ -46,10 +48,13 @@ export interface Seen {
 export type Question =
   /** Whether it has heard all that it was told before. */
   | { readonly kind: "nothing" }
-  | { readonly kind: "explain"; readonly question: ExplainQuestion };
+  | { readonly kind: "explain"; readonly question: ExplainQuestion }
+  /** null: those with attempts under way. */
+  | { readonly kind: "endpoints"; readonly keys: readonly string[] | null };
 export type Answer =
   | { readonly kind: "nothing" }
-  | { readonly kind: "explain"; readonly explanation: Explanation };
+  | { readonly kind: "explain"; readonly explanation: Explanation }
+  | { readonly kind: "endpoints"; readonly uses: readonly EndpointUse[] };
 
 /** Control to worker. */
 export type DownMessage =

@@ -21,7 +21,7 @@ import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import { takeLongestStallMs, watchStallsByTimer } from "../runtime/stalls.ts";
-import { systemTimers } from "../runtime/timers.ts";
+import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { ConnectionLimit } from "../upstream/connection-limit.ts";
@@ -48,6 +48,8 @@ import type {
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
+/** How often is looked whether a cordon is over: the wall clock may be set. */
+const CORDON_LOOK_MS = 30_000;
 /** Between two hints that the table may be behind. */
 const CONTRADICTION_MS = 250;
 /** Verdicts that are worked in within a turn that has other things to do. */
@@ -79,6 +81,7 @@ export class Worker {
   readonly #routes: RouteReceiver;
   readonly #expiry: RouteExpiry;
   #contradictedAtMs = -Infinity;
+  #cancelCordons: CancelTimer = () => {};
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
   readonly #listener: DownstreamListener;
@@ -146,6 +149,7 @@ export class Worker {
     this.#outbox.flush();
     this.#standIn.stop();
     this.#expiry.stop();
+    this.#cancelCordons();
     this.#endpoints.close();
     this.#sweep.close();
     this.#stopStalls();
@@ -274,7 +278,20 @@ export class Worker {
     }
   }
 
-  #obey(_orders: StandingOrders): void {}
+  #obey({ cordoned }: StandingOrders): void {
+    this.#cordonUntilOver(cordoned);
+  }
+
+  /** They end by themselves, too: nobody may be there to say so. */
+  #cordonUntilOver(cordoned: StandingOrders["cordoned"]): void {
+    this.#cancelCordons();
+    const nowMs = Date.now();
+    const left = cordoned.filter(({ untilAtMs }) => untilAtMs > nowMs);
+    this.#endpoints.cordon(new Set(left.map(({ key }) => key)));
+    if (left.length === 0) return;
+    const nextMs = Math.min(CORDON_LOOK_MS, ...left.map(({ untilAtMs }) => untilAtMs - nowMs));
+    this.#cancelCordons = systemTimers.after(nextMs, () => this.#cordonUntilOver(left));
+  }
 
   #answer(question: Question): Answer {
     switch (question.kind) {
@@ -282,6 +299,8 @@ export class Worker {
         return { kind: "nothing" };
       case "explain":
         return { kind: "explain", explanation: explain(question.question, this.#explainParts) };
+      case "endpoints":
+        return { kind: "endpoints", uses: this.#endpoints.uses(question.keys) };
     }
   }
 

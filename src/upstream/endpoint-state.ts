@@ -31,6 +31,16 @@ export interface ConnectionFailure {
   readonly reason: string;
 }
 
+/** What one worker has to do with an endpoint. */
+export interface EndpointUse {
+  readonly key: string;
+  /** Attempts under way. */
+  readonly inFlight: number;
+  /** Connections at rest. */
+  readonly idle: number;
+  readonly lastFailure: ConnectionFailure | null;
+}
+
 /** How long a region that refused a connection is tried last. */
 const REGION_FAILING_MS = 5000;
 /** How long a verdict is worth waiting for where another endpoint could take the request. */
@@ -171,6 +181,14 @@ export class Endpoints {
     if (state !== undefined) return state.look(nowMs);
     if (this.#cordoned.has(record.key)) return "draining";
     return record.kind === "region" ? "available" : "unprobed";
+  }
+
+  /** Of these endpoints, as far as they are in use; null: of all with attempts under way. */
+  uses(keys: readonly string[] | null): EndpointUse[] {
+    const states = keys === null
+      ? [...this.#states.values()].filter(({ inFlight }) => inFlight > 0)
+      : keys.flatMap((key) => this.#states.get(key) ?? []);
+    return states.map(({ record: { key }, inFlight, idle, lastFailure }) => ({ key, inFlight, idle: idle.length, lastFailure }));
   }
 
   /** Attempts under way. */

@@ -23,6 +23,7 @@ import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { HealthVerdict } from "./availability.ts";
 import type { CancelProbe, Probe, ProbeResult } from "./probe.ts";
+import { ProbeHistory } from "./probe-history.ts";
 
 export type Verdict = readonly [key: string, verdict: HealthVerdict];
 
@@ -35,6 +36,8 @@ export interface ProberOptions {
   readonly random: () => number;
   /** What the workers must know. Never called before the method that caused it has returned, except by `failed` and `retain`. */
   readonly publish: (verdicts: readonly Verdict[]) => void;
+  /** What is news to operators: a VM is unhealthy, or healthy again. */
+  readonly changed?: (health: EndpointHealth) => void;
   /** Most probes at a time; default 64. */
   readonly concurrency?: number;
 }
@@ -83,6 +86,7 @@ interface Watch {
   reason: string;
   lastHealthy: boolean | null;
   consecutive: number;
+  readonly history: ProbeHistory;
 }
 
 const CONCURRENCY = 64;
@@ -173,6 +177,10 @@ export class Prober {
     return watch === undefined ? undefined : healthOf(watch);
   }
 
+  history(key: string): ProbeHistory | undefined {
+    return this.#watches.get(key)?.history;
+  }
+
   figures(): ProberFigures {
     const endpoints = { unprobed: 0, healthy: 0, unhealthy: 0 };
     for (const watch of this.#watches.values()) endpoints[watch.verdict]++;
@@ -208,6 +216,7 @@ export class Prober {
         reason: "",
         lastHealthy: null,
         consecutive: 0,
+        history: new ProbeHistory(),
       };
       this.#watches.set(endpoint.key, watch);
     }
@@ -255,6 +264,7 @@ export class Prober {
     const { endpoint, phase } = watch;
     const overtaken = phase.state === "probing" && phase.overtaken;
     watch.lastProbeAtMs = timers.nowMs();
+    watch.history.probed(result, watch.lastProbeAtMs);
     watch.latencyMs = result.latencyMs;
     this.#durations.recordMs(result.latencyMs);
     watch.consecutive = watch.lastHealthy === result.healthy ? watch.consecutive + 1 : 1;
@@ -315,6 +325,8 @@ export class Prober {
     const lastedMs = Math.round(this.#options.timers.nowMs() - watch.sinceAtMs);
     watch.verdict = verdict;
     watch.sinceAtMs = this.#options.timers.nowMs();
+    watch.history.changed({ atMs: watch.sinceAtMs, verdict, reason });
+    if (verdict === "unhealthy" || before === "unhealthy") this.#options.changed?.(healthOf(watch));
     if (verdict === "unhealthy") this.#flips.warn("VM unhealthy", { endpoint: endpoint.key, region: endpoint.region, reason });
     else if (before === "unhealthy") {
       this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });

@@ -1,0 +1,55 @@
+/** What the admin app may see and do of endpoints: the control plane knows of their health, the workers of their use. */
+import type { CordonDeps, EndpointDeps } from "../admin/endpoint-deps.ts";
+import { piecesInSlices } from "../runtime/in-slices.ts";
+import type { EndpointUse } from "../upstream/endpoint-state.ts";
+import type { Generation } from "./admin-dependencies.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import type { Cordons } from "./cordons.ts";
+
+export function endpointDependencies(control: ControlPlane, generation: Pick<Generation, "ask">): EndpointDeps {
+  return {
+    health: (key) => control.healthOf(key),
+    history: (key) => control.historyOf(key),
+    find: (key) => control.endpoints.find(key),
+    regions: () => control.endpoints.regions(),
+    routesTo: (key) => control.endpoints.routesTo(key),
+    hostsOf: async (key, most) => {
+      const hosts: string[] = [];
+      if (control.endpoints.routesTo(key) > 0) await piecesInSlices(control.table.gatherHostsOf(key, most, hosts));
+      return hosts.sort();
+    },
+    uses: async (keys) => {
+      const answers = await generation.ask<"endpoints">({ kind: "endpoints", keys });
+      const sums = new Map<string, EndpointUse>();
+      for (const { answer } of answers) for (const use of answer.uses) sums.set(use.key, sum(sums.get(use.key), use));
+      return sums;
+    },
+  };
+}
+
+/** Of several workers as if they were one. */
+function sum(one: EndpointUse | undefined, other: EndpointUse): EndpointUse {
+  if (one === undefined) return other;
+  const { key, inFlight, idle } = other;
+  const later = (one.lastFailure?.atMs ?? 0) > (other.lastFailure?.atMs ?? 0) ? one : other;
+  return { key, inFlight: one.inFlight + inFlight, idle: one.idle + idle, lastFailure: later.lastFailure };
+}
+
+export function cordonDependencies(cordons: Cordons, generation: Pick<Generation, "ask">): CordonDeps {
+  // Who answers has heard what it was told before
+  const inForce = () => generation.ask<"nothing">({ kind: "nothing" });
+  return {
+    list: () => cordons.list(),
+    find: (key) => cordons.find(key),
+    set: async (key, wish) => {
+      const cordon = await cordons.set(key, wish);
+      await inForce();
+      return cordon;
+    },
+    clear: async (key) => {
+      const cleared = await cordons.clear(key);
+      await inForce();
+      return cleared;
+    },
+  };
+}
