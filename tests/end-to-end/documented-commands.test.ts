@@ -7,7 +7,7 @@ import process from "node:process";
 import { after, before, test } from "node:test";
 import { difference, Shell, type Step, stepsOf } from "../fixtures/documented-commands.ts";
 import { BINARY, temporaryFolder } from "../fixtures/edgeproxy.ts";
-import { Platform } from "../fixtures/platform.ts";
+import { get, Platform } from "../fixtures/platform.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { respond, startVm } from "../fixtures/vm.ts";
@@ -112,6 +112,45 @@ documented("docs/getting-started.md", async (replay) => {
         ),
       "systemd starts it": async () => {
         edges.use(await platform.edge({ EDGEPROXY_WORKERS: "2" }, { adminPort, database: user.href }));
+      },
+    },
+  });
+});
+
+documented("docs/operations.md", async (replay) => {
+  await using platform = await Platform.start(server);
+  const vm = await platform.vm("app.example.com", { script: respond(200, "Hello from the VM\n") });
+  const broken = await platform.vm("broken.example.com", { healthStatus: 500 });
+  const faraway = await platform.addRegion();
+  await platform.route("faraway.example.com", { address: "10.1.0.7", port: 8080, region: faraway });
+  await platform.route("nowhere.example.com", { address: null, port: 8080 });
+  const adminPort = await freePort();
+  await using folder = await temporaryFolder();
+  const settings = join(folder.path, "edgeproxy.env");
+  await writeFile(
+    settings,
+    `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
+  );
+  const edge = await platform.edge({}, { adminPort });
+  const total = async (path: string): Promise<unknown> => (await (await edge.admin(path)).json() as { total?: unknown }).total;
+  await replay({
+    names: [
+      ["203.0.113.20:80", `${faraway.address}:${platform.edgePort}`],
+      ["10.0.0.5:8080", `${vm.host}:${vm.port}`],
+      ["10.0.0.6:8080", `${broken.host}:${broken.port}`],
+      ["10.0.0.5", vm.host],
+      ["10.0.0.6", broken.host],
+      ['"port":8080', `"port":${vm.port}`],
+      ["/etc/edgeproxy/edgeproxy.env", settings],
+      ["6f1e9f0e-3c3c-4d68-9a51-6a6a8c5d2b11", platform.region.id],
+      ["127.0.0.1:9090", `127.0.0.1:${adminPort}`],
+      ["http://127.0.0.1/", `http://${platform.region.address}:${platform.edgePort}/`],
+    ],
+    actions: {
+      "requests come in": async () => {
+        for (const host of ["app", "app", "app", "broken", "faraway"]) await get(edge, `${host}.example.com`);
+        // Workers report errors four times a second, and counts once
+        await edge.waitFor(async () => await total("/api/errors") === 2 && await total("/api/hosts") === 3, "reports");
       },
     },
   });
