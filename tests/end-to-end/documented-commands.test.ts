@@ -111,7 +111,7 @@ documented("docs/getting-started.md", async (replay) => {
             `EDGEPROXY_DATABASE_URL=${user.href}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
         ),
       "systemd starts it": async () => {
-        edges.use(await platform.edge({ EDGEPROXY_WORKERS: "2" }, { adminPort, database: user.href }));
+        edges.use(await platform.edge({}, { adminPort, database: user.href }));
       },
     },
   });
@@ -132,9 +132,12 @@ documented("docs/operations.md", async (replay) => {
     `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
   );
   const edge = await platform.edge({}, { adminPort });
+  const database = new URL(platform.database.url);
   const total = async (path: string): Promise<unknown> => (await (await edge.admin(path)).json() as { total?: unknown }).total;
   await replay({
     names: [
+      ["edgeproxy:***@db.internal:5432/platform", `${database.username}:***@${database.host}${database.pathname}`],
+      ["db.internal:5432", database.host],
       ["203.0.113.20:80", `${faraway.address}:${platform.edgePort}`],
       ["10.0.0.5:8080", `${vm.host}:${vm.port}`],
       ["10.0.0.6:8080", `${broken.host}:${broken.port}`],
