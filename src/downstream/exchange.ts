@@ -14,6 +14,7 @@
  */
 import type { OutcomeKind } from "../observation/metrics.ts";
 import type { AnswerCode, ErrorCode } from "../observation/proxy-error.ts";
+import type { SpanIds } from "../observation/tracing.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
@@ -49,6 +50,8 @@ export interface Exchange {
   readonly requestId: string;
   /** Of the trace that it belongs to: as the client's traceparent says, else the request's id where that can be one, else one of its own. */
   readonly traceId: string;
+  /** Under which ids it is recorded, or its trace begins as one that is; null for neither. Decided when it is first asked for. */
+  readonly spans: SpanIds | null;
   readonly requestLength: BodyLength;
   /** Request events are being delivered right now: `onRequestPause` will follow. */
   readonly reading: boolean;

@@ -1,5 +1,6 @@
 /** What HTTP/1.1 connections of clients need from whoever accepted them. */
 import type { Metrics } from "../observation/metrics.ts";
+import type { Tracing } from "../observation/tracing.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import type { HeadLimits } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
@@ -18,6 +19,8 @@ export interface H1Environment {
   readonly bodyPace: PaceLimit;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
+  /** null: nothing is recorded, and no trace that begins here says that it should be. */
+  readonly tracing: Tracing | null;
   /** True while the process drains: answers say `Connection: close`. */
   readonly draining: boolean;
   /** Answers the exchange, now or later. */

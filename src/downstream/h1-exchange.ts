@@ -1,16 +1,17 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
 import { nowMs } from "../runtime/clock.ts";
 import { type AnswerCode, blameOf, type ErrorCode } from "../observation/proxy-error.ts";
+import type { SpanIds, Tracing } from "../observation/tracing.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
 import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
-import { isTraceId, traceIdAt, traceparentAt } from "../wire/trace-context.ts";
+import { isTraceId, traceIdAt, traceParent, traceparentAt } from "../wire/trace-context.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import { type OwnAnswer, ownRefusal, ownResponse } from "./own-answer.ts";
-import { acceptableRequestId, nextRequestId } from "./request-id.ts";
+import { acceptableRequestId, nextRequestId, nextSpanId } from "./request-id.ts";
 
 /** Body chunks up to this size are copied behind the head or chunk size, to leave in one write. */
 const COPY_BYTES = 16 * 1024;
@@ -50,6 +51,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   #requestId = "";
   /** Where neither the client's traceparent nor the request's id can be it. */
   #ownTraceId = "";
+  #spans: SpanIds | null | undefined;
   #chunked = false;
   #bodiless = false;
   #tunnel = false;
@@ -105,6 +107,21 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     const { requestId } = this;
     if (!this.peer.trusted || isTraceId(requestId)) return requestId;
     return this.#ownTraceId ||= nextRequestId();
+  }
+
+  get spans(): SpanIds | null {
+    const { tracing } = this.#connection.environment;
+    if (tracing === null) return null;
+    return this.#spans === undefined ? this.#spans = this.#sample(tracing) : this.#spans;
+  }
+
+  #sample(tracing: Tracing): SpanIds | null {
+    const { fields } = this.head;
+    const given = traceparentAt(fields);
+    const parent = given < 0 ? null : traceParent(fields.bytes, given);
+    if (parent !== null && !tracing.records) return null; // not ours to say
+    if (!tracing.samples(this.traceId, parent?.flags ?? null)) return null;
+    return { parent: parent?.parentId ?? "", server: nextSpanId(), client: nextSpanId() };
   }
 
   // ---- request

@@ -1,6 +1,7 @@
 /** Accepts connections, up to a cap below the file limit, and closes them in order when the process drains. */
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
+import type { Tracing } from "../observation/tracing.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import { closeDescriptor, copyDescriptor } from "../runtime/listening-sockets.ts";
 import { listen, type Listener, type ListenOptions, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
@@ -27,6 +28,7 @@ export interface ListenerOptions {
   readonly isTrusted: IsTrusted;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
+  readonly tracing: Tracing | null;
   readonly log: Log;
   readonly dispatch: (exchange: Exchange) => void;
   readonly exchangeEnded: (exchange: Exchange) => void;
@@ -52,6 +54,7 @@ export class DownstreamListener implements H1Environment {
   readonly bodyPace: PaceLimit;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
+  readonly tracing: Tracing | null;
   readonly dispatch: (exchange: Exchange) => void;
   readonly exchangeEnded: (exchange: Exchange) => void;
   draining = false;
@@ -79,6 +82,7 @@ export class DownstreamListener implements H1Environment {
     };
     this.sweep = options.sweep;
     this.metrics = options.metrics;
+    this.tracing = options.tracing;
     this.dispatch = options.dispatch;
     this.exchangeEnded = options.exchangeEnded;
   }

@@ -30,6 +30,11 @@ function startBlock(): void {
   end = TRIPLES[counter >>> 12]! + random.slice(16);
 }
 
+/** The part of a request id that no other has. */
+export function nextSpanId(): string {
+  return nextRequestId().slice(16);
+}
+
 /** What we keep of a trusted peer's id: up to 128 characters that are safe in fields, logs and pages; else null. */
 export function acceptableRequestId(value: string): string | null {
   return /^[\w.:=+/@-]{1,128}$/.test(value) ? value : null;

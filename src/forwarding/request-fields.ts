@@ -2,6 +2,7 @@
 import type { IsTrusted } from "../downstream/client-address.ts";
 import { clientAddress } from "../downstream/client-address.ts";
 import type { Exchange } from "../downstream/exchange.ts";
+import type { SpanIds } from "../observation/tracing.ts";
 import type { ByteWriter } from "../wire/bytes.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
@@ -9,7 +10,7 @@ import { CHUNKED } from "../wire/h1/framing.ts";
 import { elements } from "../wire/h1/head-rules.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
 import { writeFields } from "../wire/h1/head-writer.ts";
-import { traceparentAt } from "../wire/trace-context.ts";
+import { RANDOM, SAMPLED, traceParent, traceparentAt } from "../wire/trace-context.ts";
 
 /** What does not change from request to request. */
 export interface ForwardingIdentity {
@@ -47,17 +48,18 @@ const DASH = 0x2d;
 const ZERO = 0x30;
 const PROTOCOL = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(\/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/;
 
-/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten][HTTP/1.0][trace made anew]. */
-const DROPS: readonly Uint8Array[] = Array.from({ length: 32 }, (_, bits) => {
+/** Drop tables by what is kept: [trusted peer][Upgrade kept][Host rewritten][HTTP/1.0][our own traceparent][a trace that begins here]. */
+const DROPS: readonly Uint8Array[] = Array.from({ length: 64 }, (_, bits) => {
   const trusted = (bits & 1) !== 0, upgrade = (bits & 2) !== 0, rewriteHost = (bits & 4) !== 0, old = (bits & 8) !== 0;
-  const traceless = (bits & 16) !== 0;
+  const ownParent = (bits & 16) !== 0, traceless = (bits & 32) !== 0;
   return dropTable([
     ...HOP_BY_HOP.filter((kind) => !(upgrade && kind === FieldKind.Upgrade)),
     ...OURS,
     ...(trusted ? [] : SPOOFABLE),
     ...(rewriteHost ? [FieldKind.Host] : []),
     ...(old ? [FieldKind.Expect] : []), // RFC 9110, 10.1.1: to be ignored, since no 100 can be sent to such a client
-    ...(traceless ? [FieldKind.Traceparent, FieldKind.Tracestate] : []), // Trace Context, 4.3
+    ...(ownParent ? [FieldKind.Traceparent] : []),
+    ...(traceless ? [FieldKind.Tracestate] : []), // it belongs to the traceparent that it came with
   ]);
 });
 
@@ -91,8 +93,10 @@ export function writeRequestHead(
   const absolute = head.pathEnd - head.pathStart !== head.target.length;
   const keepUpgrade = offer?.rewritten === null;
   const traceless = traceparentAt(fields) < 0;
+  const ownParent = traceless || exchange.spans !== null;
   const drops = DROPS[
-    (peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0) | (traceless ? 16 : 0)
+    (peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0) |
+    (ownParent ? 16 : 0) | (traceless ? 32 : 0)
   ]!;
   const asReceived = !absolute && head.minor === 1;
   if (!asReceived) writeRequestLine(out, head, absolute);
@@ -101,7 +105,7 @@ export function writeRequestHead(
   if (exchange.requestLength === CHUNKED) out.text("Transfer-Encoding: chunked\r\n");
   if (offer !== null) out.text(`${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`);
   else if (head.acceptsTrailers) out.text("TE: trailers\r\nConnection: TE\r\n");
-  writeForwardingFields(out, exchange, traceless, identity);
+  writeForwardingFields(out, exchange, ownParent, identity);
 }
 
 function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
@@ -116,7 +120,7 @@ function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean)
 }
 
 /** Client, scheme and host as the client knows them, the request's id and trace, the way so far; and the head's empty line. */
-function writeForwardingFields(out: ByteWriter, exchange: Exchange, traceless: boolean, identity: ForwardingIdentity): void {
+function writeForwardingFields(out: ByteWriter, exchange: Exchange, ownParent: boolean, identity: ForwardingIdentity): void {
   const { head, peer } = exchange;
   // Piece by piece: a joined string would be put together first, and then copied
   if (peer.trusted) out.text(trustedFields(exchange, identity));
@@ -127,12 +131,15 @@ function writeForwardingFields(out: ByteWriter, exchange: Exchange, traceless: b
     out.text(after);
   }
   out.text(exchange.requestId);
-  if (traceless) writeTraceparent(out, exchange.traceId);
+  const spans = ownParent ? exchange.spans : null;
+  const fresh = ownParent && spans === null;
+  if (spans !== null) out.text(sampledTraceparent(exchange, spans));
+  else if (fresh) beginTrace(out, exchange.traceId);
   const via = viaOf(exchange);
-  if (traceless && head.minor === 1 && (via === null || via === "")) out.text(identity.ending);
+  if (fresh && head.minor === 1 && (via === null || via === "")) out.text(identity.ending);
   else {
     const way = via === null || via === "" ? "" : `${via}, `;
-    out.text(`${traceless ? "-00" : ""}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`);
+    out.text(`${fresh ? "-00" : ""}\r\nVia: ${way}1.${head.minor} ${identity.pseudonym}\r\n\r\n`);
   }
 }
 
@@ -140,11 +147,18 @@ function writeForwardingFields(out: ByteWriter, exchange: Exchange, traceless: b
  * Begins a trace that nobody records; the flags are left to be written. Half of its id serves as the id of its first span, which need not
  * be random, only different from others of the trace, and of which no text is made.
  */
-function writeTraceparent(out: ByteWriter, traceId: string): void {
+function beginTrace(out: ByteWriter, traceId: string): void {
   out.text("\r\ntraceparent: 00-");
   const start = out.length;
   out.text(traceId);
   out.repeat(DASH, isZero(out.bytes, start + 16, start + 32) ? start : start + 16, 16);
+}
+
+/** The parent of what happens at the endpoint is the span that we record. Of the flags, those that we do not know are cleared. */
+function sampledTraceparent({ head: { fields }, traceId }: Exchange, { client }: SpanIds): string {
+  const given = traceparentAt(fields);
+  const flags = SAMPLED | (given < 0 ? 0 : traceParent(fields.bytes, given).flags & RANDOM);
+  return `\r\ntraceparent: 00-${traceId}-${client}-0${flags}`;
 }
 
 /** Whether all digits [start, end) are zero. */

@@ -15,6 +15,7 @@ import type { LogLevelOrder } from "./log-level-order.ts";
 import { describeSettings, type Settings } from "./settings.ts";
 import type { Cordons } from "./cordons.ts";
 import { cordonDependencies, endpointDependencies } from "./endpoint-dependencies.ts";
+import type { SpanFigures } from "./trace-exporter.ts";
 import type { Question } from "./worker-channel.ts";
 
 /** What the owner of the processes tells. */
@@ -28,6 +29,8 @@ export interface Generation
   /** What the workers that serve answer, or one of them. */
   ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
   readonly logLevel: LogLevelOrder;
+  /** null where none are exported. */
+  spans(): SpanFigures | null;
   /** The counters of workers that are gone. */
   retired(): MetricsSnapshot;
 }
@@ -75,7 +78,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
         hosts: control.hosts.series(),
         workers: generation.workers(),
         restarts: generation.restarts(),
-        control: controlFigures(control, settings, generation.cordons.list().length),
+        control: controlFigures(control, settings, generation),
         process: await readProcessFigures(),
       };
     },
@@ -88,7 +91,7 @@ export function totalOf(generation: Pick<Generation, "workers" | "retired">): Me
   return sumSnapshots([generation.retired(), ...snapshots]);
 }
 
-function controlFigures(control: ControlPlane, settings: Settings, cordoned: number): ControlFigures {
+function controlFigures(control: ControlPlane, settings: Settings, generation: Generation): ControlFigures {
   const status = control.refresher.status();
   const lastGood = control.lastGoodFigures();
   const { lastSuccessAtMs } = status;
@@ -117,7 +120,8 @@ function controlFigures(control: ControlPlane, settings: Settings, cordoned: num
     stateWrites: lastGood?.writes ?? 0,
     stateFailures: lastGood?.failures ?? 0,
     lastStateWriteAtMs: lastGood?.lastWriteAtMs ?? null,
+    spans: generation.spans(),
     ...control.proberFigures(),
-    cordoned,
+    cordoned: generation.cordons.list().length,
   };
 }

@@ -6,6 +6,7 @@ import type { HostCounts } from "../observation/host-counts.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { type AnswerCode, type Blame, blameOf, BLAMES, CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import { spanCount, type Tracing } from "../observation/tracing.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -16,6 +17,8 @@ export interface ExchangeObserverParts {
   readonly hosts: HostCounts;
   readonly log: Log;
   readonly accessLog: AccessLog;
+  /** null: nothing is traced. */
+  readonly tracing: Tracing | null;
   readonly outbox: Outbox;
   /** The host or wildcard of the table that a normalised host matches; empty for none. */
   routeOf(host: string): string;
@@ -29,7 +32,7 @@ export class ExchangeObserver {
   }
 
   ended(exchange: Exchange): void {
-    const { metrics, hosts, accessLog, outbox } = this.#parts;
+    const { metrics, hosts, accessLog, tracing, outbox } = this.#parts;
     const { record } = exchange;
     const { code } = record;
     const endedAtMs = nowMs();
@@ -40,10 +43,13 @@ export class ExchangeObserver {
     hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
     const share = accessLog.shareFor(record.status, code !== null);
     const shown = code !== null && outbox.wantsError();
-    if (share === 0 && !shown) return;
+    const spans = tracing?.records === true ? exchange.spans : null;
+    const traced = spans !== null && outbox.wantsTraced(spanCount(record));
+    if (share === 0 && !shown && !traced) return;
     const report = this.#reportOf(exchange, blame, endedAtMs);
     if (share > 0) accessLog.record(report, share);
     if (shown) outbox.error(report);
+    if (traced) outbox.traced({ report, spans });
   }
 
   #endedBadly(exchange: Exchange, code: ErrorCode, blame: Blame): void {

@@ -1,5 +1,6 @@
 /** What a worker tells operators of single exchanges: gathered, and sent a few times a second, so that a storm of errors costs little. */
 import type { ExchangeReport } from "../observation/exchange-report.ts";
+import type { TracedExchange } from "../observation/tracing.ts";
 import type { Seen } from "./worker-channel.ts";
 
 /** A live view need not be faster. */
@@ -10,9 +11,9 @@ const MOST_TRACED = 500;
 export class Outbox {
   readonly #send: (seen: Seen) => void;
   #errors: ExchangeReport[] = [];
-  #traced: ExchangeReport[] = [];
+  #traced: TracedExchange[] = [];
   #errorsLost = 0;
-  #tracedLost = 0;
+  #spansLost = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(send: (seen: Seen) => void) {
@@ -26,9 +27,10 @@ export class Outbox {
     return false;
   }
 
-  wantsTraced(): boolean {
+  /** `spans`: how many would be lost. */
+  wantsTraced(spans: number): boolean {
     if (this.#traced.length < MOST_TRACED) return true;
-    this.#tracedLost++;
+    this.#spansLost += spans;
     return false;
   }
 
@@ -37,8 +39,8 @@ export class Outbox {
     this.#schedule();
   }
 
-  traced(report: ExchangeReport): void {
-    this.#traced.push(report);
+  traced(exchange: TracedExchange): void {
+    this.#traced.push(exchange);
     this.#schedule();
   }
 
@@ -51,12 +53,12 @@ export class Outbox {
       errors: this.#errors,
       traced: this.#traced,
       errorsLost: this.#errorsLost,
-      tracedLost: this.#tracedLost,
+      spansLost: this.#spansLost,
     };
     this.#errors = [];
     this.#traced = [];
     this.#errorsLost = 0;
-    this.#tracedLost = 0;
+    this.#spansLost = 0;
     this.#send(seen);
   }
 

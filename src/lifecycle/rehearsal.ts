@@ -59,6 +59,7 @@ class Stage implements H1Environment {
   readonly bodyPace: H1Environment["bodyPace"] = { bytesPerSecond: 0, graceMs: HOUR_MS, mostMs: HOUR_MS };
   readonly sweep: Sweep = new Sweep();
   readonly metrics: Metrics = new Metrics();
+  readonly tracing = null; // nothing is sent, so there is nothing to record
   readonly draining = false;
   dispatched: H1Exchange | null = null;
   refused: Refused | null = null;

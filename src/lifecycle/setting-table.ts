@@ -1,7 +1,10 @@
 /** The one table of settings (contract, section 3): parsing, `--help`, the README and tests are derived from it. */
 import { availableParallelism } from "node:os";
+import { type SamplerName, SAMPLERS } from "../observation/tracing.ts";
+import { attributes, collectorUrl, fraction, milliseconds, secretFields, switchedOn } from "./otel-values.ts";
 import {
   accessSampling,
+  anyText,
   databaseUrl,
   duration,
   folder,
@@ -204,6 +207,64 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     example: "1%",
     meaning: "`off`, `on`, `errors`, or a share such as `1%`, by lot, besides all errors",
     kind: accessSampling,
+  },
+  otlpEndpoint: {
+    variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    meaning: "collector that sampled spans are sent to, at `/v1/traces`; empty = none, and OpenTelemetry is not loaded",
+    kind: collectorUrl,
+  },
+  otlpTracesEndpoint: {
+    variable: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    meaning: "the same, with the whole path; wins over the other",
+    kind: collectorUrl,
+  },
+  otlpProtocol: {
+    variable: "OTEL_EXPORTER_OTLP_PROTOCOL",
+    default: "http/protobuf",
+    meaning: "no other is spoken",
+    kind: oneOf(["http/protobuf"]),
+  },
+  otlpHeaders: {
+    variable: "OTEL_EXPORTER_OTLP_HEADERS",
+    default: "",
+    meaning: "fields sent to the collector, `name=value,name=value`, percent-encoded; a secret",
+    kind: secretFields,
+  },
+  otlpTimeoutMs: {
+    variable: "OTEL_EXPORTER_OTLP_TIMEOUT",
+    default: "10000",
+    meaning: "what one export may take, retries included, in milliseconds",
+    kind: milliseconds,
+  },
+  otelServiceName: {
+    variable: "OTEL_SERVICE_NAME",
+    defaultMeaning: "edgeproxy",
+    meaning: "`service.name` of the spans",
+    kind: anyText,
+  },
+  otelResource: {
+    variable: "OTEL_RESOURCE_ATTRIBUTES",
+    default: "",
+    meaning: "further attributes of whoever sends the spans, `name=value,name=value`",
+    kind: attributes,
+  },
+  tracesSampler: {
+    variable: "OTEL_TRACES_SAMPLER",
+    defaultMeaning: "`parentbased_traceidratio`",
+    meaning: `which exchanges are recorded: ${SAMPLERS.map((name) => `\`${name}\``).join(", ")}`,
+    kind: oneOf<SamplerName | "">(SAMPLERS),
+  },
+  tracesSamplerArg: {
+    variable: "OTEL_TRACES_SAMPLER_ARG",
+    default: "0.01",
+    meaning: "share that the two `traceidratio` samplers record",
+    kind: fraction,
+  },
+  otelDisabled: {
+    variable: "OTEL_SDK_DISABLED",
+    default: "false",
+    meaning: "`true`: nothing is exported, whatever the others say",
+    kind: switchedOn,
   },
 };
 

@@ -112,6 +112,12 @@ export const token: ValueKind<string> = {
   mask: () => MASK,
 };
 
+export const anyText: ValueKind<string> = {
+  accepts: "text",
+  parser: parser((text) => ({ value: text })),
+  format: String,
+};
+
 export const folder: ValueKind<string> = {
   accepts: "path of a folder",
   parser: parser((text) => ({ value: text })),
@@ -165,11 +171,12 @@ export function isLoopback(address: ListenAddress): boolean {
 
 type Verdict<Value> = { readonly value: Value } | { readonly problem: string };
 
-function problem(text: string): { readonly problem: string } {
+export function problem(text: string): { readonly problem: string } {
   return { problem: text };
 }
 
-function parser<Value>(parse: (text: string) => Verdict<Value>): z.ZodType<Value, string> {
+/** From a function that says what a text means, or what it must be. */
+export function parser<Value>(parse: (text: string) => Verdict<Value>): z.ZodType<Value, string> {
   return z.string().transform((text, context): Value => {
     const verdict = parse(text);
     if ("value" in verdict) return verdict.value;

@@ -1,6 +1,7 @@
 /** What the process is started with: environment in, one frozen value or every problem at once out. */
 import type { AccessSampling } from "../observation/access-log.ts";
 import type { SettingDescription } from "../admin/deps.ts";
+import type { SamplerName } from "../observation/tracing.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
 import { nearest } from "./nearest.ts";
 import { LATER_VARIABLES, type SettingRow, SETTINGS } from "./setting-table.ts";
@@ -47,6 +48,21 @@ export interface Settings {
   /** CIDR blocks or single addresses. */
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessSampling;
+  /** Of a collector; empty: nothing is exported. */
+  readonly otlpEndpoint: string;
+  /** As it is, where spans do not go to `v1/traces` of that. */
+  readonly otlpTracesEndpoint: string;
+  readonly otlpProtocol: "http/protobuf";
+  /** Fields of every export; secret. */
+  readonly otlpHeaders: Readonly<Record<string, string>>;
+  readonly otlpTimeoutMs: number;
+  /** Empty: as the resource says, else edgeproxy. */
+  readonly otelServiceName: string;
+  readonly otelResource: Readonly<Record<string, string>>;
+  /** Empty: none is named. */
+  readonly tracesSampler: SamplerName | "";
+  readonly tracesSamplerArg: number;
+  readonly otelDisabled: boolean;
 }
 
 /** Warnings never stop the start. */

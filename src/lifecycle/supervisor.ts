@@ -31,6 +31,8 @@ import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
+import { type TraceExporter, traceExporter } from "./trace-exporter.ts";
+import { otlpLoaded, tracesUrl } from "./trace-settings.ts";
 import { NO_ORDERS, type StandingOrders, type WorkerSettings } from "./worker-channel.ts";
 
 /** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
@@ -40,6 +42,8 @@ const TAKEN_MS = 1000;
 const TAKEN_AGAIN_MS = 50;
 /** What a successor that is to end with us has for that beyond its drain. */
 const DISMISS_MS = 2000;
+/** What the last spans have to reach their collector when all else has ended. */
+const TRACES_MS = 2000;
 /** How long a generation may wait for its workers once it has a table. */
 const SERVE_MS = 24 * 3_600_000;
 
@@ -68,6 +72,8 @@ export class Supervisor {
   /** The service manager has opened the sockets. */
   #activated = false;
   #fleet: Fleet | null = null;
+  /** null: nothing is exported, or not yet. */
+  #traces: TraceExporter | null = null;
 
   constructor(settings: Settings, log: AdjustableLog) {
     this.#settings = settings;
@@ -118,6 +124,7 @@ export class Supervisor {
     [this.#sockets] = await Promise.all([this.#takeSockets(), this.#cordons.load()]);
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
     this.#generations.offer(this.#sockets);
+    this.#traces = traceExporter(this.#settings, this.#log);
     this.#fleet = this.#createFleet();
     this.#fleet.start();
     this.#listenInTime();
@@ -143,6 +150,7 @@ export class Supervisor {
       beginDrain: (reason) => this.#askDrain(reason),
       cordons: this.#cordons,
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
+      spans: () => this.#traces?.figures ?? null,
       revision: () => this.control.snapshot.revision,
       nowMs: () => systemTimers.nowMs(),
     };
@@ -211,12 +219,15 @@ export class Supervisor {
       this.#generations.report(() => drainReport(this.draining!));
     }
     const cut = await over;
+    const exported = this.#traces?.close(TRACES_MS);
     await dismissed;
     await this.control.close();
     await this.#admin.close();
     this.#cancelSample();
     this.#logLevel.close();
     this.#generations.leave();
+    await exported;
+    this.#log.debug("traces", { opentelemetry_loaded: otlpLoaded(), ...this.#traces?.figures });
     this.#accessLog.close();
     return cut;
   }
@@ -331,8 +342,11 @@ export class Supervisor {
       start,
       snapshot: () => this.control.snapshot,
       orders: () => this.#orders,
-      receive: (message) => this.control.receive(message),
       tell: (worker, state, reason) => this.#events.publish({ type: "worker", worker, state, reason }),
+      receive: (message) => {
+        if (message.type === "seen") this.#traces?.add(message.traced, message.spansLost);
+        this.control.receive(message);
+      },
       failed: (reason) => this.#fail(reason),
       graceMs,
       log: this.#log,
@@ -371,6 +385,7 @@ function drainReport({ left, deadlineAtMs }: DrainStatus): DrainReport {
 }
 
 function workerSettings(settings: Settings): WorkerSettings {
-  const { databaseUrl: _database, adminAddr: _address, adminToken: _token, ...rest } = settings;
-  return rest;
+  const { databaseUrl: _database, adminAddr: _address, adminToken: _token, ...others } = settings;
+  const { otlpEndpoint: _endpoint, otlpTracesEndpoint: _traces, otlpHeaders: _headers, ...rest } = others;
+  return { ...rest, exportsSpans: tracesUrl(settings) !== null };
 }

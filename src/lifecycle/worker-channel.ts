@@ -16,6 +16,7 @@ import type { HostReport } from "../observation/host-figures.ts";
 import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
+import type { TracedExchange } from "../observation/tracing.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
@@ -23,7 +24,12 @@ import type { RouteBatch } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
 
 /** What a worker needs to know; the database and the admin address are none of its business. */
-export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "adminToken">;
+export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "adminToken" | CollectorSetting> & {
+  /** Absent: no. */
+  readonly exportsSpans?: boolean;
+};
+/** Where spans go, and with what secrets. */
+type CollectorSetting = "otlpEndpoint" | "otlpTracesEndpoint" | "otlpHeaders";
 
 /** What operators have decided and every worker obeys, besides the settings. */
 export interface StandingOrders {
@@ -38,10 +44,10 @@ export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [] };
 /** Exchanges that ended badly, and those that are traced. */
 export interface Seen {
   readonly errors: readonly ExchangeReport[];
-  readonly traced: readonly ExchangeReport[];
+  readonly traced: readonly TracedExchange[];
   /** What did not fit. */
   readonly errorsLost: number;
-  readonly tracedLost: number;
+  readonly spansLost: number;
 }
 
 /** What an operator wants to know of a worker; each kind has its answer. */

@@ -14,6 +14,7 @@ import { HostCounts } from "../observation/host-counts.ts";
 import { standardOutput } from "../observation/line-writer.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
+import type { Tracing } from "../observation/tracing.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
@@ -35,6 +36,7 @@ import { Outbox } from "./outbox.ts";
 import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
+import { tracingOf } from "./trace-settings.ts";
 import type {
   Answer,
   Channel,
@@ -70,6 +72,7 @@ export class Worker {
   /** Listening sockets; none where it binds one by itself. */
   readonly #descriptors: readonly number[];
   readonly #channel: Channel<UpMessage, DownMessage>;
+  readonly #tracing: Tracing | null;
   readonly #outbox: Outbox;
   readonly #observer: ExchangeObserver;
   readonly #metrics: Metrics = new Metrics();
@@ -99,6 +102,7 @@ export class Worker {
     this.#settings = settings;
     this.#descriptors = descriptors;
     this.#channel = channel;
+    this.#tracing = tracingOf(settings, settings.exportsSpans === true);
     this.#outbox = new Outbox((seen) => channel.send({ type: "seen", ...seen }));
     const trafficLog = new RateLimitedLog(log);
     this.#observer = new ExchangeObserver({
@@ -107,6 +111,7 @@ export class Worker {
       hosts: this.#hosts,
       log: trafficLog,
       accessLog,
+      tracing: this.#tracing,
       outbox: this.#outbox,
       routeOf: (host) => this.#table.match(host) ?? "",
     });
@@ -216,6 +221,7 @@ export class Worker {
       isTrusted: identity.isTrusted,
       sweep,
       metrics,
+      tracing: this.#tracing,
       log,
       dispatch: honoDispatch(edge, (error) => log.error("handler failed", { code: "internal", blame: "edge", error })),
       exchangeEnded: (exchange) => this.#observer.ended(exchange),

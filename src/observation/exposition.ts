@@ -53,6 +53,8 @@ export interface ControlFigures {
   readonly stateWrites: number;
   readonly stateFailures: number;
   readonly lastStateWriteAtMs: number | null;
+  /** null where none are exported. */
+  readonly spans: { readonly exported: number; readonly lost: number } | null;
   readonly probesHealthy: number;
   readonly probesUnhealthy: number;
   readonly probeDurations: DurationSums;
@@ -245,6 +247,12 @@ export const METRICS: readonly MetricRow[] = [
     labels: [],
     samples: ({ control: { lastStateWriteAtMs } }) => lastStateWriteAtMs === null ? [] : [[{}, lastStateWriteAtMs / 1000]],
   },
+  counter(
+    "edgeproxy_spans_total",
+    "Spans by what became of them: exported or lost; absent where none are exported.",
+    "result",
+    ({ control }) => control.spans === null ? {} : { exported: control.spans.exported, lost: control.spans.lost },
+  ),
   counter("edgeproxy_probes_total", "Health checks of VMs by result: healthy or unhealthy.", "result", ({ control }) => ({
     healthy: control.probesHealthy,
     unhealthy: control.probesUnhealthy,

@@ -20,6 +20,7 @@ function exchangeOf(peerAddress: string, startLine: string, fields: readonly str
   const peer = { address: peerAddress, port: 1, trusted, forwarded: null };
   const exchange: Partial<Exchange> = {
     traceId: ID,
+    spans: null,
     head,
     peer,
     scheme: "http",
@@ -248,4 +249,18 @@ test("writeRequestHead() begins a trace where there is none, or a malformed one,
   const traceId = `${"1".repeat(16)}${"0".repeat(16)}`;
   const half = written({ ...exchangeOf(UNTRUSTED, GET, [HOST]), traceId });
   assert.equal(half.at(-2), `traceparent: 00-${traceId}-${"1".repeat(16)}-00`, "a span's id is never all zero");
+});
+
+test("writeRequestHead() makes a span that is recorded the parent of what happens at the endpoint", () => {
+  const spans = { parent: "", server: "1".repeat(16), client: "2".repeat(16) };
+  const begun = written({ ...exchangeOf(UNTRUSTED, GET, [HOST]), spans });
+  assert.deepEqual(begun.slice(-2), [`traceparent: 00-${ID}-${spans.client}-01`, "Via: 1.1 edgeproxy-here"]);
+  for (const [flags, ours] of [["00", "01"], ["01", "01"], ["03", "03"], ["fe", "03"]] as const) {
+    const given = ["tracestate: a=1", `traceparent: 7f-${ID}-b7ad6b7169203331-${flags}-more`];
+    const joined = written({ ...exchangeOf(UNTRUSTED, GET, [HOST, ...given]), spans });
+    assert.deepEqual(joined.filter((line) => line.startsWith("trace")), [
+      given[0],
+      `traceparent: 00-${ID}-${spans.client}-${ours}`,
+    ]);
+  }
 });

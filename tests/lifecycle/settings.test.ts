@@ -58,6 +58,16 @@ describe("parseSettings()", () => {
       maxConnections: 0,
       trustedProxies: [],
       accessLog: { share: 0, errors: false },
+      otlpEndpoint: "",
+      otlpTracesEndpoint: "",
+      otlpProtocol: "http/protobuf",
+      otlpHeaders: {},
+      otlpTimeoutMs: 10_000,
+      otelServiceName: "",
+      otelResource: {},
+      tracesSampler: "",
+      tracesSamplerArg: 0.01,
+      otelDisabled: false,
     });
   });
 
@@ -165,6 +175,15 @@ describe("parseSettings()", () => {
       EDGEPROXY_MAX_CONNECTIONS: ["1k"],
       EDGEPROXY_TRUSTED_PROXIES: ["10.0.0.0/33", "example.com", "10.0.0.0/8/8", "::/129", "10.0.0.0/"],
       EDGEPROXY_ACCESS_LOG: ["101%", "yes", "0.5"],
+      OTEL_EXPORTER_OTLP_ENDPOINT: ["collector:4317", "grpc://collector:4317", "4318"],
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: ["/v1/traces"],
+      OTEL_EXPORTER_OTLP_PROTOCOL: ["grpc", "http/json"],
+      OTEL_EXPORTER_OTLP_HEADERS: ["Bearer abc", "=x", "a b=c", "a=%zz", "a=%0d%0aX:%20y", "a=b,c"],
+      OTEL_EXPORTER_OTLP_TIMEOUT: ["0", "10s", "600001", "-1"],
+      OTEL_RESOURCE_ATTRIBUTES: ["team", "=edge", "a=%e4"],
+      OTEL_TRACES_SAMPLER: ["always", "xray", "jaeger_remote"],
+      OTEL_TRACES_SAMPLER_ARG: ["1.5", "1%", "-0.1", ".", "endpoint=http://x"],
+      OTEL_SDK_DISABLED: ["1", "yes"],
     };
     for (const [variable, values] of Object.entries(wrong)) {
       for (const value of values) {
@@ -227,6 +246,12 @@ describe("parseSettings()", () => {
       assert.match(found, /got ".*\*\*\*"/);
     }
     assert.doesNotMatch(problems({ EDGEPROXY_ADMIN_TOKEN: `${secret} x` }).join("\n"), /s3cret/);
+    for (const headers of [`Bearer ${secret}`, `authorization: ${secret}`, `a=b,${secret}`]) {
+      assert.doesNotMatch(problems({ OTEL_EXPORTER_OTLP_HEADERS: headers }).join("\n"), /s3cret/);
+    }
+    for (const url of [`ftp://edge:${secret}@collector/`, `edge:${secret}@collector`, `/v1/traces?key=${secret}`]) {
+      assert.doesNotMatch(problems({ OTEL_EXPORTER_OTLP_ENDPOINT: url }).join("\n"), /s3cret/);
+    }
   });
 });
 
@@ -241,6 +266,12 @@ describe("effectiveSettings()", () => {
     assert.equal(shown["EDGEPROXY_UPDATE_INTERVAL"], "1m30s");
     assert.equal(shown["EDGEPROXY_HTTP_ADDR"], ":8080");
     assert.doesNotMatch(JSON.stringify(shown), /s3cret/);
+    const collector = effectiveSettings(settings({
+      OTEL_EXPORTER_OTLP_ENDPOINT: "https://edge:s3cret@collector.test:4318/x?key=s3cret",
+      OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20s3cret,x-scope-orgid=s3cret",
+    }));
+    assert.equal(collector["OTEL_EXPORTER_OTLP_ENDPOINT"], "https://***@collector.test:4318/x?***");
+    assert.equal(collector["OTEL_EXPORTER_OTLP_HEADERS"], "authorization=***,x-scope-orgid=***");
   });
 
   it("shows what parseSettings() would read again", () => {
@@ -253,6 +284,11 @@ describe("effectiveSettings()", () => {
       EDGEPROXY_MAX_BODY_SIZE: "1000001",
       EDGEPROXY_TRUSTED_PROXIES: "10.0.0.0/8,::1",
       EDGEPROXY_ACCESS_LOG: "0.1%",
+      OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318",
+      OTEL_RESOURCE_ATTRIBUTES: "team=edge%2C%20night,a=b",
+      OTEL_TRACES_SAMPLER: "traceidratio",
+      OTEL_TRACES_SAMPLER_ARG: "0.25",
+      OTEL_SDK_DISABLED: "TRUE",
     });
     assert.deepEqual(settings({ ...effectiveSettings(first), EDGEPROXY_DATABASE_URL: first.databaseUrl }), first);
   });

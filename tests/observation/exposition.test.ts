@@ -38,6 +38,7 @@ async function figuresOf(metrics: Metrics): Promise<Figures> {
       lastComparisonAtMs: 1_700_000_001_500,
       stateWrites: 3,
       stateFailures: 1,
+      spans: { exported: 7, lost: 2 },
       lastStateWriteAtMs: 1_700_000_000_500,
       refreshDurations: NO_DURATIONS,
       sourceReadable: false,

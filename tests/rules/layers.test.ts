@@ -36,6 +36,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "uplot": ["dashboard/"],
   "zod": ["table/", "sources/", "registry/", "admin/", "lifecycle/"],
   "@logtape/logtape": ["observation/"],
+  "@opentelemetry": ["lifecycle/otlp-"],
   "prom-client": ["observation/"],
 };
 
@@ -103,6 +104,25 @@ test("src/ has no cycle between files", async () => {
   };
   for (const path of files.keys()) visit(path, []);
   assert.deepEqual(cycles, []);
+});
+
+test("src/ loads OpenTelemetry only when somebody asks for it", async () => {
+  const files = new Map((await sources()).map((file) => [file.path, file]));
+  const reached = (links: RegExp): Set<string> => {
+    const found = new Set(["cli/command-line.ts"]);
+    for (const path of found) {
+      const text = files.get(path)?.text;
+      if (text === undefined) continue;
+      const types = new Set(importsOf(text, /^import type\b[^;]*?\bfrom\s*"([^"]+)"/gm));
+      for (const name of importsOf(text, links)) {
+        if (!types.has(name)) found.add(name.startsWith(".") ? normalize(join(dirname(path), name)) : name);
+      }
+    }
+    return new Set([...found].filter((name) => name.startsWith("@opentelemetry/") || name.startsWith("lifecycle/otlp-")));
+  };
+  assert.deepEqual([...reached(/^(?:import|export)\b[^;]*?\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"/gm)], []);
+  const asked = reached(/^(?:import|export)\b[^;]*?\bfrom\s*"([^"]+)"|\bimport\("([^"]+)"\)/gm);
+  assert.ok(asked.has("lifecycle/otlp-sink.ts") && asked.has("@opentelemetry/exporter-trace-otlp-proto"), [...asked].join(" "));
 });
 
 test("src/ and tests/ have no file whose name says nothing", async () => {
