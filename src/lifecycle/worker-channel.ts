@@ -117,7 +117,7 @@ export type UpMessage =
   | { readonly type: "resync"; readonly revision: number }
   /** One `health` message has been worked in. */
   | { readonly type: "judged" }
-  /** Answers `collect`. `used`: keys of VM endpoints that had traffic since the last one. */
+  /** Answers `collect`; comes by itself when a drain is over. `used`: keys of VM endpoints that had traffic since the last one. */
   | {
     readonly type: "stats";
     readonly serial: number;

@@ -83,6 +83,8 @@ export class Worker {
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
   readonly #expiry: RouteExpiry;
+  /** Of the last `collect`. */
+  #serial = 0;
   #contradictedAtMs = -Infinity;
   #cancelCordons: CancelTimer = () => {};
   /** What clients had sent at the last slice of a delta. */
@@ -152,6 +154,7 @@ export class Worker {
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     const cut = await this.#listener.drain(graceMs, { succeeded });
     this.#outbox.flush();
+    this.#sendStats(this.#serial); // nobody asks any more
     this.#standIn.stop();
     this.#expiry.stop();
     this.#cancelCordons();
@@ -318,6 +321,7 @@ export class Worker {
   }
 
   #sendStats(serial: number): void {
+    this.#serial = serial;
     this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
     this.#metrics.revision = this.#table.revision;
     this.#metrics.routes = this.#table.size;

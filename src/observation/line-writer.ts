@@ -41,7 +41,7 @@ export class LineWriter {
   #text = "";
   #rest: Uint8Array = new Uint8Array(0);
   #restOffset = 0;
-  /** Lines that nobody has read in time, in all. */
+  /** Lines that nobody has read in time, in all, or ever will. */
   lost = 0;
   /** Of these, not owned up to yet. */
   #dropped = 0;
@@ -57,7 +57,7 @@ export class LineWriter {
 
   /** Appends a line (without its newline); it leaves within `everyMs`. */
   write(line: string): void {
-    if (this.#broken) return;
+    if (this.#broken) return void this.lost++;
     if (this.#text.length + this.#rest.length - this.#restOffset + line.length > this.#limitChars) {
       this.#dropped++;
       this.lost++;

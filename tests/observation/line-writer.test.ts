@@ -130,6 +130,7 @@ test("LineWriter goes quiet when the reader is gone", () => {
   writer.writeNow("lost too");
   writer.close();
   assert.equal(descriptor.calls(), 1);
+  assert.equal(writer.lost, 1, "what came after");
 });
 
 test("LineWriter writes characters beyond ASCII whole through short writes to a real file", () => {

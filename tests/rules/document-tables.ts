@@ -11,7 +11,7 @@ import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
 import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
 import { ACCESS_FIELDS } from "../../src/observation/access-fields.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
-import { ANSWER_CODES, CODES } from "../../src/observation/proxy-error.ts";
+import { ANSWER_CODES, blameOf, CODES, ERROR_CODES } from "../../src/observation/proxy-error.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
 import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
@@ -24,6 +24,7 @@ export const DOCUMENTS = [
   "docs/metrics.md",
   "docs/http.md",
   "docs/access-log.md",
+  "docs/errors.md",
 ] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
@@ -31,6 +32,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
   settings: allSettingsTable,
   commands: commandTable,
   failures: failureTable,
+  errors: errorTable,
   metrics: metricsTable,
   accessfields: accessFieldTable,
   conformance: conformanceTables,
@@ -97,6 +99,17 @@ function failureTable(): string {
 function accessFieldTable(): string {
   const rows = ACCESS_FIELDS.map(({ name, type, meaning }) => `| \`${name}\` | ${type} | ${meaning} |`);
   return ["| field | type | meaning |", "| --- | --- | --- |", ...rows].join("\n");
+}
+
+function errorTable(): string {
+  const rows = ERROR_CODES.map((name) => {
+    const { status, level, meaning, advice } = CODES[name];
+    const blames = [...new Set([blameOf(name, "vm"), blameOf(name, "region")])].map(code).join(" or ");
+    return `| ${code(name)} | ${status ?? ""} | ${blames} | ${level} | ${meaning} | ${advice} |`;
+  });
+  return ["| code | status | blame | log | what happened | what to do |", "| --- | --- | --- | --- | --- | --- |", ...rows].join(
+    "\n",
+  );
 }
 
 function metricsTable(): string {
