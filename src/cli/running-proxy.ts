@@ -1,6 +1,6 @@
 /** The proxy that runs on this machine with these settings, asked at its admin address. */
 import { request, type RequestOptions } from "node:http";
-import type { Settings } from "../lifecycle/settings.ts";
+import type { ListenAddress, Settings } from "../lifecycle/settings.ts";
 
 /** What it answers; a text: why there is no answer. */
 export type AdminAnswer = { readonly status: number; readonly body: unknown } | string;
@@ -15,7 +15,7 @@ export function askRunningProxy(settings: Settings, path: string, question: unkn
   if (adminAddr === null) return Promise.resolve("it has no admin address");
   const body = JSON.stringify(question);
   const options: RequestOptions = {
-    ...doorOf(adminAddr),
+    ..."path" in adminAddr ? { socketPath: adminAddr.path } : reachable(adminAddr),
     path,
     method: "POST",
     agent: false,
@@ -46,12 +46,13 @@ export function askRunningProxy(settings: Settings, path: string, question: unkn
 /** For people. */
 export function adminPlace({ adminAddr }: Settings): string {
   if (adminAddr === null) return "";
-  const { host, port } = doorOf(adminAddr);
+  if ("path" in adminAddr) return `unix:${adminAddr.path}`;
+  const { host, port } = reachable(adminAddr);
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Who listens on every address is reached on this machine's own. */
-function doorOf({ host, port }: NonNullable<Settings["adminAddr"]>): { readonly host: string; readonly port: number } {
+function reachable({ host, port }: ListenAddress): ListenAddress {
   return { host: host === "" || host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host, port };
 }
 

@@ -1,5 +1,6 @@
 /** Where one generation answers operators: opened when it is its turn, closed together with the streams that would hold it up. */
 import type { AdminApp } from "../admin/app.ts";
+import { UNIX_CLIENT } from "../admin/auth.ts";
 import type { Log } from "../observation/log.ts";
 import { type FetchServer, serveFetch } from "../runtime/serve.ts";
 import type { Settings } from "./settings.ts";
@@ -26,13 +27,17 @@ export class AdminAddress {
 
   /** `beside`: another generation may have it, and goes on until it closes. Rejects when it is taken by somebody else. */
   async open(app: AdminApp, beside: boolean): Promise<void> {
-    if (this.#address === null) return;
+    const address = this.#address;
+    if (address === null) return;
+    const isUnix = "path" in address;
     this.#server = await serveFetch({
-      ...this.#address,
+      ...address,
       beside,
-      fetch: (request, client) => app.fetch(request, { client: client ?? "" }),
+      // By our address, not by what is missing of theirs: who has left already has none either
+      fetch: (request, client) => app.fetch(request, { client: isUnix ? UNIX_CLIENT : client ?? "" }),
     });
-    this.#log.info("admin listening", { address: this.#address.host, "admin_port": this.#server.port });
+    const where = isUnix ? { address: `unix:${address.path}` } : { address: address.host, "admin_port": this.#server.port };
+    this.#log.info("admin listening", where);
   }
 
   /** Nobody waits for who only watches. `succeeded`: the next generation answers here, too, and should be the only one. */

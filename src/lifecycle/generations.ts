@@ -17,7 +17,7 @@ import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { handOverKey, type Identity } from "./hand-over.ts";
 import { offerSuccession, type SuccessionOffer, type Successor } from "./succession-offer.ts";
-import type { ListenAddress, Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { type Succession, takeOver, type TakeOverOptions } from "./take-over.ts";
 
 /** What is told to a successor while this generation drains. */
@@ -233,6 +233,7 @@ export function identityOf(
   return { pid: process.pid, version: VERSION, region, adminAddress: addressText(adminAddr), role, startedAtMs };
 }
 
-function addressText(address: ListenAddress | null): string | null {
-  return address === null ? null : `${address.host}:${address.port}`;
+function addressText(address: Settings["adminAddr"]): string | null {
+  if (address === null) return null;
+  return "path" in address ? `unix:${address.path}` : `${address.host}:${address.port}`;
 }

@@ -4,6 +4,7 @@ import { type SamplerName, SAMPLERS } from "../observation/tracing.ts";
 import { attributes, collectorUrl, fraction, milliseconds, secretFields, switchedOn } from "./otel-values.ts";
 import {
   accessSampling,
+  adminAddress,
   anyText,
   databaseUrl,
   duration,
@@ -12,7 +13,6 @@ import {
   listenAddress,
   networks,
   oneOf,
-  optionalListenAddress,
   requestPath,
   size,
   token,
@@ -81,8 +81,8 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   adminAddr: {
     variable: "EDGEPROXY_ADMIN_ADDR",
     default: "127.0.0.1:9090",
-    meaning: "health, metrics, admin; `off` disables",
-    kind: optionalListenAddress,
+    meaning: "health, metrics, admin, dashboard; an address, a unix socket such as `unix:/run/edgeproxy/admin.sock`, or `off`",
+    kind: adminAddress,
   },
   adminToken: {
     variable: "EDGEPROXY_ADMIN_TOKEN",

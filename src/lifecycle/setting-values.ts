@@ -3,7 +3,8 @@ import { isIP, isIPv6 } from "node:net";
 import { z } from "zod";
 import { type AccessSampling, NO_ACCESS_LOG } from "../observation/access-log.ts";
 import { maskDatabaseUrl, parseDatabaseUrl } from "../sources/database-url.ts";
-import type { ListenAddress } from "./settings.ts";
+import { MOST_PATH_BYTES } from "../runtime/unix-path.ts";
+import type { ListenAddress, UnixAddress } from "./settings.ts";
 
 /** `parser` reports "must be ..." without the value; `format` writes a value as a user would, secrets masked. */
 export interface ValueKind<Value> {
@@ -75,14 +76,17 @@ export const listenAddress: ValueKind<ListenAddress> = {
 };
 
 /** null when `off`. */
-export const optionalListenAddress: ValueKind<ListenAddress | null> = {
-  accepts: "address and port, or off",
-  parser: parser((text) => {
+export const adminAddress: ValueKind<ListenAddress | UnixAddress | null> = {
+  accepts: "address and port, unix:/path, or off",
+  parser: parser<ListenAddress | UnixAddress | null>((text) => {
     if (text.toLowerCase() === "off") return { value: null };
+    if (text.startsWith("unix:")) return parseUnixPath(text.slice("unix:".length));
     const value = parseAddress(text);
-    return value === null ? problem("must be off or an address such as 127.0.0.1:9090 or [::1]:9090") : { value };
+    return value === null
+      ? problem("must be off or an address such as 127.0.0.1:9090, [::1]:9090 or unix:/run/edgeproxy/admin.sock")
+      : { value };
   }),
-  format: (value) => value === null ? "off" : formatAddress(value),
+  format: (value) => value === null ? "off" : "path" in value ? `unix:${value.path}` : formatAddress(value),
 };
 
 export const uuid: ValueKind<string> = {
@@ -239,6 +243,14 @@ function parseAddress(text: string): ListenAddress | null {
   const host = match[1] ?? match[2] ?? "";
   const fits = match[1] === undefined ? host === "" || isIP(host) === 4 : isIPv6(host);
   return fits && port <= 65_535 ? { host, port } : null;
+}
+
+function parseUnixPath(path: string): Verdict<UnixAddress> {
+  if (!/^\/[^\0]*[^/\0]$/.test(path)) {
+    return problem("must name a socket by an absolute path such as unix:/run/edgeproxy/admin.sock");
+  }
+  const fits = Buffer.byteLength(path) <= MOST_PATH_BYTES;
+  return fits ? { value: { path } } : problem(`must name a socket by a path of at most ${MOST_PATH_BYTES} bytes`);
 }
 
 function formatAddress(address: ListenAddress): string {

@@ -14,6 +14,12 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** A socket in the file system. */
+export interface UnixAddress {
+  /** Absolute. */
+  readonly path: string;
+}
+
 /** The settings of contract section 3, parsed. Durations in ms, sizes in bytes. */
 export interface Settings {
   readonly httpAddr: ListenAddress;
@@ -23,7 +29,7 @@ export interface Settings {
   readonly updateIntervalMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** null when `off`. */
-  readonly adminAddr: ListenAddress | null;
+  readonly adminAddr: ListenAddress | UnixAddress | null;
   readonly adminToken: string;
   readonly workers: number;
   readonly stateDir: string;
@@ -142,11 +148,11 @@ function parseOne(row: ReadableRow, env: Environment): Outcome {
   return { problem: `${row.variable}: ${parsed.error.issues[0]?.message ?? "is not valid"}, got "${shown}"` };
 }
 
-/** Anyone who can reach the admin address could read the table and drain the proxy. */
+/** Anyone who can reach the admin address could read the table and drain the proxy; a unix socket has permissions. */
 function adminProblems(settings: Partial<Settings>, others: readonly string[]): string[] {
   const { adminAddr, adminToken } = settings;
   const tokenVariable = SETTINGS.adminToken.variable;
-  if (adminAddr === undefined || adminAddr === null || isLoopback(adminAddr) || adminToken !== "") return [];
+  if (adminAddr === undefined || adminAddr === null || "path" in adminAddr || isLoopback(adminAddr) || adminToken !== "") return [];
   if (others.some((other) => other.startsWith(tokenVariable))) return [];
   const address = SETTINGS.adminAddr.kind.format(adminAddr);
   return [`${tokenVariable}: is required because ${SETTINGS.adminAddr.variable} is not a loopback address, got "${address}"`];

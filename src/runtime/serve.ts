@@ -1,20 +1,27 @@
 /** HTTP served by the runtime itself, for the admin address only; the data plane has its own listener. */
 import { namingPortOwner } from "./port-owner.ts";
 import { preferSecond } from "./reuse-port.ts";
+import { placeListener, refuseTakenPath } from "./unix-path.ts";
 import { BUN, DENO } from "./which.ts";
 
-export interface ServeOptions {
-  /** IP literal, or empty for all addresses. */
-  readonly host: string;
-  /** 0 lets the kernel choose. */
-  readonly port: number;
+export type ServeAddress =
+  /** `host`: IP literal, or empty for all addresses. `port`: 0 lets the kernel choose. */
+  | { readonly host: string; readonly port: number }
+  /** A socket in the file system. */
+  | { readonly path: string };
+
+export type ServeOptions = ServeAddress & {
   /** `client`: its address; null where it has none, or has left already. */
   readonly fetch: (request: Request, client: string | null) => Response | Promise<Response>;
   /** Another generation of this program may hold the address, and goes on until it stops by itself. Default false: refused if taken. */
   readonly beside?: boolean;
-}
+};
+
+type Fetch = ServeOptions["fetch"];
+type TcpOptions = Extract<ServeOptions, { host: string }>;
 
 export interface FetchServer {
+  /** 0 for a path. */
   readonly port: number;
   /**
    * Closes the listener, and lets requests that have arrived finish for a moment; then closes every connection. `succeeded`: the next
@@ -42,33 +49,41 @@ interface DenoServe {
   serve(
     options: unknown,
     fetch: (request: Request, connection: { readonly remoteAddr: { readonly hostname?: string } }) => Response | Promise<Response>,
-  ): { readonly addr: { readonly port: number }; readonly finished: Promise<void> };
+  ): { readonly addr: { readonly port?: number }; readonly finished: Promise<void> };
 }
 
 /** Rejects with the act, the address and the system's error when the address cannot be bound. */
-export function serveFetch(options: ServeOptions): Promise<FetchServer> {
+export async function serveFetch(options: ServeOptions): Promise<FetchServer> {
   try {
-    return Promise.resolve(BUN === undefined ? serveOnDeno(DENO as DenoServe, options) : serveOnBun(BUN, options));
+    if ("path" in options) return await serveAtPath(options);
+    return BUN === undefined ? serveOnDeno(DENO as DenoServe, options) : serveOnBun(BUN, options);
   } catch (error) {
-    return Promise.reject(bindError(options, error));
+    throw bindError(options, error);
   }
+}
+
+async function serveAtPath({ path, fetch, beside = false }: Extract<ServeOptions, { path: string }>): Promise<FetchServer> {
+  if (!beside) await refuseTakenPath(path);
+  const { listener, remove } = placeListener(path, (aside) => {
+    if (BUN === undefined) return denoServer(DENO as DenoServe, { path: aside }, fetch);
+    return bunServer(BUN.serve({ ...bunOptions(fetch), unix: aside }) as BunServer);
+  });
+  return {
+    port: 0,
+    close: async (how) => {
+      remove();
+      await listener.close(how);
+    },
+  };
 }
 
 /**
  * The next generation must be able to bind beside us, so the port is shared; but whoever comes without being one is to fail, instead
  * of getting half of the requests: hence the trial.
  */
-function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = false }: ServeOptions): FetchServer {
+function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = false }: TcpOptions): FetchServer {
   const serve = (reusePort: boolean, asked: number) =>
-    bun.serve({
-      hostname: host === "" ? "::" : host,
-      port: asked,
-      fetch: (request: Request, server: BunServer) => fetch(request, server.requestIP(request)?.address ?? null),
-      development: false,
-      reusePort,
-      idleTimeout: IDLE_TIMEOUT_S,
-      maxRequestBodySize: MAX_BODY_BYTES,
-    }) as BunServer;
+    bun.serve({ ...bunOptions(fetch), hostname: host === "" ? "::" : host, port: asked, reusePort }) as BunServer;
   let free = port;
   if (!beside) {
     const trial = serve(false, port);
@@ -77,6 +92,19 @@ function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = 
   }
   const server = serve(true, free);
   if (beside) preferSecond(host, server.port);
+  return bunServer(server);
+}
+
+function bunOptions(fetch: Fetch) {
+  return {
+    fetch: (request: Request, server: BunServer) => fetch(request, server.requestIP(request)?.address ?? null),
+    development: false,
+    idleTimeout: IDLE_TIMEOUT_S,
+    maxRequestBodySize: MAX_BODY_BYTES,
+  };
+}
+
+function bunServer(server: BunServer): FetchServer {
   return {
     port: server.port,
     close: async ({ succeeded = false } = {}) => {
@@ -88,14 +116,18 @@ function serveOnBun(bun: NonNullable<typeof BUN>, { host, port, fetch, beside = 
   };
 }
 
-function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): FetchServer {
+function serveOnDeno(deno: DenoServe, { host, port, fetch }: TcpOptions): FetchServer {
+  return denoServer(deno, { hostname: host === "" ? "::" : host, port }, fetch);
+}
+
+function denoServer(deno: DenoServe, address: object, fetch: Fetch): FetchServer {
   const stop = new AbortController();
   const server = deno.serve(
-    { hostname: host === "" ? "::" : host, port, signal: stop.signal, onListen: () => {} },
+    { ...address, signal: stop.signal, onListen: () => {} },
     (request, { remoteAddr }) => fetch(request, remoteAddr.hostname ?? null),
   );
   return {
-    port: server.addr.port,
+    port: server.addr.port ?? 0,
     close: () => {
       stop.abort();
       return server.finished;
@@ -104,12 +136,16 @@ function serveOnDeno(deno: DenoServe, { host, port, fetch }: ServeOptions): Fetc
 }
 
 /** Bun says `EADDRINUSE` for every failure to bind, Deno has a class for each: both become one clear message with the cause. */
-function bindError({ host, port }: ServeOptions, cause: unknown): unknown {
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+function bindError(address: ServeAddress, cause: unknown): unknown {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const code = (cause as { code?: unknown }).code;
-  const error = Object.assign(new Error(`Cannot listen on "${address}": ${reason}`, { cause }), {
+  const error = Object.assign(new Error(`Cannot listen on "${addressText(address)}": ${reason}`, { cause }), {
     code: typeof code === "string" ? code : "",
   });
-  return namingPortOwner(error, host, port);
+  return "path" in address ? error : namingPortOwner(error, address.host, address.port);
+}
+
+function addressText(address: ServeAddress): string {
+  if ("path" in address) return `unix:${address.path}`;
+  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
 }

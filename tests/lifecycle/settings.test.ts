@@ -155,6 +155,13 @@ describe("parseSettings()", () => {
     );
   });
 
+  it("wants no token for a unix socket, which has permissions", () => {
+    const { adminAddr, adminToken } = settings({ EDGEPROXY_ADMIN_ADDR: "unix:/run/edgeproxy/admin.sock" });
+    assert.deepEqual([adminAddr, adminToken], [{ path: "/run/edgeproxy/admin.sock" }, ""]);
+    const effective = effectiveSettings(settings({ EDGEPROXY_ADMIN_ADDR: "unix:/run/a.sock" }));
+    assert.equal(effective.EDGEPROXY_ADMIN_ADDR, "unix:/run/a.sock");
+  });
+
   it("refuses values that are wrong or make no sense", () => {
     const wrong: Record<string, readonly string[]> = {
       EDGEPROXY_HTTP_ADDR: ["localhost:80", "::1:80", "[10.0.0.1]:80", ":65536", "127.0.0.1", ":", "300.0.0.1:80"],
@@ -162,7 +169,7 @@ describe("parseSettings()", () => {
       EDGEPROXY_REGION_PORT: ["0", "65536", "http"],
       EDGEPROXY_UPDATE_INTERVAL: ["0s", "50ms", "25h", "1d", "s", "1s1"],
       EDGEPROXY_LOG_LEVEL: ["trace"],
-      EDGEPROXY_ADMIN_ADDR: ["none", "9090"],
+      EDGEPROXY_ADMIN_ADDR: ["none", "9090", "unix:", "unix:admin.sock", "unix:/run/", `unix:/${"a".repeat(99)}`],
       EDGEPROXY_ADMIN_TOKEN: ["two words", "schlüssel"],
       EDGEPROXY_WORKERS: ["257", "1.5", "many"],
       EDGEPROXY_HEALTH_PATH: ["health", "/a b", "/#x", "http://x/"],
