@@ -65,7 +65,7 @@ put 644 README.md $doc/README.md
 put 644 CHANGELOG.md $doc/CHANGELOG.md
 find docs -type f | while read -r file; do put 644 "$file" "$doc/$file"; done
 for folder in prometheus grafana; do
-  [ ! -d packaging/$folder ] || find packaging/$folder -type f | while read -r file; do put 644 "$file" "$doc/examples/${file#packaging/}"; done
+  [ ! -d packaging/$folder ] || find packaging/$folder -type f ! -name '*.test.yaml' | while read -r file; do put 644 "$file" "$doc/examples/${file#packaging/}"; done
 done
 
 # The package brings a user, with whom files can be shared; the unit of the sources has one made for it at each start.

@@ -83,7 +83,7 @@ test("links between documents lead to files and headings that exist", async () =
 });
 
 /** What is being written these days. */
-const PROMISED = /errors\.md|performance\.md#the-access-log|packaging\/(prometheus|grafana)/;
+const PROMISED = /performance\.md#the-access-log/;
 
 /** As the usual renderers make them of headings. */
 function anchorsOf(document: string): string[] {
@@ -91,3 +91,16 @@ function anchorsOf(document: string): string[] {
     heading.replaceAll(/[`*]/g, "").toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
   );
 }
+
+test("every alert has a section of the runbook that says how bad it is", async () => {
+  const rules = await text("packaging/prometheus/edgeproxy.rules.yaml");
+  const runbook = await text("docs/operations.md");
+  const alerts = [...rules.matchAll(/- alert: (\w+)[\s\S]*?severity: (\w+)[\s\S]*?runbook_url: (\S+)/g)];
+  assert.ok(alerts.length > 10, "rules are found");
+  for (const [, name = "", severity = "", link] of alerts) {
+    assert.equal(link, `docs/operations.md#${name.toLowerCase()}`);
+    assert.match(runbook, new RegExp(`^### ${name}\n\n${severity}\\. `, "mi"), name);
+  }
+  const sections = [...runbook.matchAll(/^### (Edgeproxy\w+)$/gm)].map(([, name]) => name);
+  assert.deepEqual(sections, alerts.map(([, name]) => name), "in the order of the rules, and no others");
+});

@@ -11,7 +11,7 @@ import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
 import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
 import { ACCESS_FIELDS } from "../../src/observation/access-fields.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
-import { ANSWER_CODES, blameOf, CODES, ERROR_CODES } from "../../src/observation/proxy-error.ts";
+import { blameOf, CODES, ERROR_CODES } from "../../src/observation/proxy-error.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
 import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
@@ -31,7 +31,6 @@ const TABLES: Readonly<Record<string, () => string>> = {
   essentials: () => configurationTable(settingRows().filter(isEssential)),
   settings: allSettingsTable,
   commands: commandTable,
-  failures: failureTable,
   errors: errorTable,
   metrics: metricsTable,
   accessfields: accessFieldTable,
@@ -86,14 +85,6 @@ function code(text: string): string {
 function newestRelease(changelog: string): { readonly version: string; readonly date: string } {
   const [, version = "", date = ""] = /^## (\d\S*) \((\d{4}-\d\d-\d\d)\)$/m.exec(changelog) ?? [];
   return { version, date };
-}
-
-function failureTable(): string {
-  const rows = ANSWER_CODES.map((code) => {
-    const { status, text, meaning } = CODES[code];
-    return `| \`${code}\` | ${status} | ${text} | ${meaning} |`;
-  });
-  return ["| code | status | text | what happened |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
 function accessFieldTable(): string {
