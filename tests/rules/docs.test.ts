@@ -103,4 +103,6 @@ test("every alert has a section of the runbook that says how bad it is", async (
   }
   const sections = [...runbook.matchAll(/^### (Edgeproxy\w+)$/gm)].map(([, name]) => name);
   assert.deepEqual(sections, alerts.map(([, name]) => name), "in the order of the rules, and no others");
+  const overview = [...(await text("src/admin/alerts.ts")).matchAll(/name: "(\w+)"/g)].map(([, name]) => name);
+  assert.deepEqual(overview.filter((name) => !sections.includes(name)), [], "the overview calls them the same");
 });
