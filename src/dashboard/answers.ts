@@ -187,6 +187,7 @@ export interface Cordon {
   readonly since: string;
   readonly until: string;
   readonly reason: string;
+  readonly by: string;
 }
 
 export interface Endpoint {
@@ -195,11 +196,14 @@ export interface Endpoint {
   readonly address: string;
   readonly port: number;
   readonly region: string;
-  readonly verdict: string;
+  /** null: it is not watched: a VM out of use, or another region's edge. */
+  readonly verdict: string | null;
   readonly since: string | null;
   readonly reason: string;
   readonly "latency_ms": number | null;
-  readonly "in_flight": number | null;
+  readonly routes: number;
+  readonly "in_flight": number;
+  readonly "last_failure": { readonly time: string; readonly reason: string } | null;
   readonly cordon: Cordon | null;
 }
 

@@ -18,16 +18,16 @@ function TokenQuestion() {
       onClose={null}
       onAction={() => giveToken(token.trim())}
     >
-      <p>This edge shows itself to whoever has its token. It is kept until you close the tab.</p>
+      <p id="token-hint">The value of EDGEPROXY_ADMIN_TOKEN. It is kept until you close this tab.</p>
       <label class="field">
         <span class="field-name">Token</span>
         <input
           type="password"
           name="token"
+          aria-describedby="token-hint"
           autocomplete="current-password"
           onInput={(event: Event) => setToken((event.target as HTMLInputElement).value)}
         />
-        <span class="hint">The value of EDGEPROXY_ADMIN_TOKEN</span>
       </label>
     </Dialog>
   );

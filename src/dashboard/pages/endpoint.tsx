@@ -54,9 +54,10 @@ function Details({ of: endpoint }: { of: EndpointDetails }) {
             ["Why", endpoint.reason || UNKNOWN],
             ["Latency of the last probe", milliseconds(endpoint.latency_ms)],
             ["Requests under way", count(endpoint.in_flight)],
+            ["Last failed connection", <LastFailure of={endpoint} key="failure" />],
             ...cordon === null ? [] : [
               ["Cordoned until", <Moment at={cordon.until} key="until" />] as const,
-              ["Reason", cordon.reason || UNKNOWN] as const,
+              ["Cordoned by", `${cordon.by}: ${cordon.reason || "no reason given"}`] as const,
             ],
           ]}
         />
@@ -76,7 +77,7 @@ function Details({ of: endpoint }: { of: EndpointDetails }) {
             empty="None yet."
           />
         </Panel>
-        <Panel title="Hosts that lead there">
+        <Panel title="Hosts that lead there" aside={count(endpoint.routes)}>
           {hosts.length === 0 ? <p class="state">No route leads there now.</p> : (
             <ul class="hosts">
               {hosts.map((host) => (
@@ -88,6 +89,14 @@ function Details({ of: endpoint }: { of: EndpointDetails }) {
           )}
         </Panel>
       </div>
+    </>
+  );
+}
+
+function LastFailure({ of: { last_failure: failure } }: { of: EndpointDetails }) {
+  return failure === null ? <>none</> : (
+    <>
+      <Moment at={failure.time} />: {failure.reason}
     </>
   );
 }

@@ -32,15 +32,16 @@ function columnsOf(again: () => void): readonly Column<Endpoint>[] {
       title: "Where",
       cell: ({ kind, region }) => kind === "vm" ? "VM here" : <a href={linkTo("regions")}>region {shortId(region)}</a>,
     },
-    { title: "Health", sort: "verdict", cell: (endpoint) => <State of={endpoint} /> },
+    { title: "Health", cell: (endpoint) => <State of={endpoint} /> },
     {
       title: "Why",
       wide: true,
-      cell: ({ reason, cordon }) => <span class="muted">{cordon === null ? reason : cordon.reason}</span>,
+      cell: (endpoint) => <span class="muted">{whyOf(endpoint)}</span>,
     },
-    { title: "Since", number: true, cell: ({ since, cordon }) => <Moment at={cordon?.since ?? since} /> },
+    { title: "Since", number: true, sort: "-since", cell: ({ since, cordon }) => <Moment at={cordon?.since ?? since} /> },
     { title: "Latency", number: true, sort: "-latency", cell: (endpoint) => milliseconds(endpoint.latency_ms) },
-    { title: "In flight", number: true, cell: (endpoint) => count(endpoint.in_flight) },
+    { title: "In flight", number: true, sort: "-in_flight", cell: (endpoint) => count(endpoint.in_flight) },
+    { title: "Routes", number: true, sort: "-routes", cell: ({ routes }) => count(routes) },
     { title: "Action", cell: ({ key, cordon }) => <CordonButton endpoint={key} cordoned={cordon !== null} onDone={again} /> },
   ];
 }
@@ -60,7 +61,7 @@ export function EndpointsView({ place }: ViewProps) {
       </div>
       <div class="panel">
         <div class="filters">
-          <SearchField label="Address or host" value={q} onSearch={(text) => changeQuery({ q: text, after: "" }, true)} main />
+          <SearchField label="Part of an address" value={q} onSearch={(text) => changeQuery({ q: text, after: "" }, true)} main />
           <Choice
             label="Health"
             value={verdict}
@@ -109,10 +110,17 @@ export function EndpointsView({ place }: ViewProps) {
   );
 }
 
-export function State({ of: { verdict, cordon } }: { of: Endpoint }) {
+/** Of a region's edge, which is never probed, what requests met there. */
+export function whyOf({ cordon, reason, last_failure: failure }: Endpoint): string {
+  if (cordon !== null) return cordon.reason;
+  return reason === "" && failure !== null ? failure.reason : reason;
+}
+
+export function State({ of: { verdict, cordon, kind } }: { of: Endpoint }) {
   return (
     <>
-      {cordon !== null && <Badge tone="warning">cordoned</Badge>} <Verdict of={verdict} />
+      {cordon !== null && <Badge tone="warning">cordoned</Badge>}{" "}
+      {verdict === null ? <Badge tone="neutral">{kind === "vm" ? "not in use" : "not probed"}</Badge> : <Verdict of={verdict} />}
     </>
   );
 }

@@ -75,7 +75,7 @@ function RegionCard({ region, overview, endpoints, errors }: RegionCardProps) {
                   </a>
                 )),
               ] as const,
-              ["Requests under way", count(endpoints.reduce((sum, each) => sum + (each.in_flight ?? 0), 0))] as const,
+              ["Requests under way", count(endpoints.reduce((sum, each) => sum + each.in_flight, 0))] as const,
               [
                 "Failures lately",
                 last === undefined ? "none" : (

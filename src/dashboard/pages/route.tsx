@@ -13,7 +13,7 @@ import { Shown } from "../parts/states.tsx";
 import { linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
-import { State } from "./endpoints.tsx";
+import { State, whyOf } from "./endpoints.tsx";
 
 const EVERY_MS = 4000;
 /** A route may have very many. */
@@ -91,7 +91,7 @@ function EndpointLine({ endpoint }: { endpoint: RouteEndpoint }) {
         </a>
         <span class="muted">{endpoint.kind === "vm" ? "VM here" : `region ${shortId(endpoint.region)}`}</span>
         {answer !== null && <State of={answer} />}
-        {answer !== null && <span class="muted">{answer.reason} {answer.since !== null && <Moment at={answer.since} />}</span>}
+        {answer !== null && <span class="muted">{whyOf(answer)} {answer.since !== null && <Moment at={answer.since} />}</span>}
         {answer === null && failure !== null && (
           <Badge tone="neutral">{failure.status === 404 ? "not in use" : failure.message}</Badge>
         )}

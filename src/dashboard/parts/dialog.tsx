@@ -1,6 +1,6 @@
 /** A question that must be answered first. The browser's own dialog keeps the focus inside, and Esc closes it. */
 import type { Child } from "hono/jsx";
-import { useEffect, useRef, useState } from "hono/jsx/dom";
+import { useLayoutEffect, useRef, useState } from "hono/jsx/dom";
 import { ApiFailure } from "../api-client.ts";
 
 interface DialogProps {
@@ -21,8 +21,11 @@ export function Dialog({ title, action, dangerous = false, blocked = false, onCl
   const dialog = useRef<HTMLDialogElement>(null);
   const [problem, setProblem] = useState("");
   const [busy, setBusy] = useState(false);
-  useEffect(() => {
-    dialog.current?.showModal();
+  useLayoutEffect(() => {
+    const shown = dialog.current;
+    shown?.showModal();
+    // One that is only taken away does not give the focus back to where it came from
+    return () => shown?.close();
   }, []);
   const act = async (event: Event): Promise<void> => {
     event.preventDefault();
