@@ -26,7 +26,7 @@ const COLUMNS: readonly Column<EdgeEvent>[] = [
   { title: "Details", wide: true, cell: (event) => <span class="muted">{detailsOf(event)}</span> },
   {
     title: "Kind",
-    cell: ({ type }) => <Badge tone={type === "audit" ? "accent" : "neutral"}>{type === "audit" ? "operator" : type}</Badge>,
+    cell: ({ type }) => <Badge tone={type === "audit" ? "accent" : "plain"}>{type === "audit" ? "operator" : type}</Badge>,
   },
   { title: "When", number: true, cell: ({ time }) => <Moment at={time} /> },
 ];

@@ -17,7 +17,7 @@ const LIMIT = 100;
 const TONES: Readonly<Record<RouteChange["change"], Tone>> = { added: "good", removed: "bad", changed: "warning" };
 
 const COLUMNS: readonly Column<RouteChange>[] = [
-  { title: "Host", names: true, cell: ({ host }) => <a href={linkTo("route", host)}>{host}</a> },
+  { title: "Host", names: true, wide: true, cell: ({ host }) => <a href={linkTo("route", host)}>{host}</a> },
   { title: "Change", cell: ({ change }) => <Badge tone={TONES[change]}>{change}</Badge> },
   { title: "Before", cell: ({ before }) => <Targets of={before} tone="removed" /> },
   { title: "After", cell: ({ after }) => <Targets of={after} tone="added" /> },

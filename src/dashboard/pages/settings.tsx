@@ -21,13 +21,13 @@ const COLUMNS: readonly Column<Setting>[] = [
     title: "Value",
     cell: ({ value, default: usual, masked }) => (
       <>
-        <code>{value === "" ? "(empty)" : value}</code> {masked && <Badge tone="neutral">masked</Badge>}{" "}
+        <code>{value === "" ? "(empty)" : value}</code> {masked && <Badge tone="plain">masked</Badge>}{" "}
         {value !== usual && <Badge tone="accent">set</Badge>}
       </>
     ),
   },
   { title: "Default", cell: ({ default: usual }) => <code class="muted">{usual === "" ? "–" : usual}</code> },
-  { title: "Meaning", wide: true, cell: ({ meaning }) => meaning },
+  { title: "Meaning", wide: true, cell: ({ meaning }) => <Meaning of={meaning} /> },
 ];
 
 export function SettingsView({ overview }: ViewProps) {
@@ -60,6 +60,11 @@ export function SettingsView({ overview }: ViewProps) {
   );
 }
 
+/** Written for a document: `code` in backticks. */
+function Meaning({ of }: { of: string }) {
+  return <>{of.split("`").map((part, index) => index % 2 === 1 ? <code key={String(index)}>{part}</code> : part)}</>;
+}
+
 const LEVELS = [["debug", "debug"], ["info", "info"], ["warn", "warn"], ["error", "error"]] as const;
 const EXPIRIES = [["15m", "15 minutes"], ["1h", "1 hour"], ["4h", "4 hours"], ["1d", "1 day"]] as const;
 
@@ -85,14 +90,11 @@ function LogLevelPanel() {
         {(answer) => (
           <form class="panel-body" onSubmit={set}>
             <p>
-              <b>{answer.level}</b>
-              {answer.until !== null
-                ? (
-                  <>
-                    until <Moment at={answer.until} />, then {answer.configured}
-                  </>
-                )
-                : <span class="muted">as configured</span>}
+              <b>{answer.level}</b>, {answer.until === null ? "as configured" : (
+                <>
+                  until <Moment at={answer.until} />, then {answer.configured}
+                </>
+              )}
             </p>
             <div class="pair">
               <Choice label="Level" value={wish ?? answer.level} options={LEVELS} onChoice={setWish} />

@@ -2,13 +2,14 @@
 import type { Child } from "hono/jsx";
 import { Icon, type IconName } from "./icon.tsx";
 
-export type Tone = "good" | "warning" | "bad" | "neutral" | "accent";
+export type Tone = "good" | "warning" | "bad" | "neutral" | "plain" | "accent";
 
 const ICONS: Readonly<Record<Tone, IconName | null>> = {
   good: "good",
   warning: "warning",
   bad: "bad",
   neutral: "unknown",
+  plain: null,
   accent: null,
 };
 

@@ -2,6 +2,7 @@
  *  whose cells name themselves (`data-label`); the roles are written out because a cell that is laid out otherwise loses its own.
  */
 import type { Child } from "hono/jsx";
+import { count } from "../format.ts";
 
 export interface Column<Row> {
   readonly title: string;
@@ -98,7 +99,7 @@ interface PagerProps {
 export function Pager({ shown, total, noun, after, next, onPage }: PagerProps) {
   return (
     <nav class="pager" aria-label="Pages">
-      <p>{shown.toLocaleString("en")} {total !== null && `of ${total.toLocaleString("en")} `}{noun}</p>
+      <p>{total === null ? `${count(shown)} shown` : `${count(shown)} of ${count(total)} ${noun}`}</p>
       <span class="buttons">
         {after !== "" && <button type="button" onClick={() => onPage("")}>First page</button>}
         {after !== "" && <button type="button" onClick={() => history.back()}>Previous</button>}
