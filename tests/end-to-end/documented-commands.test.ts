@@ -155,6 +155,7 @@ documented("docs/operations.md", async (replay) => {
         // Workers report errors four times a second, and counts once
         await edge.waitFor(async () => await total("/api/errors") === 2 && await total("/api/hosts") === 3, "reports");
       },
+      "a moment passes": () => edge.waitFor(async () => await total("/api/errors?blame=edge") === 1, "reports"),
     },
   });
 });
