@@ -8,7 +8,13 @@ import { linkTo } from "./place.ts";
 import { useStore } from "./store.ts";
 import { theme, toggleTheme } from "./theme.ts";
 
-export function Header({ overview }: { overview: Overview | null }) {
+interface HeaderProps {
+  readonly overview: Overview | null;
+  readonly menuOpen: boolean;
+  readonly onMenu: () => void;
+}
+
+export function Header({ overview, menuOpen, onMenu }: HeaderProps) {
   const shown = useStore(theme);
   const find = (event: Event): void => {
     event.preventDefault();
@@ -18,6 +24,16 @@ export function Header({ overview }: { overview: Overview | null }) {
   };
   return (
     <header class="top">
+      <button
+        type="button"
+        class="quiet menu-button"
+        aria-label="Views"
+        aria-expanded={menuOpen ? "true" : "false"}
+        aria-controls="views"
+        onClick={onMenu}
+      >
+        <Icon name={menuOpen ? "close" : "menu"} />
+      </button>
       <a class="brand" href={linkTo("overview")}>
         <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
           <rect width="32" height="32" rx="8" />

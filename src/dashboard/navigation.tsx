@@ -1,5 +1,4 @@
 /** The views there are, and the way to them. */
-import { useState } from "hono/jsx/dom";
 import { Icon, type IconName } from "./parts/icon.tsx";
 import { linkTo } from "./place.ts";
 
@@ -31,24 +30,21 @@ const PARENTS: Readonly<Record<string, string>> = {
   revision: "revisions",
 };
 
-export function Navigation({ page }: { page: string }) {
-  const [open, setOpen] = useState(false);
+interface NavigationProps {
+  readonly page: string;
+  /** On a narrow page, where the views are behind a button. */
+  readonly open: boolean;
+  readonly onGo: () => void;
+}
+
+export function Navigation({ page, open, onGo }: NavigationProps) {
   const current = PARENTS[page] ?? page;
   return (
-    <nav class={`navigation${open ? " open" : ""}`} aria-label="Views">
-      <button
-        type="button"
-        class="menu-button"
-        aria-expanded={open ? "true" : "false"}
-        aria-controls="views"
-        onClick={() => setOpen(!open)}
-      >
-        <Icon name={open ? "close" : "menu"} /> Menu
-      </button>
-      <ul id="views">
+    <nav class={`navigation${open ? " open" : ""}`} aria-label="Views" id="views">
+      <ul>
         {DESTINATIONS.map(({ page: each, title, icon }) => (
           <li key={each}>
-            <a href={linkTo(each)} onClick={() => setOpen(false)} {...each === current && { "aria-current": "page" }}>
+            <a href={linkTo(each)} onClick={onGo} {...each === current && { "aria-current": "page" }}>
               <Icon name={icon} /> {title}
             </a>
           </li>

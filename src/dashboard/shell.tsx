@@ -1,7 +1,7 @@
 /*  What surrounds every view: name of the edge, ways to the views, banners about the state of all, and the one dialog that asks for
  *  the token. The address decides which view is shown.
  */
-import { useEffect, useRef } from "hono/jsx/dom";
+import { useEffect, useRef, useState } from "hono/jsx/dom";
 import type { Overview } from "./answers.ts";
 import { Banners } from "./banners.tsx";
 import { Header } from "./header.tsx";
@@ -17,6 +17,7 @@ const OVERVIEW_MS = 2000;
 export function Shell() {
   const here = useStore(place);
   const overview = usePolled<Overview>("/api/overview", OVERVIEW_MS);
+  const [menuOpen, setMenuOpen] = useState(false);
   useArrival(here);
   useShortcuts();
   const skip = (event: Event): void => {
@@ -26,8 +27,8 @@ export function Shell() {
   return (
     <div class="shell">
       <a class="skip" href="#main" onClick={skip}>Skip to the view</a>
-      <Header overview={overview.answer} />
-      <Navigation page={here.page} />
+      <Header overview={overview.answer} menuOpen={menuOpen} onMenu={() => setMenuOpen(!menuOpen)} />
+      <Navigation page={here.page} open={menuOpen} onGo={() => setMenuOpen(false)} />
       <main id="main" tabindex={-1}>
         <Banners overview={overview.answer} />
         <View place={here} overview={overview} />
