@@ -1,7 +1,7 @@
 /*  `edgeproxy check`: would the proxy work with this environment? One line per finding; the worst one gives the exit code.
  *
- *  configuration -> state folder -> connection -> tables and columns -> change feed -> region, routes and what is left out: each step
- *  needs the one before, except that the state folder is nobody's condition.
+ *  configuration -> error pages -> state folder -> connection -> tables and columns -> change feed -> region, routes and what is left
+ *  out: each step needs the one before, except that pages and state folder are nobody's condition.
  */
 import { type Environment, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
@@ -11,6 +11,7 @@ import { MISSING_INDEXES_QUERY } from "../sources/feed-schema.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
 import type { SourceReading } from "../sources/source.ts";
+import { checkErrorPages } from "./check-error-pages.ts";
 import { reportHosts } from "./check-hosts.ts";
 import { checkStateFolder } from "./check-state.ts";
 import { report } from "./finding.ts";
@@ -26,8 +27,10 @@ export async function runCheck(argv: readonly string[], env: Environment): Promi
   if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
   const settings = checkConfiguration(env);
   if (settings === null) return 2;
+  const pagesFine = await checkErrorPages(settings);
   await checkStateFolder(settings);
-  return await checkDatabase(settings) ? 0 : 1;
+  const databaseFine = await checkDatabase(settings);
+  return !pagesFine ? 2 : databaseFine ? 0 : 1;
 }
 
 function checkConfiguration(env: Environment): Settings | null {

@@ -1,12 +1,13 @@
 /*  `edgeproxy serve`: settings, signals, exit code.
  *
- *  SIGTERM, SIGINT, POST /api/drain: drain, exit 0; a second signal exits at once (1). SIGHUP: refresh now, log as configured. SIGUSR2:
- *  hand over to the program in our place.
+ *  SIGTERM, SIGINT, POST /api/drain: drain, exit 0; a second signal exits at once (1). SIGHUP: refresh now, read the error pages
+ *  anew, log as configured. SIGUSR2: hand over to the program in our place.
  *  Once a successor has taken over, from there or started by hand: drain, exit 0.
  */
 import process from "node:process";
+import { type ErrorPageFiles, readErrorPages } from "../lifecycle/error-page-folder.ts";
 import { selfCheck } from "../lifecycle/self-check.ts";
-import { effectiveSettings, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { effectiveSettings, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { reportStatus } from "../lifecycle/status-line.ts";
 import { Supervisor } from "../lifecycle/supervisor.ts";
 import { type AdjustableLog, createLog, type Log } from "../observation/log.ts";
@@ -22,18 +23,23 @@ const LEFTOVER_MS = 1000;
 
 export async function runServe(env: Readonly<Record<string, string | undefined>>): Promise<number> {
   const parsed = parseSettings(env);
-  if ("problems" in parsed) return printError([...parsed.warnings, ...parsed.problems].join("\n"), 2);
+  const folder = parseSetting("errorPages", env);
+  const read = await readErrorPages("value" in folder ? folder.value : "");
+  if ("problems" in parsed || "problems" in read) {
+    const problems = [parsed, read].flatMap((each) => "problems" in each ? each.problems : []);
+    return printError([...parsed.warnings, ...problems].join("\n"), 2);
+  }
   const log = createLog(parsed.settings.logLevel);
   for (const warning of parsed.warnings) log.warn("configuration", { problem: warning });
-  const exitCode = await serve(parsed.settings, log);
+  const exitCode = await serve(parsed.settings, log, read.pages);
   standardOutput.close();
   setTimeout(() => process.exit(exitCode), LEFTOVER_MS).unref();
   return exitCode;
 }
 
-async function serve(settings: Settings, log: AdjustableLog): Promise<number> {
+async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles): Promise<number> {
   surviveFaults(log);
-  const supervisor = new Supervisor(settings, log);
+  const supervisor = new Supervisor(settings, log, pages);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });
   const signal = untilSignal(supervisor, notifier, log);
   log.info("starting", { version: VERSION, pid: process.pid, settings: effectiveSettings(settings) });

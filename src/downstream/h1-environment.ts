@@ -4,6 +4,7 @@ import type { Tracing } from "../observation/tracing.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import type { HeadLimits } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
+import type { ErrorPages } from "./error-page.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import type { H1Exchange } from "./h1-exchange.ts";
 
@@ -21,6 +22,8 @@ export interface H1Environment {
   readonly metrics: Metrics;
   /** null: nothing is recorded, and no trace that begins here says that it should be. */
   readonly tracing: Tracing | null;
+  /** For people; others may take their place at any time. */
+  readonly errorPages: ErrorPages;
   /** True while the process drains: answers say `Connection: close`. */
   readonly draining: boolean;
   /** Answers the exchange, now or later. */

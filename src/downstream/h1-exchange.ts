@@ -218,7 +218,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended) return;
     this.code = code;
     if (this.answered) return this.reset();
-    this.#answer(ownRefusal(code, blameOf(code, this.upstreamKind), this.requestId, this.head.fields.joined(FieldKind.Accept)));
+    const { requestId, host, head, upstreamKind } = this;
+    const request = { requestId, host, accept: head.fields.joined(FieldKind.Accept), blame: blameOf(code, upstreamKind) };
+    this.#answer(ownRefusal(code, request, this.#connection.environment.errorPages));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */

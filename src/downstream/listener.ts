@@ -9,6 +9,7 @@ import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/messag
 import type { PaceLimit } from "./body-pace.ts";
 import type { IsTrusted } from "./client-address.ts";
 import type { Exchange } from "./exchange.ts";
+import { ErrorPages } from "./error-page.ts";
 import { H1Connection, IDLE_GRACE_MS } from "./h1-connection.ts";
 import type { H1Environment } from "./h1-environment.ts";
 
@@ -57,6 +58,7 @@ export class DownstreamListener implements H1Environment {
   readonly tracing: Tracing | null;
   readonly dispatch: (exchange: Exchange) => void;
   readonly exchangeEnded: (exchange: Exchange) => void;
+  errorPages: ErrorPages = new ErrorPages();
   draining = false;
   readonly #options: ListenerOptions;
   readonly #connections: Set<H1Connection> = new Set();

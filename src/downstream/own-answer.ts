@@ -1,6 +1,7 @@
 /** An answer that the proxy gives itself, ready to be written but for its Connection field. */
-import type { AnswerCode, Blame } from "../observation/proxy-error.ts";
-import { refusal } from "./refusal.ts";
+import type { AnswerCode } from "../observation/proxy-error.ts";
+import type { ErrorPages } from "./error-page.ts";
+import { refusal, type RefusedRequest } from "./refusal.ts";
 
 export interface OwnAnswer {
   readonly status: number;
@@ -9,9 +10,9 @@ export interface OwnAnswer {
   readonly body: Buffer;
 }
 
-/** A refusal (contract, section 8). `accept` is the request's Accept field, null when unknown. */
-export function ownRefusal(code: AnswerCode, blame: Blame, requestId: string, accept: string | null): OwnAnswer {
-  const { status, reason, fields, body } = refusal(code, blame, requestId, accept);
+/** A refusal (contract, section 8). */
+export function ownRefusal(code: AnswerCode, request: RefusedRequest, pages: ErrorPages): OwnAnswer {
+  const { status, reason, fields, body } = refusal(code, request, pages);
   const bytes = Buffer.from(body);
   const date = new Date().toUTCString();
   return {

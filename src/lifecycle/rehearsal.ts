@@ -1,5 +1,6 @@
 /** A request that was never sent, read by the same code as those of clients, from a socket that leads nowhere. */
 import type { IsTrusted } from "../downstream/client-address.ts";
+import { ErrorPages } from "../downstream/error-page.ts";
 import { H1Connection } from "../downstream/h1-connection.ts";
 import type { H1Environment } from "../downstream/h1-environment.ts";
 import type { H1Exchange } from "../downstream/h1-exchange.ts";
@@ -60,6 +61,7 @@ class Stage implements H1Environment {
   readonly sweep: Sweep = new Sweep();
   readonly metrics: Metrics = new Metrics();
   readonly tracing = null; // nothing is sent, so there is nothing to record
+  readonly errorPages: ErrorPages = new ErrorPages();
   readonly draining = false;
   dispatched: H1Exchange | null = null;
   refused: Refused | null = null;

@@ -103,6 +103,12 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "folder for the last good routing table; empty = none kept",
     kind: folder,
   },
+  errorPages: {
+    variable: "EDGEPROXY_ERROR_PAGES",
+    example: "/etc/edgeproxy/pages",
+    meaning: "folder with HTML pages for the proxy's own answers, such as `404.html`; empty = the built-in one",
+    kind: folder,
+  },
   healthPath: { variable: "EDGEPROXY_HEALTH_PATH", default: "/", meaning: "path probed on a VM", kind: requestPath },
   healthTimeoutMs: {
     variable: "EDGEPROXY_HEALTH_TIMEOUT",

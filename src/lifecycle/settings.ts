@@ -33,6 +33,8 @@ export interface Settings {
   readonly adminToken: string;
   readonly workers: number;
   readonly stateDir: string;
+  /** A folder; empty: only our own. */
+  readonly errorPages: string;
   readonly healthPath: string;
   readonly healthTimeoutMs: number;
   readonly healthIntervalMs: number;

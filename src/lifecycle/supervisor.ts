@@ -24,6 +24,7 @@ import { ControlPlane } from "./control-plane.ts";
 import { CordonFile } from "./cordon-file.ts";
 import { Cordons } from "./cordons.ts";
 import { Drain, type DrainManner } from "./drain.ts";
+import { type ErrorPageFiles, readErrorPages } from "./error-page-folder.ts";
 import { Fleet } from "./fleet.ts";
 import { type DrainReport, Generations } from "./generations.ts";
 import { LogLevelOrder } from "./log-level-order.ts";
@@ -60,6 +61,8 @@ export class Supervisor {
   readonly #traffic: TrafficHistory;
   #cancelSample: CancelTimer = () => {};
   #orders: StandingOrders = NO_ORDERS;
+  /** How often their folder has been read. */
+  #pagesReadings = 0;
   readonly #cordons: Cordons;
   readonly #drain: Drain;
   readonly #admin: AdminAddress;
@@ -75,7 +78,9 @@ export class Supervisor {
   /** null: nothing is exported, or not yet. */
   #traces: TraceExporter | null = null;
 
-  constructor(settings: Settings, log: AdjustableLog) {
+  /** `pages`: of the settings' folder. */
+  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles) {
+    this.order({ errorPages: { revision: 1, files: pages } });
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
@@ -238,10 +243,23 @@ export class Supervisor {
     this.#fleet?.ordersChanged();
   }
 
-  /** What the configuration says counts again, and what the source says now. */
-  reload(reason: string): Promise<void> {
+  /** What the configuration says counts again, and what the source and the error pages say now. */
+  async reload(reason: string): Promise<void> {
     this.#logLevel.reset(reason);
-    return this.control.refreshNow(reason);
+    await Promise.all([this.control.refreshNow(reason), this.#readErrorPages()]);
+  }
+
+  /** Wrong ones change nothing. Resolves when every worker that answers has those that it is to have. */
+  async #readErrorPages(): Promise<void> {
+    const { errorPages: folder } = this.#settings;
+    if (folder === "") return;
+    const reading = ++this.#pagesReadings;
+    const read = await readErrorPages(folder);
+    if (reading !== this.#pagesReadings) return; // a later one knows better
+    if ("problems" in read) return this.#log.error("error pages stay as they were", { folder, problems: read.problems });
+    this.order({ errorPages: { revision: this.#orders.errorPages.revision + 1, files: read.pages } });
+    await this.#fleet?.ask({ kind: "nothing" });
+    this.#log.info("error pages changed", { folder, pages: Object.keys(read.pages).length });
   }
 
   #setLogLevel(logLevel: LogLevel | null): void {

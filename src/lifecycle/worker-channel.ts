@@ -20,6 +20,7 @@ import type { TracedExchange } from "../observation/tracing.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
+import type { ErrorPageFiles } from "./error-page-folder.ts";
 import type { RouteBatch } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
 
@@ -37,9 +38,11 @@ export interface StandingOrders {
   readonly logLevel: LogLevel | null;
   /** Endpoints that get no new requests, each until a moment since 1970. */
   readonly cordoned: readonly Pick<Cordon, "key" | "untilAtMs">[];
+  /** `revision` counts the readings of their folder; 0 = only our own. */
+  readonly errorPages: { readonly revision: number; readonly files: ErrorPageFiles };
 }
 
-export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [] };
+export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [], errorPages: { revision: 0, files: {} } };
 
 /** Exchanges that ended badly, and those that are traced. */
 export interface Seen {

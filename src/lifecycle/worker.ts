@@ -5,6 +5,7 @@ import process from "node:process";
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
+import { ErrorPages } from "../downstream/error-page.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
@@ -90,6 +91,8 @@ export class Worker {
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
   readonly #listener: DownstreamListener;
+  /** Of the error pages. */
+  #pagesRevision = 0;
   readonly #explainParts: ExplainParts;
   readonly #stopStalls: () => void;
 
@@ -287,8 +290,11 @@ export class Worker {
     }
   }
 
-  #obey({ cordoned }: StandingOrders): void {
+  #obey({ cordoned, errorPages }: StandingOrders): void {
     this.#cordonUntilOver(cordoned);
+    if (errorPages.revision === this.#pagesRevision) return;
+    this.#pagesRevision = errorPages.revision;
+    this.#listener.errorPages = new ErrorPages(errorPages.files);
   }
 
   /** They end by themselves, too: nobody may be there to say so. */

@@ -1,11 +1,12 @@
 /** Own answers as text, page or JSON (contract, section 8). */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { refusal } from "../../src/downstream/refusal.ts";
-import { ANSWER_CODES, CODES } from "../../src/observation/proxy-error.ts";
+import { type Refusal, refusal } from "../../src/downstream/refusal.ts";
+import { ANSWER_CODES, type AnswerCode, CODES } from "../../src/observation/proxy-error.ts";
 
-const typeFor = (accept: string | null): string =>
-  /Content-Type: ([^;]+)/.exec(refusal("no_route", "vm", "id", accept).fields)![1]!;
+const refused = (code: AnswerCode, requestId: string, accept: string | null): Refusal =>
+  refusal(code, { blame: "vm", requestId, host: "app.test", accept });
+const typeFor = (accept: string | null): string => /Content-Type: ([^;]+)/.exec(refused("no_route", "id", accept).fields)![1]!;
 
 test("refusal() answers in plain text unless asked for something else", () => {
   for (const accept of [null, "", "*/*", "text/plain", "text/*", "image/png", "application/xml", "text/htmlx"]) {
@@ -33,7 +34,7 @@ test("refusal() answers with a page or JSON to those who name it, the better lik
 
 test("refusal() has the status and text of the contract for every code", () => {
   for (const code of ANSWER_CODES) {
-    const { status, reason, fields, body } = refusal(code, "vm", "an-id", null);
+    const { status, reason, fields, body } = refused(code, "an-id", null);
     assert.deepEqual([status, body], [CODES[code].status, CODES[code].text]);
     assert.match(
       fields,
@@ -47,15 +48,15 @@ test("refusal() has the status and text of the contract for every code", () => {
 });
 
 test("refusal() asks to come back where that helps", () => {
-  assert.deepEqual(ANSWER_CODES.filter((code) => refusal(code, "vm", "x", null).fields.includes("Retry-After: 1\r\n")), [
+  assert.deepEqual(ANSWER_CODES.filter((code) => refused(code, "x", null).fields.includes("Retry-After: 1\r\n")), [
     "no_table",
     "overloaded",
   ]);
 });
 
 test("refusal() as JSON and as a page names code, message and request", () => {
-  const json = JSON.parse(refusal("vm_unhealthy", "vm", "an-id", "application/json").body);
+  const json = JSON.parse(refused("vm_unhealthy", "an-id", "application/json").body);
   assert.deepEqual(json, { error: "vm_unhealthy", message: "Service Unavailable - VM not responding", "request_id": "an-id" });
-  const page = refusal("vm_unhealthy", "vm", "an-id", "text/html").body;
+  const page = refused("vm_unhealthy", "an-id", "text/html").body;
   for (const part of ["<!doctype html>", "<title>503 ", "vm_unhealthy", "an-id"]) assert.ok(page.includes(part), part);
 });

@@ -40,6 +40,7 @@ describe("parseSettings()", () => {
       adminToken: "",
       workers: availableParallelism(),
       stateDir: "",
+      errorPages: "",
       healthPath: "/",
       healthTimeoutMs: 2000,
       healthIntervalMs: 5000,

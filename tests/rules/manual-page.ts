@@ -16,7 +16,7 @@ const FILES = [
 
 const SIGNALS = [
   ["SIGTERM, SIGINT", "drains, then ends with 0; a second one ends at once with 1"],
-  ["SIGHUP", "reads the database now"],
+  ["SIGHUP", "reads the database and the error pages now"],
   ["SIGUSR2", "starts the binary at the same path anew and hands over to it, without a lost request"],
 ] as const;
 
