@@ -173,8 +173,8 @@ async function showRound({ here, there, database, layout }: Stage): Promise<numb
   for (const remark of layout.remarks) print(remark);
   print(`
   database     ${database.description}
-  this region  ${here.url}   admin ${here.adminUrl}/metrics  /readyz  /api/routes
-  the other    ${there.url}   admin ${there.adminUrl}
+  this region  ${here.url}   dashboard ${here.adminUrl}/   also /metrics  /readyz  /api/routes
+  the other    ${there.url}   dashboard ${there.adminUrl}/
 
 Each has just been requested; try them yourself:
 `);
