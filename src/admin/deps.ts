@@ -1,4 +1,5 @@
 /** What the admin app is given: plain functions, so that it knows nothing of processes or workers. */
+import type { ConnectionList, ConnectionWish } from "../observation/client-connection.ts";
 import type { DrainStatus, WorkLeft } from "../observation/drain-status.ts";
 import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { EventLog } from "../observation/event-log.ts";
@@ -86,6 +87,8 @@ export interface AdminDeps {
   readonly endpointHealth: () => readonly EndpointHealth[];
   readonly endpoints: EndpointDeps;
   readonly cordons: CordonDeps;
+  /** What each worker lists of its clients' connections. */
+  readonly connections: (wish: ConnectionWish) => Promise<readonly { readonly worker: number; readonly list: ConnectionList }[]>;
   /** Of the busiest hosts. */
   readonly hosts: Pick<HostTraffic, "list" | "find" | "lastMinuteSeconds">;
   readonly traffic: Pick<TrafficHistory, "points" | "latest">;

@@ -14,6 +14,8 @@ const gathered = new GatheredOutput();
 export class ClientOutput implements Outlet {
   /** When bytes last left. A client that takes its answer slowly is not a stalled one. */
   movedAtMs: number;
+  /** All that was sent. */
+  bytes = 0;
   /** The connection closes as soon as everything has left. */
   closing = false;
   readonly #socket: Socket;
@@ -36,6 +38,7 @@ export class ClientOutput implements Outlet {
 
   deliver(scratch: Buffer, length: number): void {
     this.#environment.metrics.bytesOut += length;
+    this.bytes += length;
     this.movedAtMs = this.#environment.sweep.nowMs;
     this.#socket.writeCopied(scratch, length);
   }
@@ -50,6 +53,7 @@ export class ClientOutput implements Outlet {
     if (joined === null) this.flush();
     const bytes = joined ?? chunk;
     this.#environment.metrics.bytesOut += bytes.length;
+    this.bytes += bytes.length;
     this.movedAtMs = this.#environment.sweep.nowMs;
     this.#socket.write(bytes);
   }

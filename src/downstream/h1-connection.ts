@@ -30,6 +30,8 @@ export const IDLE_GRACE_MS = 300;
 
 const CUT = "Still running when the grace of the drain was over";
 
+let made = 0;
+
 export class H1Connection implements SocketSink, Watched, RequestEvents {
   deadlineAtMs: number;
   readonly peer: Peer;
@@ -39,6 +41,11 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
   readonly head: RequestHead;
   /** Cleared when the connection may not carry another request. */
   persistent = true;
+  /** No two of a process have the same. */
+  readonly id: number = ++made;
+  readonly sinceAtMs: number;
+  requests = 0;
+  bytesIn = 0;
   /** When the first byte of the request under way was read. */
   headBegunAtMs = 0;
   readonly #socket: Socket;
@@ -56,7 +63,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     this.input = new ClientInput(socket, environment, this);
     this.out = new ClientOutput(socket, environment);
     this.head = this.input.head;
-    this.#heardAtMs = environment.sweep.nowMs;
+    this.sinceAtMs = this.#heardAtMs = environment.sweep.nowMs;
     this.deadlineAtMs = environment.sweep.nowMs + environment.headerTimeoutMs;
   }
 
@@ -64,6 +71,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   onData(chunk: Buffer): void {
     this.environment.metrics.bytesIn += chunk.length;
+    this.bytesIn += chunk.length;
     this.#heardAtMs = this.environment.sweep.nowMs;
     this.input.receive(chunk);
   }
@@ -198,6 +206,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   onRequest(length: BodyLength, more: boolean): void {
     const { environment, head, input } = this;
+    this.requests++;
     this.#heardAtMs = environment.sweep.nowMs;
     const { streamTimeoutMs, bodyPace } = environment;
     const lookAfterMs = length === 0 ? streamTimeoutMs : Math.min(streamTimeoutMs, bodyPace.graceMs);

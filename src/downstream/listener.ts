@@ -1,4 +1,5 @@
 /** Accepts connections, up to a cap below the file limit, and closes them in order when the process drains. */
+import type { ConnectionList, ConnectionWish } from "../observation/client-connection.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Tracing } from "../observation/tracing.ts";
@@ -8,6 +9,7 @@ import { listen, type Listener, type ListenOptions, type Socket, type SocketErro
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { PaceLimit } from "./body-pace.ts";
 import type { IsTrusted } from "./client-address.ts";
+import { listConnections } from "./connection-list.ts";
 import type { Exchange } from "./exchange.ts";
 import { ErrorPages } from "./error-page.ts";
 import { H1Connection, IDLE_GRACE_MS } from "./h1-connection.ts";
@@ -119,6 +121,11 @@ export class DownstreamListener implements H1Environment {
       });
     }
     return this.#listeners.get(descriptors[0]!)!.port;
+  }
+
+  /** For people. */
+  list(wish: ConnectionWish): ConnectionList {
+    return listConnections(this.#connections, wish, performance.now());
   }
 
   connectionClosed(connection: H1Connection): void {

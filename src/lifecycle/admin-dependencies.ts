@@ -64,6 +64,10 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     endpointHealth: () => control.endpointHealth(),
     endpoints: endpointDependencies(control, generation),
     cordons: cordonDependencies(generation.cordons, generation),
+    connections: async (wish) => {
+      const answers = await generation.ask<"connections">({ kind: "connections", wish });
+      return answers.map(({ worker, answer }) => ({ worker, list: answer.list }));
+    },
     hosts: control.hosts,
     traffic: generation.traffic,
     cordoned: () => generation.cordons.list().map(({ key }) => key),

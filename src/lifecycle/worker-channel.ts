@@ -13,6 +13,7 @@
 import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
 import type { HostReport } from "../observation/host-figures.ts";
+import type { ConnectionList, ConnectionWish } from "../observation/client-connection.ts";
 import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
@@ -59,11 +60,13 @@ export type Question =
   | { readonly kind: "nothing" }
   | { readonly kind: "explain"; readonly question: ExplainQuestion }
   /** null: those with attempts under way. */
-  | { readonly kind: "endpoints"; readonly keys: readonly string[] | null };
+  | { readonly kind: "endpoints"; readonly keys: readonly string[] | null }
+  | { readonly kind: "connections"; readonly wish: ConnectionWish };
 export type Answer =
   | { readonly kind: "nothing" }
   | { readonly kind: "explain"; readonly explanation: Explanation }
-  | { readonly kind: "endpoints"; readonly uses: readonly EndpointUse[] };
+  | { readonly kind: "endpoints"; readonly uses: readonly EndpointUse[] }
+  | { readonly kind: "connections"; readonly list: ConnectionList };
 
 /** Control to worker. */
 export type DownMessage =

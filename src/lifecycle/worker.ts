@@ -314,6 +314,8 @@ export class Worker {
         return { kind: "nothing" };
       case "explain":
         return { kind: "explain", explanation: explain(question.question, this.#explainParts) };
+      case "connections":
+        return { kind: "connections", list: this.#listener.list(question.wish) };
       case "endpoints":
         return { kind: "endpoints", uses: this.#endpoints.uses(question.keys) };
     }

@@ -30,6 +30,7 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "GET /api/endpoints/:key": ["/api/endpoints/vm%2F10.0.0.5:8080"],
   "POST /api/endpoints/:key/cordon": ["/api/endpoints/vm%2F10.0.0.5:8080/cordon", { method: "POST", body: '{"expires":"30m"}' }],
   "DELETE /api/endpoints/:key/cordon": ["/api/endpoints/vm%2F10.0.0.5:8080/cordon", { method: "DELETE" }],
+  "GET /api/connections": ["/api/connections?sort=-requests"],
   "GET /api/cordons": ["/api/cordons"],
   "GET /api/workers": ["/api/workers"],
   "GET /api/drain": ["/api/drain"],
