@@ -2,16 +2,13 @@
 import { z } from "zod";
 import type { Exclusion } from "../sources/source.ts";
 import type { AdminDeps } from "./deps.ts";
-import { AFTER, LIMIT, NEXT, TOTAL } from "./listing.ts";
+import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
+import { badAfter } from "./problem.ts";
 
 const CODE = z.enum(["bad_row", "conflict", "flapping"]);
-const QUERY = z.strictObject({
-  limit: LIMIT,
-  after: AFTER,
-  q: z.string().default("").describe("Part of a domain or host"),
-  code: CODE.optional(),
-});
+const QUERY = listQuery(["domain", "code"], "domain", { code: CODE.optional() });
+const COLUMNS = { domain: (each: Exclusion) => each.domain, code: (each: Exclusion) => each.code };
 const EXCLUSION = z.object({ domain: z.string(), host: z.string().nullable(), code: CODE, reason: z.string() });
 const PAGE = z.object({
   total: TOTAL,
@@ -26,29 +23,23 @@ export const LIST_EXCLUDED = adminPath({
   method: "GET",
   path: "/api/excluded",
   tag: "table",
-  summary: "Domains that are not served, or not as their rows say, with the reasons, by domain",
+  summary: "Domains that are not served, or not as their rows say, with the reasons",
   query: QUERY,
   answers: { 200: { meaning: "A page of them", schema: PAGE } },
   answer: listExcluded,
 });
 
-function listExcluded(
-  c: AdminContext,
-  deps: AdminDeps,
-  { query: { limit, after, q, code } }: Given<unknown, z.output<typeof QUERY>, unknown>,
-): Response {
-  const found = new Map(
-    deps.excluded()
-      .filter((each) => (code === undefined || each.code === code) && contains(each, q.toLowerCase()))
-      .map((each) => [keyOf(each), each]),
-  );
-  const keys = [...found.keys()].filter((key) => key > after).sort();
-  const page = keys.slice(0, limit);
+function listExcluded(c: AdminContext, deps: AdminDeps, { query }: Given<unknown, z.output<typeof QUERY>, unknown>): Response {
+  const { code, q } = query;
+  const suiting = deps.excluded().filter((each) => (code === undefined || each.code === code) && contains(each, q.toLowerCase()));
+  const found = new Map(suiting.map((each) => [keyOf(each), each]));
+  const list = listPage(found.values(), query, COLUMNS, keyOf);
+  if (list === null) return badAfter(c);
   return c.json({
-    total: found.size,
+    total: list.total,
     counts: deps.refreshStatus().excluded,
-    excluded: page.map((key) => exclusionView(found.get(key)!)),
-    next: keys.length > limit ? page.at(-1) : null,
+    excluded: list.page.map(exclusionView),
+    next: list.next,
   });
 }
 

@@ -1,7 +1,10 @@
 /** The state of the table as a whole: running a refresh, and the regions the last one saw. */
 import { z } from "zod";
 import type { AdminDeps } from "./deps.ts";
+import { flag } from "./fields.ts";
+import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath } from "./path.ts";
+import { badAfter } from "./problem.ts";
 
 const REFRESH = z.object({
   ok: z.boolean(),
@@ -14,6 +17,7 @@ const REFRESH = z.object({
   error: z.string().nullable(),
 });
 const REGION = z.object({ id: z.string(), public_ipv4: z.string().nullable(), here: z.boolean() });
+type Region = z.output<typeof REGION>;
 
 export const RUN_REFRESH = adminPath({
   method: "POST",
@@ -33,14 +37,19 @@ export const LIST_REGIONS = adminPath({
   path: "/api/regions",
   tag: "table",
   summary: "The regions that the last reading saw",
-  answers: { 200: { meaning: "All of them", schema: z.object({ regions: z.array(REGION) }) } },
-  answer: (c, deps) => {
+  query: listQuery(["id", "public_ipv4"], "id", { here: flag().describe("Only ours, or only others") }),
+  answers: { 200: { meaning: "A page of them", schema: z.object({ total: TOTAL, regions: z.array(REGION), next: NEXT }) } },
+  answer: (c, deps, { query }) => {
     const regions = deps.refreshStatus().regions.map(({ id, publicIpv4 }) => ({
       id,
       public_ipv4: publicIpv4,
       here: id.toLowerCase() === deps.regionId.toLowerCase(),
-    }));
-    return c.json({ regions });
+    })).filter(({ id, public_ipv4: address, here }) =>
+      (query.here === undefined || here === query.here) && `${id} ${address ?? ""}`.includes(query.q.toLowerCase())
+    );
+    const columns = { id: (each: Region) => each.id, "public_ipv4": (each: Region) => each.public_ipv4 };
+    const list = listPage(regions, query, columns, ({ id }) => id);
+    return list === null ? badAfter(c) : c.json({ total: list.total, regions: list.page, next: list.next });
   },
 });
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { ChangedHosts, Revision } from "../sources/revision-history.ts";
+import { normaliseDomain } from "../table/host-name.ts";
 import type { RouteChange } from "../table/routes.ts";
 import type { AdminDeps } from "./deps.ts";
 import { EXPIRY, TIME } from "./fields.ts";
@@ -14,6 +15,8 @@ import { timeText } from "./time-text.ts";
 const LIST_QUERY = z.strictObject({
   limit: LIMIT,
   before: z.coerce.number().int().min(1).optional().describe("`next` of the page before"),
+  host: z.string().optional().describe("Revisions that changed this host, as far as their routes are kept"),
+  reason: z.string().optional().describe("What made them: `interval`, `change`, `admin`..."),
 });
 const CHANGES_QUERY = z.strictObject({ limit: LIMIT, after: AFTER });
 const OF_REVISION = z.object({ revision: z.string() });
@@ -109,10 +112,13 @@ export const UNPIN_REVISION = adminPath({
 function listRevisions(
   c: AdminContext,
   deps: AdminDeps,
-  { query: { limit, before } }: Given<unknown, z.output<typeof LIST_QUERY>, unknown>,
+  { query: { limit, before, host, reason } }: Given<unknown, z.output<typeof LIST_QUERY>, unknown>,
 ): Response {
   const status = deps.refreshStatus();
-  const found = deps.history().list(limit + 1, before);
+  const isWanted = (revision: Revision): boolean =>
+    (reason === undefined || revision.reason === reason) &&
+    (host === undefined || hasChanged(revision, normaliseDomain(host) ?? ""));
+  const found = deps.history().list(Infinity, before).filter(isWanted).slice(0, limit + 1);
   const page = found.slice(0, limit);
   return c.json({
     revision: status.revision,
@@ -120,6 +126,10 @@ function listRevisions(
     revisions: page.map((revision) => revisionView(revision, status)),
     next: found.length > limit ? page.at(-1)!.revision : null,
   });
+}
+
+function hasChanged({ before, after }: Revision, host: string): boolean {
+  return before !== null && after !== null && before.get(host) !== after.get(host);
 }
 
 async function showRevision(

@@ -1,15 +1,22 @@
 /** The routing table for people: page by page, or one host. */
 import { z } from "zod";
-import { pageOf } from "../sources/host-page.ts";
+import { findRoutes } from "../sources/host-page.ts";
 import { normaliseDomain } from "../table/host-name.ts";
+import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
 import type { AdminDeps } from "./deps.ts";
-import { AFTER, LIMIT, NEXT, TOTAL } from "./listing.ts";
+import { flag } from "./fields.ts";
+import { listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
 import { problem } from "./problem.ts";
 
-const QUERY = z.strictObject({ limit: LIMIT, after: AFTER, q: z.string().default("").describe("Part of a host") });
-export const ROUTE_ENDPOINT = z.object({ kind: z.enum(["vm", "region"]), address: z.string(), port: z.int(), region: z.string() });
+const KIND = z.enum(["vm", "region"]);
+const QUERY = listQuery(["host"], "host", {
+  region: z.string().optional().describe("Id of a region that has an endpoint of the route"),
+  kind: KIND.optional().describe("Routes with such an endpoint"),
+  wildcard: flag().describe("Only wildcards, or none"),
+});
+export const ROUTE_ENDPOINT = z.object({ kind: KIND, address: z.string(), port: z.int(), region: z.string() });
 const ROUTE = z.object({ host: z.string(), endpoints: z.array(ROUTE_ENDPOINT) });
 
 export const LIST_ROUTES = adminPath({
@@ -44,16 +51,25 @@ export const SHOW_ROUTE = adminPath({
 async function listRoutes(
   c: AdminContext,
   deps: AdminDeps,
-  { query: { limit, after, q } }: Given<unknown, z.output<typeof QUERY>, unknown>,
+  { query: { limit, after, q, sort, region, kind, wildcard } }: Given<unknown, z.output<typeof QUERY>, unknown>,
 ): Promise<Response> {
   const table = deps.routes();
   const { revision } = deps.refreshStatus();
-  const { hosts, next } = await pageOf(table.entries(), ([host]) => host, { count: limit, after, part: q.toLowerCase() });
+  const isWanted = (endpoint: EndpointRecord): boolean =>
+    (region === undefined || endpoint.region === region.toLowerCase()) && (kind === undefined || endpoint.kind === kind);
+  const { total, hosts, more } = await findRoutes(table, {
+    count: limit,
+    after,
+    descending: sort === "-host",
+    part: q.toLowerCase(),
+    wildcard: wildcard ?? null,
+    suits: region === undefined && kind === undefined ? null : ({ endpoints }) => endpoints.some(isWanted),
+  });
   return c.json({
     revision,
-    total: table.size,
+    total,
     routes: hosts.map((host) => routeView(host, table.get(host)!)),
-    next,
+    next: more ? hosts.at(-1) : null,
   });
 }
 

@@ -1,5 +1,7 @@
 /** A page of hosts in order, out of many in no order. */
-import { inSlices } from "../runtime/in-slices.ts";
+import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
+import { type RoutesFound, type RouteWish, searchRoutes } from "../table/route-search.ts";
+import type { Routes } from "../table/routes.ts";
 
 export interface PageWish {
   readonly count: number;
@@ -29,4 +31,9 @@ export async function pageOf<T>(values: Iterable<T>, hostOf: (value: T) => strin
   });
   const hosts = kept.sort().slice(0, count);
   return { hosts, next: kept.length > count ? hosts.at(-1) ?? null : null };
+}
+
+/** A page of a table, in slices. */
+export function findRoutes(routes: Routes, wish: RouteWish): Promise<RoutesFound> {
+  return piecesInSlices(searchRoutes(routes, wish));
 }

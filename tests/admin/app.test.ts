@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { adminOf, HERE, LOADED, NOW_MS, route } from "../fixtures/admin.ts";
+import { adminOf, ELSEWHERE, HERE, LOADED, NOW_MS, route } from "../fixtures/admin.ts";
 import type { Predecessor } from "../../src/admin/deps.ts";
 import type { DrainStatus } from "../../src/observation/drain-status.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
@@ -150,19 +150,22 @@ test("GET /api/excluded lists what is left out, ordered by domain, page by page"
     const { body } = await admin.json(`/api/excluded?${query}`);
     return [body.excluded.map(({ domain }: { domain: string }) => domain), body.total, body.next === null];
   };
-  assert.deepEqual((await admin.json("/api/excluded?limit=1")).body, {
+  const first = (await admin.json("/api/excluded?limit=1")).body;
+  assert.deepEqual(first, {
     total: 4,
     counts: { "bad_row": 1, conflict: 0, flapping: 0 },
     excluded: [{ domain: "App.example.com", host: "app.example.com", code: "conflict", reason: "app.example.com has it" }],
-    next: "App.example.com conflict app.example.com has it",
+    next: first.next,
   });
-  assert.deepEqual(await domains("limit=2&after=App.example.com%20conflict%20app.example.com%20has%20it"), [
+  assert.deepEqual(await domains(`limit=2&after=${first.next}`), [
     ["aa.example.com", "b_.example.com"],
     4,
     false,
   ]);
   assert.deepEqual(await domains("code=bad_row"), [["aa.example.com", "b_.example.com"], 2, true]);
   assert.deepEqual(await domains("q=APP."), [["App.example.com"], 1, true]);
+  assert.deepEqual((await domains("sort=-code"))[0], ["zz.example.com", "App.example.com", "aa.example.com", "b_.example.com"]);
+  assert.equal((await admin.json("/api/excluded?after=App.example.com")).body.error, "bad_query");
   assert.equal((await admin.json("/api/excluded?code=other")).status, 400);
 });
 
@@ -198,6 +201,12 @@ test("GET /api/revisions lists them newest first", async () => {
   const older = (await admin.json("/api/revisions?before=2")).body;
   assert.deepEqual([older.revisions.length, older.revisions[0].revision, older.next], [1, 1, null]);
   assert.equal((await admin.json("/api/revisions?before=x")).status, 400);
+  const revisions = async (query: string): Promise<number[]> =>
+    (await admin.json(`/api/revisions?${query}`)).body.revisions.map(({ revision }: { revision: number }) => revision);
+  assert.deepEqual(await revisions("host=Gone.example.com"), [3, 2]);
+  assert.deepEqual(await revisions("host=*.preview.example.com"), [3]);
+  assert.deepEqual(await revisions("host=nowhere.example.com"), []);
+  assert.deepEqual(await revisions("reason=admin"), []);
 });
 
 test("GET /api/revisions/:revision shows what it changed, a move to another region with both sides", async () => {
@@ -367,10 +376,24 @@ test("GET /api/routes filters by part of a host", async () => {
   const { body } = await adminOf().json("/api/routes?q=PREVIEW");
   assert.deepEqual(body, {
     revision: 3,
-    total: 3,
+    total: 1,
     routes: [{ host: "*.preview.example.com", endpoints: [{ kind: "vm", address: "10.0.0.5", port: 8080, region: HERE }] }],
     next: null,
   });
+});
+
+test("GET /api/routes filters by region, kind and wildcard, and sorts both ways", async () => {
+  const table = routesOf([route("b.example.com"), route("*.a.example.com"), { ...route("c.example.com"), endpoints: [ELSEWHERE] }]);
+  const hosts = async (query: string): Promise<string[]> => {
+    const { body } = await adminOf({ routes: () => table }).json(`/api/routes?${query}`);
+    assert.equal(body.total, body.routes.length);
+    return body.routes.map(({ host }: RouteRecord) => host);
+  };
+  assert.deepEqual(await hosts(`region=${HERE.toUpperCase()}`), ["*.a.example.com", "b.example.com"]);
+  assert.deepEqual(await hosts("kind=region"), ["c.example.com"]);
+  assert.deepEqual(await hosts("wildcard=true"), ["*.a.example.com"]);
+  assert.deepEqual(await hosts("wildcard=false&sort=-host"), ["c.example.com", "b.example.com"]);
+  assert.deepEqual(await hosts("region=other&kind=vm"), []);
 });
 
 test("GET /api/routes refuses a query it does not understand", async () => {
@@ -427,8 +450,12 @@ test("GET /api/health lists the endpoints in use", async () => {
 test("GET /api/regions lists the regions and says which one is here", async () => {
   const { body } = await adminOf().json("/api/regions");
   assert.deepEqual(body, {
+    total: 2,
     regions: [{ id: HERE, public_ipv4: null, here: true }, { id: "other", public_ipv4: "203.0.113.7", here: false }],
+    next: null,
   });
+  assert.equal((await adminOf().json("/api/regions?here=false&sort=-id")).body.regions[0].id, "other");
+  assert.equal((await adminOf().json("/api/regions?q=203.0.113")).body.total, 1);
 });
 
 test("POST /api/refresh runs a refresh and answers its result", async () => {

@@ -45,7 +45,7 @@ test("admin address shows live what happens, lets operators steer, and remembers
   await edge.waitFor(async () => (status = (await get(edge, HOST)).status) === 503, `answers ${status}`);
   const failed = await events.until(({ event }) => event === "error");
   const exchange = failed.data.exchange as Readonly<Record<string, unknown>>;
-  assert.deepEqual(exchange, { ...exchange, host: HOST, error: "vm_unhealthy", blame: "vm", status: 503 });
+  assert.deepEqual([exchange.host, exchange.error, exchange.blame, exchange.status], [HOST, "vm_unhealthy", "vm", 503]);
   const { errors } = await (await edge.admin(`/api/errors?host=${HOST}&blame=vm`)).json() as { errors: { request_id: string }[] };
   assert.equal(errors.at(-1)?.request_id, exchange.request_id);
 
