@@ -1,6 +1,7 @@
 /** Endpoints that get no new requests for a while, because an operator wants it so. */
 import { z } from "zod";
 import type { Cordon } from "../observation/cordon.ts";
+import { clientOf } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { EXPIRY, TIME } from "./fields.ts";
 import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
@@ -87,7 +88,7 @@ async function setCordon(
   { params: { key }, body }: Given<z.output<typeof OF_ENDPOINT>, unknown, z.output<typeof BODY>>,
 ): Promise<Response> {
   if (!isKnown(key, deps)) return unknownEndpoint(c, key);
-  const cordon = await deps.cordons.set(key, { forMs: body.expires, reason: body.reason, by: c.env?.client ?? "" });
+  const cordon = await deps.cordons.set(key, { forMs: body.expires, reason: body.reason, by: clientOf(c) });
   return cordon === null ? problem(c, 409, "too_many", "There are 1000 cordons already") : c.json(cordonView(cordon));
 }
 

@@ -15,7 +15,8 @@ export function endpointDependencies(control: ControlPlane, generation: Pick<Gen
     routesTo: (key) => control.endpoints.routesTo(key),
     hostsOf: async (key, most) => {
       const hosts: string[] = [];
-      if (control.endpoints.routesTo(key) > 0) await piecesInSlices(control.table.gatherHostsOf(key, most, hosts));
+      const routes = control.endpoints.routesTo(key);
+      if (routes > 0) await piecesInSlices(control.table.gatherHostsOf(key, Math.min(most, routes), hosts));
       return hosts.sort();
     },
     uses: async (keys) => {

@@ -45,3 +45,18 @@ test("release() keeps a VM that a route leads to again meanwhile, and counts ane
   directory.release(9);
   assert.equal(directory.find(A.key), undefined);
 });
+
+test("EndpointDirectory counts routes to each endpoint, and knows the other regions' edges", () => {
+  const directory = new EndpointDirectory();
+  const R = region(ELSEWHERE, "203.0.113.7");
+  const first = routesOf([route("a.test", A), route("b.test", A, R), route("c.test", R)]);
+  apply(directory, Routes.none, first, 1);
+  assert.deepEqual([directory.routesTo(A.key), directory.routesTo(R.key), directory.routesTo(B.key)], [2, 2, 0]);
+  assert.deepEqual(directory.regions(), [R]);
+  apply(directory, first, routesOf([route("a.test", A)]), 2);
+  assert.deepEqual([directory.routesTo(R.key), directory.regions(), directory.find(R.key)], [0, [], R]);
+  directory.release(2);
+  assert.equal(directory.find(R.key), undefined);
+  apply(directory, routesOf([route("a.test", A)]), first, 3);
+  assert.deepEqual(directory.regions(), [R]);
+});

@@ -332,3 +332,18 @@ test("Fleet.drain() answers how much all workers together have cut", async () =>
   await world.timers.advance(0);
   assert.equal(await drained, 7);
 });
+
+test("Fleet.ask() asks all that serve, the first of them, or one", async () => {
+  const world = new World();
+  await world.run();
+  const asked = async (whom?: "all" | "first" | number) => {
+    const answers = world.fleet.ask<"nothing">({ kind: "nothing" }, whom);
+    await world.timers.advance(0);
+    for (const standIn of world.started) {
+      const ask = standIn.received.findLast((message) => message.type === "ask");
+      if (ask !== undefined) standIn.events.message({ type: "answer", serial: ask.serial, answer: { kind: "nothing" } });
+    }
+    return (await answers).map(({ worker }) => worker);
+  };
+  assert.deepEqual([await asked(), await asked("first"), await asked(2), await asked(9)], [[1, 2], [1], [2], []]);
+});

@@ -156,3 +156,48 @@ test("judge() tells all who wait, also when one of them throws", async () => {
   await Promise.resolve();
   assert.deepEqual([told, uncaught.messages], [1, ["a bug of ours"]]);
 });
+
+test("to look at an endpoint is no use of it, and makes none", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  assert.deepEqual([endpoints.look(A, 0), endpoints.look(R, 0)], ["unprobed", "available"]);
+  assert.deepEqual([endpoints.find(A.key), endpoints.loadOf(A.key)], [undefined, 0]);
+  const state = endpoints.of(A);
+  assert.deepEqual([endpoints.look(A, 0), endpoints.look(A, 1_000_000)], ["unprobed", "unprobed"], "no look begins the wait");
+  assert.deepEqual([endpoints.takeUsed(), requests], [[], []]);
+  state.availability(0);
+  assert.equal(endpoints.look(A, 1_000_000), "overdue");
+  endpoints.judge(A.key, "healthy");
+  assert.equal(endpoints.look(A, 0), state.availability(0));
+  endpoints.of(R).failed("ECONNREFUSED", 0);
+  assert.equal(endpoints.look(R, 1), "failing");
+});
+
+test("cordon() drains endpoints, also those that nobody has spoken to, until others are named", () => {
+  const { endpoints } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  endpoints.judge(A.key, "healthy");
+  let closed = 0;
+  state.idle.push({ close: () => closed++ } as unknown as (typeof state.idle)[number]);
+  endpoints.cordon(new Set([A.key, R.key]));
+  assert.deepEqual([state.availability(0), endpoints.look(R, 0), endpoints.of(R).availability(0)], [
+    "draining",
+    "draining",
+    "draining",
+  ]);
+  assert.equal(closed, 1);
+  assert.deepEqual(endpoints.takeUsed(), [A.key], "it is in use: its health goes on being watched");
+  endpoints.judge(A.key, "unhealthy");
+  assert.equal(state.availability(0), "draining");
+  endpoints.cordon(new Set([R.key]));
+  assert.deepEqual([state.availability(0), endpoints.of(R).availability(0)], ["unhealthy", "draining"]);
+});
+
+test("uses() tells of attempts, connections at rest and the last failure", () => {
+  const { endpoints } = endpointsAndRequests();
+  endpoints.of(A).inFlight = 2;
+  endpoints.of(R).failed("ECONNREFUSED", 0);
+  assert.deepEqual(endpoints.uses(null), [{ key: A.key, inFlight: 2, idle: 0, lastFailure: null }]);
+  const [use, ...more] = endpoints.uses([R.key, "vm/10.9.9.9:1"]);
+  assert.deepEqual([use?.lastFailure?.reason, more], ["ECONNREFUSED", []]);
+  assert.ok(Math.abs(Date.now() - use!.lastFailure!.atMs) < 60_000);
+});

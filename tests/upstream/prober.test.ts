@@ -23,6 +23,7 @@ function proberByHand(concurrency?: number) {
   const probes: StartedProbe[] = [];
   const published: string[] = [];
   const logged: string[] = [];
+  const changed: string[] = [];
   const prober = new Prober({
     probe: (endpoint, onResult) => {
       const probe: StartedProbe = {
@@ -48,6 +49,7 @@ function proberByHand(concurrency?: number) {
     publish: (verdicts) => {
       for (const [key, verdict] of verdicts) published.push(`${key} ${verdict}`);
     },
+    changed: ({ endpoint: { key }, verdict, reason }) => changed.push(`${key} ${verdict}, ${reason}`),
     ...(concurrency === undefined ? {} : { concurrency }),
   });
   return {
@@ -57,6 +59,7 @@ function proberByHand(concurrency?: number) {
     /** What was published or logged since the last call. */
     news: () => published.splice(0),
     logs: () => logged.splice(0),
+    changes: () => changed.splice(0),
     state: () => prober.list().map((health) => `${health.endpoint.key} ${health.verdict} ${health.state}`),
   };
 }
@@ -322,4 +325,32 @@ test("Prober.list() and figures() tell what is known", async () => {
     probesUnhealthy: 0,
     endpoints: { unprobed: 1, healthy: 1, unhealthy: 0 },
   });
+});
+
+test("Prober keeps the last 50 probes and 20 changes of the verdict, newest first, and tells of changes that are news", async () => {
+  const { prober, timers, probes, changes } = proberByHand();
+  const a = vm("a");
+  prober.want(a);
+  probes.at(-1)!.answer(true);
+  assert.deepEqual(changes(), [], "a first healthy verdict is no news");
+  for (let n = 0; n < 30; n++) {
+    for (const healthy of [false, true]) {
+      prober.used([a.key]);
+      await timers.advance(INTERVAL_MS);
+      probes.at(-1)!.answer(healthy);
+    }
+  }
+  const told = changes();
+  assert.equal(told.length, 60);
+  assert.deepEqual(told.slice(-2), ["vm/a unhealthy, connection refused", "vm/a healthy, status 200"]);
+  const history = prober.history(a.key)!;
+  assert.deepEqual([history.probes.length, history.changes.length], [50, 20]);
+  assert.deepEqual(history.probes.slice(0, 2), [
+    { atMs: timers.nowMs(), healthy: true, latencyMs: 3, reason: "status 200" },
+    { atMs: timers.nowMs() - INTERVAL_MS, healthy: false, latencyMs: 3, reason: "connection refused" },
+  ]);
+  assert.deepEqual(history.changes[0], { atMs: timers.nowMs(), verdict: "healthy", reason: "status 200" });
+  assert.deepEqual(prober.find(a.key), prober.list()[0]);
+  assert.deepEqual([prober.find("vm/b"), prober.history("vm/b")], [undefined, undefined]);
+  prober.stop();
 });
