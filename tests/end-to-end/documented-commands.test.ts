@@ -5,8 +5,10 @@ import { chmod, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
+import { Collector } from "../fixtures/collector.ts";
 import { difference, Shell, type Step, stepsOf } from "../fixtures/documented-commands.ts";
 import { BINARY, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
@@ -20,6 +22,10 @@ type Names = readonly (readonly [documented: string, here: string])[];
 
 interface Scene {
   readonly names: Names;
+  /** Where they are typed; absent: in a folder of its own. */
+  readonly folder?: string;
+  /** Set in that shell. */
+  readonly env?: Readonly<Record<string, string>>;
   /** By the name behind `run:`. */
   readonly actions: Readonly<Record<string, () => Promise<void>>>;
 }
@@ -38,11 +44,18 @@ function documented(path: string, play: (replay: (scene: Scene) => Promise<void>
 
 async function replay(path: string, scene: Scene): Promise<void> {
   await using folder = await temporaryFolder();
+  const place = scene.folder ?? folder.path;
   await symlink(BINARY, join(folder.path, "edgeproxy"));
   await writeFile(join(folder.path, "sudo"), '#!/bin/sh\nexec "$@"\n');
   await chmod(join(folder.path, "sudo"), 0o755);
-  const env = { PATH: `${folder.path}:${process.env["PATH"]}`, PSQLRC: "/dev/null", HOME: folder.path, PGAPPNAME: "docs" };
-  await using shell = new Shell(folder.path, env);
+  const env = {
+    PATH: `${folder.path}:${process.env["PATH"]}`,
+    PSQLRC: "/dev/null",
+    HOME: folder.path,
+    PGAPPNAME: "docs",
+    ...scene.env,
+  };
+  await using shell = new Shell(place, env);
   const lines = (await readDocument(path)).split("\n");
   const steps = stepsOf(lines.join("\n"));
   const problems: string[] = [];
@@ -164,6 +177,48 @@ documented("docs/operations.md", async (replay) => {
         await edge.waitFor(async () => (await ask()).body.includes("not one of ours"), "has the pages");
       },
       "a moment passes": () => edge.waitFor(async () => await total("/api/errors?blame=edge") === 1, "reports"),
+    },
+  });
+});
+
+documented("docs/tracing.md", async (replay) => {
+  await using platform = await Platform.start(server);
+  await using collector = await Collector.start();
+  await platform.vm("app.example.com", {
+    script: (request, connection) => respond(200, `${fieldValue(request, "traceparent")}\n`)(request, connection),
+  });
+  const adminPort = await freePort();
+  const edge = await platform.edge();
+  const recording = await platform.edge({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_TRACES_SAMPLER: "parentbased_always_on",
+  }, { adminPort, region: await platform.addRegion(), port: await freePort() });
+  await replay({
+    names: [
+      ["http://127.0.0.1/", `http://${edge.host}:${edge.port}/`],
+      ["http://127.0.0.2/", `http://${recording.host}:${recording.port}/`],
+      ["127.0.0.1:9090", `127.0.0.1:${adminPort}`],
+    ],
+    actions: {
+      "spans arrive": async () => void await collector.until(2),
+    },
+  });
+});
+
+documented("docs/error-pages.md", async (replay) => {
+  await using folder = await temporaryFolder();
+  await using platform = await Platform.start(server);
+  await platform.vm("broken.example.com", { healthStatus: 500 });
+  await replay({
+    folder: folder.path,
+    env: {
+      EDGEPROXY_DATABASE_URL: platform.database.url,
+      EDGEPROXY_REGION_ID: platform.region.id,
+      EDGEPROXY_ERROR_PAGES: "pages",
+    },
+    names: [["http://127.0.0.1/", `http://${platform.region.address}:${platform.edgePort}/`]],
+    actions: {
+      "it starts": async () => void await platform.edge({ EDGEPROXY_ERROR_PAGES: join(folder.path, "pages") }),
     },
   });
 });
