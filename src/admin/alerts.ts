@@ -34,13 +34,15 @@ const STALE_MS = 300_000;
 const UNHEALTHY_SHARE = 0.25;
 const UNHEALTHY_LEAST = 5;
 const EDGE_SHARE = 0.01;
+const CONNECTIONS_SHARE = 0.85;
+const STALL_S = 0.5;
 const VM_SHARE = 0.05;
 /** A handful of requests says nothing of a share. */
 const REQUESTS_LEAST = 20;
 
 /** The worst first. */
 export function alertsOf(watched: Watched): Alert[] {
-  const alerts = [...ofTable(watched), ...ofWorkers(watched), ...ofTraffic(watched), ...ofEndpoints(watched), ...ofState(watched)];
+  const alerts = [ofTable, ofWorkers, ofProcesses, ofTraffic, ofEndpoints, ofState].flatMap((part) => [...part(watched)]);
   return alerts.sort((one, other) => SEVERITIES.indexOf(one.severity) - SEVERITIES.indexOf(other.severity));
 }
 
@@ -77,6 +79,19 @@ function* ofWorkers({ workers, drain }: Watched): Iterable<Alert> {
     if (state !== "silent" && state !== "restarting") continue;
     const what = state === "silent" ? `Worker ${worker} does not answer` : `Worker ${worker} has ended and is being replaced`;
     yield { severity: "warning", name: "EdgeproxyWorkerDown", what, sinceAtMs: heardAtMs };
+  }
+}
+
+function* ofProcesses({ workers }: Watched): Iterable<Alert> {
+  for (const { worker, metrics, longestStallSeconds } of workers) {
+    if (longestStallSeconds !== null && longestStallSeconds > STALL_S) {
+      const what = `Worker ${worker} did not look at its sockets for ${Math.round(longestStallSeconds * 10) / 10} s`;
+      yield { severity: "warning", name: "EdgeproxyWorkerStalls", what, sinceAtMs: null };
+    }
+    if (metrics !== null && metrics.connectionsOpen > CONNECTIONS_SHARE * metrics.connectionsLimit) {
+      const what = `Worker ${worker} has ${metrics.connectionsOpen} of ${metrics.connectionsLimit} client connections`;
+      yield { severity: "warning", name: "EdgeproxyNearConnectionLimit", what, sinceAtMs: null };
+    }
   }
 }
 

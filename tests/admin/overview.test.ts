@@ -5,7 +5,7 @@ import type { AdminDeps } from "../../src/admin/deps.ts";
 import { HostTraffic } from "../../src/observation/host-traffic.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { TrafficHistory } from "../../src/observation/traffic-history.ts";
-import type { WorkerState } from "../../src/observation/worker-status.ts";
+import type { WorkerState, WorkerStatus } from "../../src/observation/worker-status.ts";
 import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
 import type { EndpointHealth } from "../../src/upstream/prober.ts";
 import { adminOf, LOADED, NOW_MS, route } from "../fixtures/admin.ts";
@@ -56,6 +56,14 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   const lastGood = { path: "/state/routes", writes: 3, failures: 1, lastWriteAtMs: NOW_MS, lastError: "no space left" };
   assert.deepEqual(await alertsOf({ lastGood: () => lastGood }), ["warning EdgeproxyStateNotWritten"]);
   assert.deepEqual(await alertsOf({ cordoned: () => ["vm/10.0.0.5:80"] }), ["info null"]);
+});
+
+test("GET /api/overview names workers that stall or are near their limit", async () => {
+  const worker = (changes: Partial<WorkerStatus>) => ({ workers: () => [workerStatus(changes)] });
+  assert.deepEqual(await alertsOf(worker({ longestStallSeconds: 0.7 })), ["warning EdgeproxyWorkerStalls"]);
+  const metrics = { ...new Metrics().snapshot(), connectionsLimit: 100 };
+  const connections = async (connectionsOpen: number) => await alertsOf(worker({ metrics: { ...metrics, connectionsOpen } }));
+  assert.deepEqual([await connections(85), await connections(86)], [[], ["warning EdgeproxyNearConnectionLimit"]]);
 });
 
 test("GET /api/overview names who fails requests, once there are enough of them", async () => {
