@@ -139,6 +139,7 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
   const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies));
   const explanation = explain({ head: writtenRequest(words)!, client, suppose: {} }, {
     limits: settings,
+    tracing: null,
     identity,
     surroundings: {
       table,

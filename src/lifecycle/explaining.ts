@@ -10,19 +10,18 @@ import { blameOf, CODES, type ErrorCode } from "../observation/proxy-error.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability } from "../upstream/availability.ts";
 import { fieldChanges, sentHead } from "./field-changes.ts";
-import { type ReadingLimits, type Refused, rehearse, type Rehearsed } from "./rehearsal.ts";
+import { type Refused, type RehearsalParts, rehearse, type Rehearsed } from "./rehearsal.ts";
 
-export interface ExplainParts {
-  readonly limits: ReadingLimits;
+export interface ExplainParts extends RehearsalParts {
   readonly identity: ForwardingIdentity;
   /** What requests are decided by; to look at an endpoint must be no use of it. */
   readonly surroundings: Surroundings;
 }
 
 export function explain(question: ExplainQuestion, parts: ExplainParts): Explanation {
-  const { limits, identity } = parts;
+  const { identity } = parts;
   const around = supposing(parts.surroundings, question.suppose);
-  return rehearse(question.head, question.client, identity.isTrusted, limits, (rehearsed) => {
+  return rehearse(question.head, question.client, identity.isTrusted, parts, (rehearsed) => {
     return { revision: around.table.revision, ...explained(rehearsed, around, identity) };
   });
 }

@@ -6,6 +6,7 @@ import type { H1Environment } from "../downstream/h1-environment.ts";
 import type { H1Exchange } from "../downstream/h1-exchange.ts";
 import { Metrics } from "../observation/metrics.ts";
 import type { ErrorCode } from "../observation/proxy-error.ts";
+import type { Tracing } from "../observation/tracing.ts";
 import { Sweep } from "../runtime/clock.ts";
 import type { Socket, SocketSink } from "../runtime/sockets.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES, type RequestHead } from "../wire/h1/message-head.ts";
@@ -14,6 +15,12 @@ import { MAX_FIELDS, MAX_TARGET_BYTES, type RequestHead } from "../wire/h1/messa
 export interface ReadingLimits {
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
+}
+
+export interface RehearsalParts {
+  readonly limits: ReadingLimits;
+  /** null: no exchange is. */
+  readonly tracing: Tracing | null;
 }
 
 /** Before anything was decided. */
@@ -33,10 +40,10 @@ export function rehearse<Result>(
   head: string,
   client: string,
   isTrusted: IsTrusted,
-  limits: ReadingLimits,
+  { limits, tracing }: RehearsalParts,
   use: (rehearsed: Rehearsed) => Result,
 ): Result {
-  const stage = new Stage(limits);
+  const stage = new Stage(limits, tracing);
   const peer = { address: client, trusted: isTrusted(client), forwarded: null };
   const connection = new H1Connection(new DeadSocket(client), peer, stage);
   try {
@@ -60,13 +67,15 @@ class Stage implements H1Environment {
   readonly bodyPace: H1Environment["bodyPace"] = { bytesPerSecond: 0, graceMs: HOUR_MS, mostMs: HOUR_MS };
   readonly sweep: Sweep = new Sweep();
   readonly metrics: Metrics = new Metrics();
-  readonly tracing = null; // nothing is sent, so there is nothing to record
+  /** What is to be recorded says so in what is sent. */
+  readonly tracing: Tracing | null;
   readonly errorPages: ErrorPages = new ErrorPages();
   readonly draining = false;
   dispatched: H1Exchange | null = null;
   refused: Refused | null = null;
 
-  constructor({ maxHeaderBytes, maxBodyBytes }: ReadingLimits) {
+  constructor({ maxHeaderBytes, maxBodyBytes }: ReadingLimits, tracing: Tracing | null) {
+    this.tracing = tracing;
     this.limits = { maxHeadBytes: maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
     this.maxBodyBytes = maxBodyBytes;
   }

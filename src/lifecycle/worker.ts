@@ -70,6 +70,7 @@ const REST_MS = 2;
 
 export class Worker {
   readonly #settings: WorkerSettings;
+  readonly #log: Log;
   /** Listening sockets; none where it binds one by itself. */
   readonly #descriptors: readonly number[];
   readonly #channel: Channel<UpMessage, DownMessage>;
@@ -105,6 +106,7 @@ export class Worker {
     number = 0,
   ) {
     this.#settings = settings;
+    this.#log = log;
     this.#descriptors = descriptors;
     this.#channel = channel;
     this.#tracing = tracingOf(settings, settings.exportsSpans === true);
@@ -142,7 +144,7 @@ export class Worker {
     const isTrusted = trustedProxies(settings.trustedProxies);
     const identity = forwardingIdentity(pseudonym(settings.regionId), isTrusted);
     this.#listener = this.#createListener(trafficLog, identity);
-    this.#explainParts = { limits: settings, identity, surroundings: this.#onlookersView() };
+    this.#explainParts = { limits: settings, tracing: this.#tracing, identity, surroundings: this.#onlookersView() };
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
     channel.onMessage = (message) => this.#receive(message);
   }
@@ -280,7 +282,7 @@ export class Worker {
       case "standing":
         return this.#obey(message.orders);
       case "ask":
-        return this.#channel.send({ type: "answer", serial: message.serial, answer: this.#answer(message.question) });
+        return this.#answerTo(message.serial, message.question);
       case "drain":
         return void this.drain(message.graceMs, message.succeeded);
       case "settings":
@@ -306,6 +308,15 @@ export class Worker {
     if (left.length === 0) return;
     const nextMs = Math.min(CORDON_LOOK_MS, ...left.map(({ untilAtMs }) => untilAtMs - nowMs));
     this.#cancelCordons = systemTimers.after(nextMs, () => this.#cordonUntilOver(left));
+  }
+
+  /** Curiosity must not end a worker. */
+  #answerTo(serial: number, question: Question): void {
+    try {
+      this.#channel.send({ type: "answer", serial, answer: this.#answer(question) });
+    } catch (error) {
+      this.#log.error("cannot answer a question", { question: question.kind, error });
+    }
   }
 
   #answer(question: Question): Answer {

@@ -69,7 +69,7 @@ before(async () => {
   for (const domain of ["far.example.com", "both.example.com", "over.example.com"]) {
     await platform.route(domain, { address: "10.99.0.1", port: 80, region: there });
   }
-  edge = await platform.edge({ EDGEPROXY_MAX_BODY_SIZE: String(MAX_BODY), EDGEPROXY_HEALTH_INTERVAL: "500ms" });
+  edge = await platform.edge({ EDGEPROXY_MAX_BODY_SIZE: String(MAX_BODY) });
 });
 after(async () => {
   await platform[Symbol.asyncDispose]();
@@ -225,15 +225,15 @@ test("explain shows who decided, the route, the candidates with their health, an
 
 test("to explain is no use: it neither asks for a probe nor keeps one going", async () => {
   const vm = await platform.vm("quiet.example.com");
-  await edge.refresh();
+  // In use means within 2.5 s
+  const quick = await platform.edge({ EDGEPROXY_HEALTH_INTERVAL: "500ms" }, { port: await freePort(platform.region.address) });
   for (let i = 0; i < 3; i++) {
-    assert.equal((await explain(edge, { host: "quiet.example.com" })).conclusion.kind, "probe-first");
+    assert.equal((await explain(quick, { host: "quiet.example.com" })).conclusion.kind, "probe-first");
   }
   assert.equal(vm.probes, 0);
-  await real(edge, { host: "quiet.example.com" });
-  // In use for 2.5 s; asked all the while
-  await edge.waitFor(
-    async () => (await explain(edge, { host: "quiet.example.com" })).conclusion.kind === "probe-first",
+  await real(quick, { host: "quiet.example.com" });
+  await quick.waitFor(
+    async () => (await explain(quick, { host: "quiet.example.com" })).conclusion.kind === "probe-first",
     "still probes",
   );
   assert.ok(vm.probes >= 1);
@@ -272,6 +272,21 @@ test("explain says that an endpoint is cordoned, and that there is no table", as
   await empty.waitForLog(({ msg }) => msg === "worker serves");
   await empty.waitFor(async () => (await empty.admin("/healthz")).ok);
   assert.equal((await compare({ host: "app.example.com" }, empty)).conclusion.code, "no_table");
+});
+
+test("explain says what becomes of a trace that is exported", async () => {
+  const tracing = await platform.edge(
+    { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1" },
+    { port: await freePort(platform.region.address) },
+  );
+  for (const flags of ["00", "01"]) {
+    const { fields } = await compare({
+      host: "app.example.com",
+      fields: [["traceparent", `00-${"a".repeat(32)}-${"b".repeat(16)}-${flags}`]],
+    }, tracing);
+    const expected = flags === "01" ? ["traceparent"] : [];
+    assert.deepEqual(fields?.set.map(({ name }) => name).filter((name) => name === "traceparent"), expected, flags);
+  }
 });
 
 test("explain refuses what is no question, and says when no worker answers", async () => {

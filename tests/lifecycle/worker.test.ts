@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseSettings } from "../../src/lifecycle/settings.ts";
-import { type Channel, type DownMessage, inProcessChannel, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
+import { type Channel, type DownMessage, inProcessChannel, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
 import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
@@ -70,5 +70,34 @@ test("Worker answers verdicts, a great many in a later turn", async () => {
   control.send({ type: "health", verdicts: Array.from({ length: 1000 }, (_, i) => [`vm/${i}`, "healthy"] as const) });
   assert.deepEqual(heard, ["judged"]);
   await new Promise<void>((resolve) => control.onMessage = () => resolve());
+  await worker.drain(0, false);
+});
+
+test("Worker ends a cordon by itself, since nobody may be there to say that it is over", async () => {
+  const { worker, control } = newWorker();
+  const routes = routesOf([route("a.test", vm("10.0.0.1"))]);
+  const link = new WorkerLink({ send: (message) => control.send(message), snapshot: () => ({ revision: 1, routes }) });
+  const heard: UpMessage[] = [];
+  control.onMessage = (message) => {
+    if (!link.receive(message)) heard.push(message);
+  };
+  link.start();
+  while (link.appliedRevision === 0) await settle();
+  const { key } = vm("10.0.0.1");
+  const ask = (): string => {
+    const question = { head: "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", client: "127.0.0.1", suppose: {} };
+    control.send({ type: "ask", serial: 1, question: { kind: "explain", question } });
+    const last = heard.at(-1);
+    assert.ok(last?.type === "answer" && last.answer.kind === "explain");
+    return last.answer.explanation.conclusion.code ?? last.answer.explanation.conclusion.kind;
+  };
+  const orders = {
+    ...NO_ORDERS,
+    cordoned: [{ key, untilAtMs: Date.now() + 300 }, { key: "vm/10.0.0.2:8080", untilAtMs: Date.now() - 1 }],
+  };
+  control.send({ type: "standing", orders });
+  assert.equal(ask(), "vm_cordoned");
+  while (ask() === "vm_cordoned") await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(ask(), "probe-first");
   await worker.drain(0, false);
 });
