@@ -142,11 +142,9 @@ documented("docs/operations.md", async (replay) => {
   const settings = join(folder.path, "edgeproxy.env");
   await writeFile(
     settings,
-    `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n` +
-      `EDGEPROXY_ERROR_PAGES=${folder.path}\n`,
+    `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
   );
-  await writeFile(join(folder.path, "error.html"), "<!doctype html><title>{{status}}</title>\n");
-  const edge = await platform.edge({ EDGEPROXY_ERROR_PAGES: folder.path }, { adminPort });
+  const edge = await platform.edge({}, { adminPort });
   const database = new URL(platform.database.url);
   const total = async (path: string): Promise<unknown> => (await (await edge.admin(path)).json() as { total?: unknown }).total;
   await replay({
@@ -160,7 +158,6 @@ documented("docs/operations.md", async (replay) => {
       ["10.0.0.6", broken.host],
       ['"port":8080', `"port":${vm.port}`],
       ["/etc/edgeproxy/edgeproxy.env", settings],
-      ["/etc/edgeproxy/pages", folder.path],
       ["6f1e9f0e-3c3c-4d68-9a51-6a6a8c5d2b11", platform.region.id],
       ["127.0.0.1:9090", `127.0.0.1:${adminPort}`],
       ["http://127.0.0.1/", `http://${platform.region.address}:${platform.edgePort}/`],
@@ -170,11 +167,6 @@ documented("docs/operations.md", async (replay) => {
         for (const host of ["app", "app", "app", "broken", "faraway"]) await get(edge, `${host}.example.com`);
         // Workers report errors four times a second, and counts once
         await edge.waitFor(async () => await total("/api/errors") === 2 && await total("/api/hosts") === 3, "reports");
-      },
-      "it is reloaded": async () => {
-        const ask = (): Promise<{ readonly body: Buffer }> => get(edge, "nobody.example.com", "/", "Accept: text/html");
-        edge.signal("SIGHUP");
-        await edge.waitFor(async () => (await ask()).body.includes("not one of ours"), "has the pages");
       },
       "a moment passes": () => edge.waitFor(async () => await total("/api/errors?blame=edge") === 1, "reports"),
     },
