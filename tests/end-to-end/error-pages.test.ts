@@ -174,3 +174,11 @@ test("edgeproxy gives the pages of the moment to workers that start later", asyn
   const pages = await Promise.all(Array.from({ length: 20 }, () => shown("nobody.example.com")));
   assert.deepEqual([...new Set(pages)], ["of the moment"]);
 });
+
+test("the next generation reads the pages anew", async () => {
+  await page("404", "of the next generation");
+  assert.notEqual(await shown("nobody.example.com"), "of the next generation");
+  await using next = await platform.edge({ EDGEPROXY_ERROR_PAGES: folder.path });
+  await edge.waitForLog((line) => line["msg"] === "succeeded");
+  assert.equal((await get(next, "nobody.example.com", "/", "Accept: text/html")).body.toString(), "of the next generation");
+});

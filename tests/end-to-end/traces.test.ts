@@ -6,7 +6,8 @@ import { type Edgeproxy, type LogLine, runEdgeproxy } from "../fixtures/edgeprox
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { respond, type Vm } from "../fixtures/vm.ts";
+import { getRequest, rawRequest } from "../fixtures/raw-client.ts";
+import { resetConnection, respond, type Vm } from "../fixtures/vm.ts";
 
 const HOST = "app.example.com";
 const TRACE = "0af7651916cd43dd8448eb211c80319c", PARENT = "b7ad6b7169203331";
@@ -127,6 +128,32 @@ async function spansOf(collector: Collector, traceId: string) {
   assert.ok(server !== undefined && client !== undefined && spans.length === 2, JSON.stringify(spans));
   return [server, client] as const;
 }
+
+test("edgeproxy keeps the trace when it sends a request again, and when a trusted peer's id cannot be one", async () => {
+  await using edge = await platform.edge({
+    EDGEPROXY_ACCESS_LOG: "on",
+    EDGEPROXY_TRUSTED_PROXIES: "127.0.0.9",
+    EDGEPROXY_WORKERS: "1",
+  });
+  await get(edge, HOST, "/first");
+  const fine = vm.script;
+  vm.script = (request, connection) => {
+    vm.script = fine;
+    return resetConnection()(request, connection);
+  };
+  assert.equal((await get(edge, HOST, "/again")).status, 200);
+  const sent = vm.requests.filter(({ startLine }) => startLine.includes("/again"));
+  assert.equal(sent.length, 2, "the pooled connection broke, so it was sent again");
+  assert.equal(fieldValue(sent[0]!, "traceparent"), fieldValue(sent[1]!, "traceparent"));
+
+  for (const id of ["lb-7", "0".repeat(32), TRACE.toUpperCase(), TRACE]) {
+    await rawRequest(edge.port, getRequest(HOST, `/${id}`, `X-Request-Id: ${id}`), edge.host, "127.0.0.9");
+    const line = await accessLine(edge, `/${id}`);
+    const { traceId, spanId, flags } = lastParent();
+    assert.match(`${traceId}-${spanId}-${flags}`, /^(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00$/, id);
+    assert.deepEqual([line["request_id"], line["trace_id"], traceId === id], [id, traceId, id === TRACE]);
+  }
+});
 
 test("edgeproxy loses and counts the spans that a collector does not take, and serves on", async () => {
   await using collector = await Collector.start();
