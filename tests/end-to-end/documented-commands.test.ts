@@ -130,6 +130,42 @@ documented("docs/getting-started.md", async (replay) => {
   });
 });
 
+documented("docs/admin-api.md", async (replay) => {
+  await using platform = await Platform.start(server);
+  const vm = await platform.vm("app.example.com", { script: respond(200, "Hello from the VM\n") });
+  await platform.vm("broken.example.com", { healthStatus: 500 });
+  await platform.vm("*.preview.example.com");
+  await using folder = await temporaryFolder();
+  const adminPort = await freePort();
+  const token = "correct-horse-battery-staple";
+  const edge = await platform.edge({ EDGEPROXY_ADMIN_TOKEN: token, EDGEPROXY_WORKERS: "2" }, { adminPort });
+  const socket = join(folder.path, "admin.sock");
+  const path = { EDGEPROXY_ADMIN_ADDR: `unix:${socket}` };
+  const beside = await platform.edge(path, { ready: false, region: await platform.addRegion() });
+  await beside.waitForLog(({ msg }) => msg === "ready");
+  await replay({
+    names: [
+      ["/run/edgeproxy/admin.sock", socket],
+      ["10.0.0.5:8080", `${vm.host}:${vm.port}`],
+      ["10.0.0.5", vm.host],
+      ['"port":8080', `"port":${vm.port}`],
+      ["6f1e9f0e-3c3c-4d68-9a51-6a6a8c5d2b11", platform.region.id],
+      ["127.0.0.1:9090", `127.0.0.1:${adminPort}`],
+      ["a-long-random-text", token],
+    ],
+    actions: {
+      "requests come in": async () => {
+        for (const host of ["app", "broken"]) await get(edge, `${host}.example.com`);
+        await edge.waitFor(async () => {
+          const { total } = await (await edge.admin("/api/errors")).json() as { total: number };
+          return total === 1;
+        }, "reports");
+      },
+    },
+  });
+  assert.equal(await edge.exited, 0); // the document ends with a drain
+});
+
 documented("docs/operations.md", async (replay) => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm("app.example.com", { script: respond(200, "Hello from the VM\n") });

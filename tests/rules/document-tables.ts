@@ -7,14 +7,13 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { ADMIN_PATHS } from "../../src/admin/app.ts";
-import { openApi } from "../../src/admin/openapi.ts";
 import { COMMANDS, configurationTable, synopsis } from "../../src/cli/usage.ts";
 import { type PrintableRow, settingRows } from "../../src/lifecycle/setting-table.ts";
 import { ACCESS_FIELDS } from "../../src/observation/access-fields.ts";
 import { METRICS } from "../../src/observation/exposition.ts";
 import { blameOf, CODES, ERROR_CODES } from "../../src/observation/proxy-error.ts";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts";
+import { adminPathTable } from "./admin-paths.ts";
 import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
 import { settingsFile } from "./settings-file.ts";
@@ -27,6 +26,7 @@ export const DOCUMENTS = [
   "docs/http.md",
   "docs/access-log.md",
   "docs/errors.md",
+  "docs/admin-api.md",
 ] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
@@ -36,8 +36,8 @@ const TABLES: Readonly<Record<string, () => string>> = {
   errors: errorTable,
   metrics: metricsTable,
   accessfields: accessFieldTable,
-  adminpaths: adminPathTable,
   conformance: conformanceTables,
+  adminpaths: adminPathTable,
 };
 
 /** Whole files, by path. */
@@ -74,23 +74,6 @@ function allSettingsTable(): string {
     return `| \`${row.variable}\` | ${standard} | ${row.kind.accepts} | ${code(row.example ?? "")} | ${row.meaning} |`;
   });
   return ["| variable | default | accepts | for example | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
-}
-
-/** As the description for programs has them, in its order. */
-function adminPathTable(): string {
-  const { paths } = openApi(ADMIN_PATHS, "") as { paths: Record<string, Record<string, DescribedPath>> };
-  const rows = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { summary, parameters }]) => {
-      const query = parameters.filter((parameter) => parameter.in === "query").map(({ name }) => `\`${name}\``);
-      return `| \`${method.toUpperCase()} ${path}\` | ${summary} | ${query.join(" ")} |`;
-    })
-  );
-  return ["| path | does | takes |", "| --- | --- | --- |", ...rows].join("\n");
-}
-
-interface DescribedPath {
-  readonly summary: string;
-  readonly parameters: readonly { readonly name: string; readonly in: string }[];
 }
 
 function commandTable(): string {
