@@ -80,6 +80,8 @@ export type ParsedSettings =
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+const SHORT_TOKEN = 16;
+
 /** Every problem at once, one line each; an empty value counts as not set. */
 export function parseSettings(env: Environment): ParsedSettings {
   const problems: string[] = [];
@@ -95,7 +97,7 @@ export function parseSettings(env: Environment): ParsedSettings {
   // Complete unless there is a problem: one value per name of the table.
   const settings = Object.freeze(values as Settings);
   problems.push(...adminProblems(settings, problems));
-  const warnings = [...unknownVariables(env), ...urlWarnings(env)];
+  const warnings = [...unknownVariables(env), ...urlWarnings(env), ...tokenWarnings(env)];
   return problems.length > 0 ? { problems, warnings } : { settings, warnings };
 }
 
@@ -158,6 +160,14 @@ function adminProblems(settings: Partial<Settings>, others: readonly string[]): 
   if (others.some((other) => other.startsWith(tokenVariable))) return [];
   const address = SETTINGS.adminAddr.kind.format(adminAddr);
   return [`${tokenVariable}: is required because ${SETTINGS.adminAddr.variable} is not a loopback address, got "${address}"`];
+}
+
+/** Guesses are counted per address, and an attacker may have many. */
+function tokenWarnings(env: Environment): string[] {
+  const { variable } = SETTINGS.adminToken;
+  const { length } = given(env, variable);
+  if (length === 0 || length >= SHORT_TOKEN) return [];
+  return [`${variable}: is so short that it can be guessed; ${SHORT_TOKEN} random characters cannot`];
 }
 
 function unknownVariables(env: Environment): string[] {

@@ -231,6 +231,14 @@ describe("parseSettings()", () => {
     assert.deepEqual(parsed.warnings, ['EDGEPROXY_DATABASE_URL: parameter "schema" is not known and ignored']);
   });
 
+  it("warns about a token that can be guessed, without showing it", () => {
+    const warnings = (token: string) => parseSettings({ ...MINIMAL, EDGEPROXY_ADMIN_TOKEN: token }).warnings;
+    assert.deepEqual(warnings("fifteen-letters"), [
+      "EDGEPROXY_ADMIN_TOKEN: is so short that it can be guessed; 16 random characters cannot",
+    ]);
+    assert.deepEqual(warnings("sixteen--letters"), []);
+  });
+
   it("warns about no setting that is understood", () => {
     const parsed = parseSettings({ ...MINIMAL, EDGEPROXY_WORKERS: "4", EDGEPROXY_STATE_DIR: "/var/lib/edgeproxy" });
     assert.deepEqual(parsed.warnings, []);
