@@ -12,6 +12,8 @@ import { constants, fstatSync, openSync, type Stats, writeSync } from "node:fs";
 import { bindLibc, errorName, SOCKET } from "./libc.ts";
 
 const STANDARD_OUTPUT = 1;
+/** What a pipe takes whole or not at all. */
+const PIPE_BUF = 4096;
 
 /** Nobody will ever read. */
 const GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET", "ENOTCONN", "EBADF"]);
@@ -24,6 +26,14 @@ let chosen: Write | undefined;
 export function writeOutput(bytes: Uint8Array, offset: number): number {
   chosen ??= choose();
   return chosen(bytes, offset);
+}
+
+/**
+ * How many bytes are taken whole, however many processes write: of a pipe or a socket few, of a file all, since the kernel lets one write
+ * at a time.
+ */
+export function wholeBytes(): number {
+  return kindOf(STANDARD_OUTPUT)?.isFile() === true ? Infinity : PIPE_BUF;
 }
 
 function choose(): Write {

@@ -45,6 +45,7 @@ test("LineWriter writes many lines with one system call", () => {
 test("LineWriter gives away whole lines, as many as fit into what a pipe takes at once, and a longer one alone", () => {
   const written: string[] = [];
   const writer = new LineWriter({
+    wholeBytes: 4096,
     write: (bytes, offset) => {
       written.push(new TextDecoder().decode(bytes.subarray(offset)));
       return bytes.length - offset;
@@ -68,12 +69,23 @@ test("LineWriter ends a long line that was taken in part, together with what fit
   assert.equal(descriptor.calls(), 2);
 });
 
-test("LineWriter's lines are not torn by those of other processes in the same pipe", async () => {
-  const writer = fixture("line-source.ts"), reader = fixture("line-judge.ts");
-  const command = `{ ${[1, 2, 3].map((worker) => `${writer} ${worker} &`).join(" ")} wait; } | ${reader}`;
-  const { stdout } = await promisify(execFile)("sh", ["-c", command], { timeout: 50_000 });
-  assert.deepEqual(JSON.parse(stdout), { torn: [], lines: { "1": 4000, "2": 4000, "3": 4000 } });
-});
+/** The shell's way from three writers to one reader. */
+const WAYS: Readonly<Record<string, (writers: string, reader: string) => string>> = {
+  "pipe": (writers, reader) => `${writers} | ${reader}`,
+  "file": (writers, reader) => `${writers} > "$0/log"; ${reader} < "$0/log"`,
+  "file that each opens for itself": (writers, reader) => `${writers.replaceAll("&", '>> "$0/log" &')} ; ${reader} < "$0/log"`,
+};
+
+for (const [way, between] of Object.entries(WAYS)) {
+  test(`LineWriter's lines are not torn by those of other processes in the same ${way}`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), "edgeproxy-lines-"));
+    const writer = fixture("line-source.ts"), reader = fixture("line-judge.ts");
+    const command = between(`{ ${[1, 2, 3].map((worker) => `${writer} ${worker} &`).join(" ")} wait; }`, reader);
+    const { stdout } = await promisify(execFile)("sh", ["-c", command, folder], { timeout: 50_000 });
+    assert.deepEqual(JSON.parse(stdout), { torn: [], lines: { "1": 4000, "2": 4000, "3": 4000 } });
+    rmSync(folder, { recursive: true });
+  });
+}
 
 test("LineWriter flushes when the buffer is full", () => {
   const descriptor = slowDescriptor([]);
