@@ -36,9 +36,9 @@ function Glance({ overview }: { overview: Overview }) {
     <>
       <Alerts alerts={overview.alerts} />
       <dl class="tiles" aria-label="Last 10 seconds">
-        <Tile name="Requests per second" value={rate(traffic.requests_per_second)} note="last 10 s" />
+        <Tile name="Requests/s" value={rate(traffic.requests_per_second)} note="last 10 s" />
         <Tile
-          name="Errors per second"
+          name="Errors/s"
           value={rate(traffic.errors_per_second)}
           note={blames(traffic.by_blame) || share(traffic.errors_per_second, traffic.requests_per_second)}
           tone={faults(traffic.by_blame) > 0 ? "bad" : ""}
@@ -81,7 +81,7 @@ function Alerts({ alerts }: { alerts: readonly Alert[] }) {
       )}
       <ul>
         {alerts.map(({ severity, what, since }) => (
-          <li class={`banner ${severity === "warning" || severity === "info" ? "warning" : "bad"}`} key={what}>
+          <li class={`banner ${severity === "critical" ? "bad" : severity}`} key={what}>
             <Icon name="warning" />
             <span>
               <b>{severity}</b> {what}

@@ -12,10 +12,14 @@ const MINUTES = 30;
 const LEAST_MINUTES = 5;
 const EVERY_MS = 5000;
 
-const CLASSES = [["2xx", "--chart-good"], ["3xx", "--chart-other"], ["4xx", "--chart-warning"], ["5xx", "--chart-bad"], [
-  "none",
-  "--chart-client",
-]] as const;
+/** `none`: it ended without an answer. */
+const CLASSES = [
+  ["2xx", "--chart-good"],
+  ["3xx", "--chart-other"],
+  ["4xx", "--chart-warning"],
+  ["5xx", "--chart-bad"],
+  ["none", "--chart-client"],
+] as const;
 const BLAMES = [
   ["client", "--chart-client"],
   ["vm", "--chart-vm"],
@@ -57,7 +61,9 @@ function graphsOf({ points, step_ms: stepMs }: Traffic): readonly (readonly [tit
       ...common,
       stacked: true,
       format: rate,
-      series: CLASSES.map(([name, color]) => series(name, color, (point) => (point.by_class[name] ?? 0) / seconds)),
+      series: CLASSES.map(([name, color]) =>
+        series(name === "none" ? "no answer" : name, color, (point) => (point.by_class[name] ?? 0) / seconds)
+      ),
     }],
     ["Errors per second by blame", {
       ...common,

@@ -12,16 +12,11 @@ const COLUMNS: readonly Column<ListedBadEnd>[] = [
     title: "Request",
     names: true,
     wide: true,
-    cell: (end) => (
-      <details class="bad-end">
-        <summary>
-          <span class="request">
-            <b>{end.method || "?"}</b> {end.host || "(no host)"}
-            <span class="muted">{end.target}</span>
-          </span>
-        </summary>
-        <Everything of={end} />
-      </details>
+    cell: ({ method, host, target }) => (
+      <>
+        <b>{method || "?"}</b> {host || "(no host)"}
+        <span class="muted">{target}</span>
+      </>
     ),
   },
   { title: "Status", cell: ({ status }) => <Status of={status} /> },
@@ -45,6 +40,7 @@ export function BadEnds({ ends, empty, busy = false }: BadEndsProps) {
       columns={COLUMNS}
       rows={ends}
       keyOf={keyOf}
+      detailsOf={(end) => <Everything of={end} />}
       empty={empty}
       busy={busy}
     />

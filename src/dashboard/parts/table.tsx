@@ -2,6 +2,7 @@
  *  whose cells name themselves (`data-label`); the roles are written out because a cell that is laid out otherwise loses its own.
  */
 import type { Child } from "hono/jsx";
+import { useState } from "hono/jsx/dom";
 import { count } from "../format.ts";
 
 export interface Column<Row> {
@@ -29,9 +30,14 @@ export interface TableProps<Row> {
   /** `host`, `-requests`. */
   readonly sort?: string;
   readonly onSort?: (sort: string) => void;
+  /** More about a row, below it, when the reader opens it. */
+  readonly detailsOf?: (row: Row) => Child;
 }
 
-export function Table<Row>({ caption, columns, rows, keyOf, empty, busy = false, sort = "", onSort }: TableProps<Row>) {
+const NONE: ReadonlySet<string> = new Set();
+
+export function Table<Row>({ caption, columns, rows, keyOf, empty, busy = false, sort = "", onSort, detailsOf }: TableProps<Row>) {
+  const [open, setOpen] = useState<ReadonlySet<string>>(NONE);
   if (rows.length === 0) return <p class="state">{empty}</p>;
   return (
     <div class={`table-frame${busy ? " busy" : ""}`} aria-busy={busy ? "true" : "false"}>
@@ -43,9 +49,22 @@ export function Table<Row>({ caption, columns, rows, keyOf, empty, busy = false,
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {rows.map((row) => (
-            <tr role="row" key={keyOf(row)}>{columns.map((column) => <Cell column={column} row={row} key={column.title} />)}</tr>
-          ))}
+          {rows.flatMap((row) => {
+            const key = keyOf(row);
+            const toggle = detailsOf === undefined ? null : { open: open.has(key), onToggle: () => setOpen(toggled(open, key)) };
+            const line = (
+              <tr role="row" key={key}>
+                {columns.map((column) => <Cell column={column} row={row} toggle={toggle} key={column.title} />)}
+              </tr>
+            );
+            if (detailsOf === undefined || toggle?.open !== true) return [line];
+            const below = (
+              <tr role="row" class="details" key={`${key} details`}>
+                <td role="cell" colspan={columns.length}>{detailsOf(row)}</td>
+              </tr>
+            );
+            return [line, below];
+          })}
         </tbody>
       </table>
     </div>
@@ -76,13 +95,36 @@ function Head<Row>({ column, sort, onSort }: HeadProps<Row>) {
   );
 }
 
-function Cell<Row>({ column, row }: { column: Column<Row>; row: Row }) {
+interface CellProps<Row> {
+  readonly column: Column<Row>;
+  readonly row: Row;
+  /** The cell that names the row opens and closes its details. */
+  readonly toggle: { readonly open: boolean; readonly onToggle: () => void } | null;
+}
+
+function Cell<Row>({ column, row, toggle }: CellProps<Row>) {
   const names = `${column.number === true ? "number" : ""}${column.wide === true ? " wide" : ""}${
     column.names === true ? " names" : ""
   }`;
   const content = <span class="cell">{column.cell(row)}</span>;
-  if (column.names === true) return <th role="rowheader" scope="row" class={names} data-label={column.title}>{content}</th>;
-  return <td role="cell" class={names} data-label={column.title}>{content}</td>;
+  if (column.names !== true) return <td role="cell" class={names} data-label={column.title}>{content}</td>;
+  return (
+    <th role="rowheader" scope="row" class={names} data-label={column.title}>
+      {toggle === null
+        ? content
+        : (
+          <button type="button" class="toggle" aria-expanded={toggle.open ? "true" : "false"} onClick={toggle.onToggle}>
+            {content}
+          </button>
+        )}
+    </th>
+  );
+}
+
+function toggled(open: ReadonlySet<string>, key: string): ReadonlySet<string> {
+  const next = new Set(open);
+  if (!next.delete(key)) next.add(key);
+  return next;
 }
 
 interface PagerProps {

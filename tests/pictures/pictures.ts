@@ -1,0 +1,93 @@
+/*  Makes the pictures of the dashboard in docs/images: a million domains, five minutes of traffic, one bad half minute, a cordon, so that
+ *  everything has something to show. `--seconds N` waits less long, and the charts show less.
+ */
+import { mkdir, stat } from "node:fs/promises";
+import process from "node:process";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { Page } from "playwright-core";
+import { findChromium, startBrowser, visit } from "../fixtures/browser.ts";
+import { type BusyEdge, SHOP, startBusyEdge, useBusyEdge } from "../fixtures/busy-edge.ts";
+import { startPostgres } from "../fixtures/postgres.ts";
+
+interface Picture {
+  readonly name: string;
+  readonly place: string;
+  readonly colorScheme?: "light" | "dark";
+  readonly phone?: boolean;
+  readonly before?: (page: Page) => Promise<void>;
+}
+
+const FOLDER = fileURLToPath(new URL("../../docs/images/", import.meta.url));
+const DOMAINS = 1_000_000;
+const MOST_BYTES = 150_000;
+const DESK = { width: 1280, height: 860 };
+const PHONE = { width: 375, height: 812 };
+
+const PICTURES: readonly Picture[] = [
+  { name: "dashboard-overview", place: "overview" },
+  { name: "dashboard-overview-dark", place: "overview", colorScheme: "dark" },
+  { name: "dashboard-route", place: `route/${SHOP}`, before: (page) => page.locator(".explanation .banner").waitFor() },
+  { name: "dashboard-routes", place: "routes?q=store-77" },
+  { name: "dashboard-errors", place: "errors", before: (page) => page.locator("tbody .toggle").nth(3).click() },
+  { name: "dashboard-regions", place: "regions", colorScheme: "dark" },
+  { name: "dashboard-phone", place: "overview", phone: true },
+];
+
+const chromium = findChromium();
+if (chromium === null) throw new Error("There is no Chromium on this machine");
+await using server = await startPostgres();
+await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2" });
+await addDomains(busy);
+const stop = new AbortController();
+const traffic = useBusyEdge(busy, stop.signal);
+await letThingsHappen(busy, secondsWanted());
+await using browser = await startBrowser(chromium);
+await mkdir(FOLDER, { recursive: true });
+for (const picture of PICTURES) await take(picture);
+stop.abort();
+await traffic;
+
+async function addDomains({ platform, edge }: BusyEdge): Promise<void> {
+  await platform.database.sql(
+    `insert into domains (id, name, deployment_id, verified_at)
+     select gen_random_uuid(), 'store-' || n || '.example.com', (select deployment_id from domains where name = 'blog.example.com'), now()
+     from generate_series(1, ${DOMAINS}) n`,
+  );
+  await edge.refresh();
+}
+
+async function letThingsHappen({ edge, apiVm }: BusyEdge, seconds: number): Promise<void> {
+  await wait(seconds * 600);
+  const script = apiVm.script;
+  apiVm.script = (_request, connection) => connection.reset();
+  await wait(seconds * 100);
+  apiVm.script = script;
+  await wait(seconds * 250);
+  const answer = await edge.admin(`/api/routes/${SHOP}`);
+  const { endpoints } = await answer.json() as { endpoints: { kind: string; address: string; port: number }[] };
+  const { kind, address, port } = endpoints[1]!;
+  const body = JSON.stringify({ expires: "30m", reason: "new kernel" });
+  await edge.admin(`/api/endpoints/${encodeURIComponent(`${kind}/${address}:${port}`)}/cordon`, { method: "POST", body });
+  await wait(seconds * 50);
+}
+
+async function take({ name, place, colorScheme = "light", phone = false, before }: Picture): Promise<void> {
+  await using visited = await visit(browser, busy.edge.adminUrl, { viewport: phone ? PHONE : DESK, colorScheme });
+  const { page } = visited;
+  await page.goto(`${busy.edge.adminUrl}/#/${place}`);
+  await page.locator("main .panel").first().waitFor();
+  await page.locator("main .state[aria-busy]").first().waitFor({ state: "detached" });
+  await wait(1500);
+  await before?.(page);
+  const path = `${FOLDER}${name}.png`;
+  await page.screenshot({ path });
+  const { size } = await stat(path);
+  if (size > MOST_BYTES) throw new Error(`${name}.png has ${size} bytes`);
+  process.stdout.write(`${name}.png ${Math.round(size / 1000)} kB\n`);
+}
+
+function secondsWanted(): number {
+  const at = process.argv.indexOf("--seconds");
+  return at === -1 ? 330 : Number(process.argv[at + 1]);
+}
