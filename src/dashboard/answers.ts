@@ -225,17 +225,21 @@ export interface EndpointDetails extends Endpoint {
 }
 
 export interface Connection {
+  readonly worker: number;
+  /** Within its worker. */
+  readonly id: number;
   readonly client: string;
   readonly since: string;
-  readonly requests: number;
   readonly state: string;
-  readonly host: string | null;
-  readonly method: string | null;
-  readonly target: string | null;
-  readonly upstream: string | null;
+  readonly requests: number;
   readonly "bytes_in": number;
   readonly "bytes_out": number;
-  readonly worker: number;
+  /** This and the following are empty while there is no request. */
+  readonly host: string;
+  readonly method: string;
+  readonly target: string;
+  readonly upstream: string;
+  readonly "exchange_ms": number | null;
 }
 
 export interface ConnectionsPage extends Page {

@@ -1,7 +1,7 @@
 /** Who is connected right now, and what their exchanges are doing. */
 import type { Connection, ConnectionsPage } from "../answers.ts";
 import { pathOf } from "../api-client.ts";
-import { bytes, count, UNKNOWN } from "../format.ts";
+import { bytes, count, milliseconds, UNKNOWN } from "../format.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
 import { Moment } from "../parts/moment.tsx";
@@ -22,14 +22,15 @@ const COLUMNS: readonly Column<Connection>[] = [
     title: "Exchange",
     wide: true,
     cell: ({ method, host, target }) =>
-      host === null || host === "" ? UNKNOWN : (
+      host === "" ? UNKNOWN : (
         <>
           <b>{method}</b> <a href={linkTo("route", host)}>{host}</a>
           <span class="muted">{target}</span>
         </>
       ),
   },
-  { title: "Upstream", cell: ({ upstream }) => upstream === null || upstream === "" ? UNKNOWN : <code>{upstream}</code> },
+  { title: "Upstream", cell: ({ upstream }) => upstream === "" ? UNKNOWN : <code>{upstream}</code> },
+  { title: "Lasts", number: true, cell: (connection) => milliseconds(connection.exchange_ms) },
   { title: "Requests", number: true, cell: ({ requests }) => count(requests) },
   { title: "In", number: true, cell: (connection) => bytes(connection.bytes_in) },
   { title: "Out", number: true, cell: (connection) => bytes(connection.bytes_out) },
@@ -68,7 +69,7 @@ export function ConnectionsView({ place }: ViewProps) {
                 caption="Connections of clients"
                 columns={COLUMNS}
                 rows={answer.connections}
-                keyOf={({ worker, client, since }) => `${worker} ${client} ${since}`}
+                keyOf={({ worker, id }) => `${worker} ${id}`}
                 busy={connections.busy}
                 sort={sort}
                 onSort={(next) => changeQuery({ sort: next, after: "" })}
