@@ -37,8 +37,7 @@ const PICTURES: readonly Picture[] = [
 const chromium = findChromium();
 if (chromium === null) throw new Error("There is no Chromium on this machine");
 await using server = await startPostgres();
-await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2" });
-await addDomains(busy);
+await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2" }, DOMAINS);
 const stop = new AbortController();
 const traffic = useBusyEdge(busy, stop.signal);
 await letThingsHappen(busy, secondsWanted());
@@ -48,16 +47,9 @@ for (const picture of PICTURES) await take(picture);
 stop.abort();
 await traffic;
 
-async function addDomains({ platform, edge }: BusyEdge): Promise<void> {
-  await platform.database.sql(
-    `insert into domains (id, name, deployment_id, verified_at)
-     select gen_random_uuid(), 'store-' || n || '.example.com', (select deployment_id from domains where name = 'blog.example.com'), now()
-     from generate_series(1, ${DOMAINS}) n`,
-  );
+async function letThingsHappen({ platform, edge, apiVm }: BusyEdge, seconds: number): Promise<void> {
+  await platform.route("beta.example.com", { address: "10.1.2.3", port: 8080 });
   await edge.refresh();
-}
-
-async function letThingsHappen({ edge, apiVm }: BusyEdge, seconds: number): Promise<void> {
   await wait(seconds * 600);
   const script = apiVm.script;
   apiVm.script = (_request, connection) => connection.reset();

@@ -1,8 +1,8 @@
 /** What happened to the edge, and who did what: the table, its source, endpoints, workers, operators. */
 import { useState } from "hono/jsx/dom";
 import type { Child } from "hono/jsx";
-import type { EdgeEvent } from "../answers.ts";
 import { count, words } from "../format.ts";
+import type { EdgeEvent } from "../happenings.ts";
 import { useLiveEvents } from "../live-events.ts";
 import { Badge, type Tone, Verdict } from "../parts/badge.tsx";
 import { Tabs } from "../parts/choice.tsx";

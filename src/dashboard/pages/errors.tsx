@@ -1,8 +1,8 @@
 /** Live tail of what went wrong. */
 import { useEffect, useMemo, useRef, useState } from "hono/jsx/dom";
-import type { ErrorEvent, ErrorsPage, ListedBadEnd } from "../answers.ts";
 import { pathOf } from "../api-client.ts";
 import { plural } from "../format.ts";
+import type { ErrorEvent, ErrorsPage, ListedBadEnd } from "../happenings.ts";
 import { useLiveEvents } from "../live-events.ts";
 import { BadEnds, keyOf } from "../parts/bad-ends.tsx";
 import { Choice } from "../parts/choice.tsx";

@@ -1,6 +1,7 @@
 /** This region and the others: where requests can be sent, and what goes wrong on the way. */
-import type { Endpoint, EndpointsPage, ErrorsPage, ListedBadEnd, Overview, Region } from "../answers.ts";
+import type { Endpoint, EndpointsPage, Overview, Region } from "../answers.ts";
 import { count, shortId, UNKNOWN } from "../format.ts";
+import type { ErrorsPage, ListedBadEnd } from "../happenings.ts";
 import { Badge, type Tone } from "../parts/badge.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { type Fact, Facts } from "../parts/panel.tsx";

@@ -1,7 +1,8 @@
 /** One host: where it leads and how that is, what goes through, what went wrong, and why a request would go where it goes. */
-import type { EndpointDetails, ErrorsPage, HostsPage, Route, RouteEndpoint } from "../answers.ts";
+import type { EndpointDetails, HostsPage, Route, RouteEndpoint } from "../answers.ts";
 import { pathOf } from "../api-client.ts";
 import { bytes, count, milliseconds, plural, rate, shortId } from "../format.ts";
+import type { ErrorsPage } from "../happenings.ts";
 import { Badge } from "../parts/badge.tsx";
 import { BadEnds } from "../parts/bad-ends.tsx";
 import { CordonButton } from "../parts/cordon-dialog.tsx";

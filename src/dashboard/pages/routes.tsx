@@ -16,14 +16,14 @@ const LIMIT = 50;
 const EVERY_MS = 15_000;
 
 const ROUTE_COLUMNS: readonly Column<Route>[] = [
-  { title: "Host", names: true, wide: true, cell: ({ host }) => <a href={linkTo("route", host)}>{host}</a> },
+  { title: "Host", names: true, wide: true, sort: "host", cell: ({ host }) => <a href={linkTo("route", host)}>{host}</a> },
   { title: "Leads to", cell: ({ endpoints }) => <Endpoints of={endpoints} /> },
   { title: "Endpoints", number: true, cell: ({ endpoints }) => endpoints.length },
 ];
 
 export function RoutesView({ place, overview }: ViewProps) {
-  const { q = "", after = "" } = place.query;
-  const routes = usePolled<RoutesPage>(pathOf("/api/routes", { limit: LIMIT, q, after }), EVERY_MS);
+  const { q = "", after = "", kind = "", wildcard = "", sort = "host" } = place.query;
+  const routes = usePolled<RoutesPage>(pathOf("/api/routes", { limit: LIMIT, q, after, kind, wildcard, sort }), EVERY_MS);
   return (
     <RoutesFrame current="routes" overview={overview.answer}>
       <div class="filters">
@@ -33,6 +33,18 @@ export function RoutesView({ place, overview }: ViewProps) {
           placeholder="shop, .example.com, *."
           onSearch={(text) => changeQuery({ q: text, after: "" }, true)}
           main
+        />
+        <Choice
+          label="Leads to"
+          value={kind}
+          options={[["", "any"], ["vm", "VMs here"], ["region", "other regions"]]}
+          onChoice={(next) => changeQuery({ kind: next, after: "" })}
+        />
+        <Choice
+          label="Wildcards"
+          value={wildcard}
+          options={[["", "any"], ["true", "only wildcards"], ["false", "none"]]}
+          onChoice={(next) => changeQuery({ wildcard: next, after: "" })}
         />
       </div>
       <Shown what="routes" polled={routes}>
@@ -44,11 +56,13 @@ export function RoutesView({ place, overview }: ViewProps) {
               rows={answer.routes}
               keyOf={({ host }) => host}
               busy={routes.busy}
-              empty={q === "" ? "The routing table is empty." : `No host contains “${q}”.`}
+              sort={sort}
+              onSort={(next) => changeQuery({ sort: next, after: "" })}
+              empty={q + kind + wildcard === "" ? "The routing table is empty." : "No route suits."}
             />
             <Pager
               shown={answer.routes.length}
-              total={q === "" ? answer.total : null}
+              total={answer.total}
               noun="routes"
               after={after}
               next={answer.next}

@@ -1,6 +1,6 @@
 /** Exchanges that ended badly: one line each, and on request everything that is known of one. */
-import type { BadEnd, ListedBadEnd } from "../answers.ts";
 import { absolute, bytes, count, milliseconds, shortId, UNKNOWN } from "../format.ts";
+import type { BadEnd, ListedBadEnd } from "../happenings.ts";
 import { linkTo } from "../place.ts";
 import { Blame, Status } from "./badge.tsx";
 import { Moment } from "./moment.tsx";

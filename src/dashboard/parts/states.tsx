@@ -27,12 +27,16 @@ export function Failed({ what, failure, again }: { what: string; failure: ApiFai
   );
 }
 
-/** The content once there is an answer. A failure after that is told by the banner of the page, not instead of what is known. */
+const GONE: ReadonlySet<number> = new Set([400, 404]);
+
+/** The content once there is an answer. After that only a clear no takes its place: there is no such thing any more. */
 export function Shown<Answer>(
   { what, polled, children }: { what: string; polled: Polled<Answer>; children: (answer: Answer) => Child },
 ) {
   const { answer, failure, again } = polled;
-  if (failure !== null && (answer === null || failure.status !== 0)) return <Failed what={what} failure={failure} again={again} />;
+  if (failure !== null && (answer === null || GONE.has(failure.status))) {
+    return <Failed what={what} failure={failure} again={again} />;
+  }
   if (answer === null) return <Loading what={what} />;
   return <>{children(answer)}</>;
 }
