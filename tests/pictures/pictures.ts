@@ -21,7 +21,7 @@ interface Picture {
 const FOLDER = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 const DOMAINS = 1_000_000;
 const MOST_BYTES = 150_000;
-const DESK = { width: 1280, height: 860 };
+const DESK = { width: 1280, height: 800 };
 const PHONE = { width: 375, height: 812 };
 
 const PICTURES: readonly Picture[] = [
@@ -37,7 +37,7 @@ const PICTURES: readonly Picture[] = [
 const chromium = findChromium();
 if (chromium === null) throw new Error("There is no Chromium on this machine");
 await using server = await startPostgres();
-await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2" }, DOMAINS);
+await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "10s" }, DOMAINS);
 const stop = new AbortController();
 const traffic = useBusyEdge(busy, stop.signal);
 await letThingsHappen(busy, secondsWanted());

@@ -84,6 +84,7 @@ function graphsOf({ points, step_ms: stepMs }: Traffic): readonly (readonly [tit
     ["Bytes per second", {
       ...common,
       stacked: false,
+      binary: true,
       format: bytes,
       series: [
         series("to clients", "--chart-other", (point) => point.bytes_out / seconds),

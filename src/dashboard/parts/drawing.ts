@@ -15,12 +15,15 @@ export interface Graph {
   readonly series: readonly Series[];
   /** One upon the other, so that the top is the sum. */
   readonly stacked: boolean;
+  /** Round figures are powers of two. */
+  readonly binary?: boolean;
   readonly format: (value: number) => string;
   /** What the width stands for. */
   readonly spanSeconds: number;
 }
 
 const HEIGHT = 150;
+const POWERS_OF_TWO = Array.from({ length: 50 }, (_, power) => 2 ** power);
 /** Charts of one page show the same moment under the pointer. */
 const SYNC = "traffic";
 
@@ -54,19 +57,30 @@ function dataOf({ times, series, stacked }: Graph): uPlot.AlignedData {
   return [[...times], ...layers.reverse()];
 }
 
-function optionsOf({ series, stacked, format }: Graph, width: number, onPoint: (index: number | null) => void): uPlot.Options {
+function optionsOf(
+  { series, stacked, format, binary = false }: Graph,
+  width: number,
+  onPoint: (index: number | null) => void,
+): uPlot.Options {
   const grid = { stroke: color("--line"), width: 1 };
   const axis = { stroke: color("--muted"), grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   return {
     width,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: { drag: { x: false, y: false, setScale: false }, points: { show: !stacked, size: 6 }, sync: { key: SYNC } },
     scales: { x: { time: true }, y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [
       { ...axis, size: 24, gap: 4, space: 70, values: (_plot, splits) => splits.map((at) => clockTime(at * 1000).slice(0, 5)) },
-      { ...axis, size: 52, gap: 4, space: 34, values: (_plot, splits) => splits.map(format) },
+      {
+        ...axis,
+        size: 52,
+        gap: 4,
+        space: 34,
+        values: (_plot, splits) => splits.map(format),
+        ...binary && { incrs: POWERS_OF_TWO },
+      },
     ],
     series: [{}, ...(stacked ? series.toReversed() : series).map((each) => seriesOf(each, stacked))],
     hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx ?? null)] },
