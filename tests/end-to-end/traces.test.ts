@@ -5,6 +5,7 @@ import { Collector } from "../fixtures/collector.ts";
 import { type Edgeproxy, type LogLine, runEdgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
+import { freePort } from "../fixtures/ports.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { getRequest, rawRequest } from "../fixtures/raw-client.ts";
 import { resetConnection, respond, type Vm } from "../fixtures/vm.ts";
@@ -172,6 +173,24 @@ test("edgeproxy loses and counts the spans that a collector does not take, and s
   const end = await stopped(edge);
   assert.deepEqual([end["exported"], end["lost"]], [0, 4]);
   assert.equal(edge.log.filter((line) => line["msg"] === "spans are lost").length, 1, "the log tells once a minute");
+});
+
+test("edgeproxy neither waits for a collector that says nothing, nor for one that is away", async () => {
+  await using collector = await Collector.start();
+  collector.status = null;
+  const away = `http://127.0.0.1:${await freePort()}`;
+  for (const endpoint of [collector.url, away]) {
+    await using edge = await platform.edge({
+      EDGEPROXY_LOG_LEVEL: "debug",
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_TIMEOUT: "300",
+      OTEL_TRACES_SAMPLER: "always_on",
+    });
+    assert.equal((await get(edge, HOST)).status, 200);
+    await edge.waitForLog((line) => line["msg"] === "spans are lost" && line["spans"] === 2);
+    assert.equal((await get(edge, HOST)).status, 200);
+    assert.equal((await stopped(edge))["lost"], 4, "also those that were on their way at the end");
+  }
 });
 
 test("edgeproxy loads nothing of OpenTelemetry where no collector is named, or it is disabled", async () => {
