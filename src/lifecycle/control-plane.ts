@@ -152,7 +152,7 @@ export class ControlPlane {
   }
 
   /** Which endpoints the table leads to. */
-  get endpoints(): Pick<EndpointDirectory, "find" | "routesTo" | "regions"> {
+  get endpoints(): Pick<EndpointDirectory, "find" | "routesTo" | "leads" | "regions"> {
     return this.#directory;
   }
 

@@ -16,7 +16,7 @@ export function endpointDependencies(control: ControlPlane, generation: Pick<Gen
     hostsOf: async (key, most) => {
       const hosts: string[] = [];
       const routes = control.endpoints.routesTo(key);
-      if (routes > 0) await piecesInSlices(control.table.gatherHostsOf(key, Math.min(most, routes), hosts));
+      if (routes > 0) await piecesInSlices(control.table.gatherHosts(control.endpoints.leads(key), Math.min(most, routes), hosts));
       return hosts.sort();
     },
     uses: async (keys) => {

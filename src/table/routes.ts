@@ -80,15 +80,15 @@ export class Routes {
     }
   }
 
-  /** Gathers hosts that lead to an endpoint, up to `most`, page by page; in order of nothing. */
-  *gatherHostsOf(key: string, most: number, hosts: string[]): Generator<void, void> {
+  /** Gathers hosts whose service `leads` there, up to `most`, page by page; in order of nothing. */
+  *gatherHosts(leads: (service: Service) => boolean, most: number, hosts: string[]): Generator<void, void> {
     for (const page of this.#pages) {
       for (let place = 0; place < page.names.length; place++) {
         const services = page.services[place]!;
-        if (!services.some((service) => leadsTo(service, key))) continue;
+        if (!services.some(leads)) continue;
         const names = page.names[place]!;
         for (let at = 0, index = 0; at < names.length; at = recordEnd(names, at), index++) {
-          if (leadsTo(services[index]!, key) && hosts.push(hostAt(names, at)) >= most) return;
+          if (leads(services[index]!) && hosts.push(hostAt(names, at)) >= most) return;
         }
       }
       yield;
@@ -177,10 +177,6 @@ export class RoutesDraft {
     }
     draft.note(tagOf(hash), text, start, end, service);
   }
-}
-
-function leadsTo({ endpoints }: Service, key: string): boolean {
-  return endpoints.length === 1 ? endpoints[0]!.key === key : endpoints.some((endpoint) => endpoint.key === key);
 }
 
 function isSame(pages: readonly Page[], routes: Routes): boolean {

@@ -60,3 +60,27 @@ test("EndpointDirectory counts routes to each endpoint, and knows the other regi
   apply(directory, routesOf([route("a.test", A)]), first, 3);
   assert.deepEqual(directory.regions(), [R]);
 });
+
+test("leads() knows which services lead to an endpoint, whether it is one or several, as routes come and go", () => {
+  const directory = new EndpointDirectory();
+  const tables = [
+    routesOf([route("a.test", A)]),
+    routesOf([route("a.test", A), route("b.test", A, B)]),
+    routesOf([route("b.test", A, B)]),
+    routesOf([route("c.test", B)]),
+    routesOf([route("a.test", A), route("c.test", A)]),
+    routesOf([route("a.test", A, B), route("c.test", A, B)]),
+  ];
+  let before = Routes.none;
+  for (const [step, after] of [...tables, ...tables.toReversed(), ...tables].entries()) {
+    apply(directory, before, after, step);
+    before = after;
+    for (const { key } of [A, B]) {
+      const leads = directory.leads(key);
+      const expected = [...after.entries()].filter(([, { endpoints }]) => endpoints.some((endpoint) => endpoint.key === key));
+      const found = [...after.entries()].filter(([, service]) => leads(service));
+      assert.deepEqual(found, expected, `step ${step}, ${key}`);
+      assert.equal(directory.routesTo(key), expected.length);
+    }
+  }
+});

@@ -219,3 +219,19 @@ test("services that nobody holds are forgotten", async () => {
   assert.ok(some.size < 5000, `${some.size}`);
   assert.equal(some.of([vm("10.8.0.1")]), kept);
 });
+
+test("gatherHosts() finds hosts whose service leads there, no more than asked for", () => {
+  const AB = services.of([vm("10.0.0.1"), vm("10.0.0.2")]);
+  const many = Array.from({ length: 3000 }, (_, i) => [`h${i}.test`, B] as const);
+  const routes = routesOf([["a.test", A], ["b.test", AB], ...many]);
+  const hostsOf = (host: string, most: number): string[] => {
+    const hosts: string[] = [];
+    const [{ key } = { key: "" }] = routes.get(host)!.endpoints;
+    const leads = ({ endpoints }: Service) => endpoints.some((endpoint) => endpoint.key === key);
+    for (const _ of routes.gatherHosts(leads, most, hosts)) assert.ok(hosts.length < most);
+    return hosts.sort();
+  };
+  assert.deepEqual(hostsOf("a.test", 100), ["a.test", "b.test"]);
+  assert.deepEqual(hostsOf("a.test", 1).length, 1);
+  assert.deepEqual([hostsOf("h0.test", 100).length, hostsOf("h0.test", 5000).length], [100, 3001]);
+});
