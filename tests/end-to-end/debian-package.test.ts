@@ -58,6 +58,12 @@ const packing = await absent("dpkg-deb", "dpkg");
 const root = process.getuid?.() === 0 ? [] : ["root"];
 const installing = [...packing, ...root, ...await absent("systemd-sysusers", "systemd-tmpfiles", "deb-systemd-helper")];
 
+/** Containers have root without this right. */
+const mounting =
+  (await present("unshare")) && (await run("unshare", ["--mount", "mount", "-t", "tmpfs", "run", "/run"])).exitCode === 0
+    ? []
+    : ["unshare --mount"];
+
 let folder: string;
 const built: string[] = [];
 before(async () => folder = await mkdtemp(join(tmpdir(), "edgeproxy-package-")));
@@ -126,7 +132,8 @@ testWith(installing, "it installs, runs, upgrades with the operator's settings k
     const text = (await readFile(unit, "utf8")).replace("/usr/bin/edgeproxy", join(place, "usr/bin/edgeproxy"));
     const copy = join(folder, "edgeproxy.service");
     await writeFile(copy, text);
-    assert.equal(await succeed("systemd-analyze", ["verify", "--man=no", copy]), "");
+    const { output } = await run("systemd-analyze", ["verify", "--man=no", copy]);
+    assert.deepEqual(output.split("\n").filter((line) => line.includes("edgeproxy")), [], "nothing of ours is complained about");
   }
 
   const settings = join(place, SETTINGS);
@@ -148,7 +155,7 @@ testWith(installing, "it installs, runs, upgrades with the operator's settings k
 });
 
 testWith(
-  [...packing, ...root, ...await absent("unshare")],
+  [...packing, ...root, ...mounting],
   "an upgrade hands over: the script signals the main process and waits for the next",
   async () => {
     await using server = await startPostgres();
