@@ -45,6 +45,7 @@ const STAGE_LIMIT_MS = 15 * 60_000;
 /** The longest first, so that no lane ends long after the other. */
 const LONG = [
   "moves",
+  "dashboard",
   "timeouts",
   "hand-over",
   "leaks",

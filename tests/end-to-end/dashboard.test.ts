@@ -276,12 +276,31 @@ test("dashboard pins a revision, says so on every view, and unpins it", { skip }
   assert.equal((await json<{ pinned: unknown }>("/api/revisions")).pinned, null);
 });
 
-/** The last one: it ends the edge. */
-test("dashboard says that it is out of date when the edge is gone", { skip }, async () => {
+test("dashboard changes the log level for a while", { skip }, async () => {
   await using visited = await look();
   const { page } = visited;
-  await shown(page, VIEWS[0]!);
-  await busy.edge[Symbol.asyncDispose]();
+  await shown(page, VIEWS.find(([place]) => place === "settings")!);
+  await page.getByRole("combobox", { name: "Level" }).selectOption("debug");
+  await page.getByRole("button", { name: "Set level" }).click();
+  await page.getByText("then info").waitFor();
+  const { level, configured } = await json<{ level: string; configured: string }>("/api/log-level");
+  assert.deepEqual([level, configured], ["debug", "info"]);
+  await shown(page, VIEWS.find(([place]) => place === "activity")!);
+  await page.locator("tbody tr", { hasText: "log level" }).waitFor();
+  assert.equal((await page.content()).includes(TOKEN), false);
+});
+
+/** The last one: it ends the edge. */
+test("dashboard drains the edge once asked twice, and says when it is out of date", { skip }, async () => {
+  await using visited = await look();
+  const { page } = visited;
+  await shown(page, VIEWS.find(([place]) => place === "settings")!);
+  await page.getByRole("button", { name: "Drain this edge" }).click();
+  const drain = page.getByRole("dialog").getByRole("button", { name: "Drain" });
+  assert.equal(await drain.isDisabled(), true);
+  await page.getByLabel("Type drain").fill("drain");
+  await drain.click();
+  assert.equal(await busy.edge.ended, 0);
   await page.getByText("The admin address does not answer").waitFor();
-  assert.equal(await page.locator(".tile").count() > 0, true);
+  await page.locator("tbody tr").first().waitFor();
 });
