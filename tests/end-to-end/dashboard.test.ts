@@ -90,6 +90,7 @@ for (const [device, viewport] of [["a phone", PHONE], ["a desk", DESK]] as const
       const found: string[] = [];
       for (const view of VIEWS) {
         await shown(page, view);
+        await page.evaluate("for (const each of document.querySelectorAll('main details')) each.open = true");
         if (await overflow(page) > 0) found.push(`${view[0]} is wider than the window`);
         // Both devices and both themes have their turn; axe takes its time
         if ((viewport === DESK) === (colorScheme === "light")) {

@@ -56,7 +56,7 @@ function ChartTable({ title, graph }: ChartProps) {
   const step = Math.max(1, Math.ceil(times.length / TABLE_ROWS));
   const rows = times.map((at, index) => ({ at, index })).filter(({ index }) => (times.length - 1 - index) % step === 0).reverse();
   return (
-    <div class="table-frame keep">
+    <div class="table-frame keep" role="region" aria-label={`${title}, figures`} tabindex={0}>
       <table>
         <caption class="unseen">{title}</caption>
         <thead>

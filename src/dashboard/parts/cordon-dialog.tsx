@@ -50,7 +50,7 @@ function CordonDialog({ endpoint, onClose, onDone }: QuestionProps) {
     <Dialog title="Cordon this endpoint?" action="Cordon" dangerous onClose={onClose} onAction={cordon}>
       <p>
         <code>{endpoint}</code>{" "}
-        gets no new requests from this edge; running ones finish, and others of its hosts take over. Where it is the only one,
+        gets no new requests from this edge; running ones finish. Where its hosts have another endpoint, that takes over; where not,
         clients get 503.
       </p>
       <Choice label="For" value={expires} options={EXPIRIES} onChoice={setExpires} />
