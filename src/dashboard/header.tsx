@@ -72,7 +72,7 @@ function Condition({ overview }: { overview: Overview | null }) {
   if (lostAtMs !== null) return <Badge tone="bad">no contact</Badge>;
   if (overview === null) return null;
   if (overview.drain !== null) return <Badge tone="warning">draining</Badge>;
-  const alerts = overview.alerts.length;
+  const alerts = overview.alerts.filter(({ severity }) => severity !== "info").length;
   if (alerts === 0) return <Badge tone="good">all fine</Badge>;
   const grave = overview.alerts.some(({ severity }) => severity === "critical");
   return <Badge tone={grave ? "bad" : "warning"}>{alerts} {alerts === 1 ? "alert" : "alerts"}</Badge>;

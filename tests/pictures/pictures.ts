@@ -1,5 +1,5 @@
 /*  Makes the pictures of the dashboard in docs/images: a million domains, five minutes of traffic, one bad half minute, a cordon, so that
- *  everything has something to show. `--seconds N` waits less long, and the charts show less.
+ *  everything has something to show. `--seconds N` waits less long, and the charts show less; `--only NAME`.
  */
 import { mkdir, stat } from "node:fs/promises";
 import process from "node:process";
@@ -15,6 +15,8 @@ interface Picture {
   readonly place: string;
   readonly colorScheme?: "light" | "dark";
   readonly phone?: boolean;
+  /** Pixels; default: as high as a desk's window. */
+  readonly height?: number;
   readonly before?: (page: Page) => Promise<void>;
 }
 
@@ -27,7 +29,12 @@ const PHONE = { width: 375, height: 812 };
 const PICTURES: readonly Picture[] = [
   { name: "dashboard-overview", place: "overview" },
   { name: "dashboard-overview-dark", place: "overview", colorScheme: "dark" },
-  { name: "dashboard-route", place: `route/${SHOP}`, before: (page) => page.locator(".explanation .banner").waitFor() },
+  {
+    name: "dashboard-route",
+    place: `route/${SHOP}`,
+    height: 1240,
+    before: (page) => page.locator(".explanation .banner").waitFor(),
+  },
   { name: "dashboard-routes", place: "routes?q=store-77" },
   { name: "dashboard-errors", place: "errors", before: (page) => page.locator("tbody .toggle").nth(3).click() },
   { name: "dashboard-regions", place: "regions", colorScheme: "dark" },
@@ -40,10 +47,10 @@ await using server = await startPostgres();
 await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "10s" }, DOMAINS);
 const stop = new AbortController();
 const traffic = useBusyEdge(busy, stop.signal);
-await letThingsHappen(busy, secondsWanted());
+await letThingsHappen(busy, Number(flag("seconds") ?? 330));
 await using browser = await startBrowser(chromium);
 await mkdir(FOLDER, { recursive: true });
-for (const picture of PICTURES) await take(picture);
+for (const picture of PICTURES) if (picture.name.includes(flag("only") ?? "")) await take(picture);
 stop.abort();
 await traffic;
 
@@ -64,8 +71,8 @@ async function letThingsHappen({ platform, edge, apiVm }: BusyEdge, seconds: num
   await wait(seconds * 50);
 }
 
-async function take({ name, place, colorScheme = "light", phone = false, before }: Picture): Promise<void> {
-  await using visited = await visit(browser, busy.edge.adminUrl, { viewport: phone ? PHONE : DESK, colorScheme });
+async function take({ name, place, colorScheme = "light", phone = false, height = DESK.height, before }: Picture): Promise<void> {
+  await using visited = await visit(browser, busy.edge.adminUrl, { viewport: phone ? PHONE : { ...DESK, height }, colorScheme });
   const { page } = visited;
   await page.goto(`${busy.edge.adminUrl}/#/${place}`);
   await page.locator("main .panel").first().waitFor();
@@ -79,7 +86,7 @@ async function take({ name, place, colorScheme = "light", phone = false, before 
   process.stdout.write(`${name}.png ${Math.round(size / 1000)} kB\n`);
 }
 
-function secondsWanted(): number {
-  const at = process.argv.indexOf("--seconds");
-  return at === -1 ? 330 : Number(process.argv[at + 1]);
+function flag(name: string): string | undefined {
+  const at = process.argv.indexOf(`--${name}`);
+  return at === -1 ? undefined : process.argv[at + 1];
 }

@@ -92,7 +92,11 @@ function EndpointLine({ endpoint }: { endpoint: RouteEndpoint }) {
         </a>
         <span class="muted">{endpoint.kind === "vm" ? "VM here" : `region ${shortId(endpoint.region)}`}</span>
         {answer !== null && <State of={answer} />}
-        {answer !== null && <span class="muted">{whyOf(answer)} {answer.since !== null && <Moment at={answer.since} />}</span>}
+        {answer !== null && (
+          <span class="muted">
+            {whyOf(answer)} <Moment at={answer.cordon?.since ?? answer.since} />
+          </span>
+        )}
         {answer === null && failure !== null && (
           <Badge tone="neutral">{failure.status === 404 ? "not in use" : failure.message}</Badge>
         )}
