@@ -32,7 +32,7 @@ const PICTURES: readonly Picture[] = [
   {
     name: "dashboard-route",
     place: `route/${SHOP}`,
-    height: 1240,
+    height: 1180,
     before: (page) => page.locator(".explanation .banner").waitFor(),
   },
   { name: "dashboard-routes", place: "routes?q=store-77" },
