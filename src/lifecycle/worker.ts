@@ -21,6 +21,7 @@ import { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
+import { residentBytes } from "../runtime/process-figures.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import { takeLongestStallMs, watchStallsByTimer } from "../runtime/stalls.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
@@ -355,7 +356,7 @@ export class Worker {
 function figures(): WorkerFigures {
   const cpu = process.cpuUsage();
   return {
-    residentBytes: process.memoryUsage.rss(),
+    residentBytes: residentBytes(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     stallSeconds: takeLongestStallMs() / 1000,
   };

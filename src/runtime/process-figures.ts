@@ -20,13 +20,25 @@ export async function readProcessFigures(): Promise<ProcessFigures> {
   const loopDelaySeconds = await loopDelay();
   const cpu = process.cpuUsage();
   return {
-    residentBytes: process.memoryUsage().rss,
+    residentBytes: residentBytes(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     startedAtSeconds: performance.timeOrigin / 1000,
     openDescriptors: await countDescriptors(),
     mostDescriptors: fileLimit(),
     loopDelaySeconds,
   };
+}
+
+let lastResidentBytes = 0;
+
+/** As last known where the system cannot be asked now: reading it takes a file, and a process may have none left. */
+export function residentBytes(read: () => number = () => process.memoryUsage.rss()): number {
+  try {
+    lastResidentBytes = read();
+  } catch {
+    // EMFILE; the next report may know better
+  }
+  return lastResidentBytes;
 }
 
 function loopDelay(): Promise<number> {
