@@ -180,7 +180,8 @@ documented("docs/operations.md", async (replay) => {
     settings,
     `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
   );
-  const edge = await platform.edge({}, { adminPort });
+  // What is in use is remembered for four intervals, also on a machine that is slow
+  const edge = await platform.edge({ EDGEPROXY_HEALTH_INTERVAL: "30s" }, { adminPort });
   const database = new URL(platform.database.url);
   const total = async (path: string): Promise<unknown> => (await (await edge.admin(path)).json() as { total?: unknown }).total;
   await replay({
