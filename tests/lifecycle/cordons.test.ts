@@ -74,6 +74,7 @@ test("Cordons are there again after a restart, but for those that are over", asy
   await second.cordons.load();
   assert.deepEqual(second.cordons.list(), kept);
   first.cordons.retire();
+  second.cordons.retire(); // or it writes what is left after the first end, while the folder is removed
   await first.cordons.set("vm/10.0.0.9:80", WISH);
   await timers.advance(2 * HOUR_MS);
   const third = cordonsIn(state, timers);
