@@ -44,5 +44,6 @@ export interface ExplainQuestion {
   readonly url: string;
   readonly method: string;
   readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly client?: string;
   readonly suppose: Readonly<Record<string, "healthy" | "unhealthy">>;
 }

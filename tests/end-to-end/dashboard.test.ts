@@ -227,6 +227,11 @@ test("dashboard explains a request as it would be decided", { skip }, async () =
   await explain(SHOP, /^forward/);
   assert.equal(await page.getByRole("table", { name: "Candidates" }).locator("tbody tr").count(), 2);
   await page.getByRole("table", { name: "Header fields" }).getByText("X-Forwarded-For").waitFor();
+  await page.getByText("Headers and client").click();
+  await page.getByLabel("Address of the client").fill("203.0.113.9");
+  await page.getByLabel("One per line").fill("X-Forwarded-For: 198.51.100.1\nCookie: a=b");
+  await page.getByRole("button", { name: "Explain" }).click();
+  await page.getByRole("row", { name: /X-Forwarded-For set 203\.0\.113\.9/ }).waitFor();
   await explain(UNKNOWN_HOST, /no_route/);
   await explain(SICK, /vm_unhealthy/);
   await explain(SHOP, /^forward/);

@@ -45,12 +45,16 @@ export function ExplainForm({ url, atOnce = false }: { url: string; atOnce?: boo
         </label>
         <button type="submit" class="primary">Explain</button>
         <details class="explain-headers">
-          <summary>Headers</summary>
+          <summary>Headers and client</summary>
           <label class="field">
             <span class="field-name">
               One per line, as <code>Name: value</code>
             </span>
             <textarea name="headers" rows={3} spellcheck={false}></textarea>
+          </label>
+          <label class="field">
+            <span class="field-name">Address of the client</span>
+            <input name="client" placeholder="127.0.0.1" spellcheck={false} autocomplete="off" />
           </label>
         </details>
       </form>
@@ -76,5 +80,6 @@ function questionOf(form: HTMLFormElement | null, suppose: Suppose): ExplainQues
     const colon = line.indexOf(":");
     return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
   });
-  return { url: text("url").trim(), method: text("method"), headers, suppose };
+  const client = text("client").trim();
+  return { url: text("url").trim(), method: text("method"), headers, suppose, ...client !== "" && { client } };
 }
