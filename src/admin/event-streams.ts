@@ -20,8 +20,9 @@ export interface StreamWish {
 const MOST_STREAMS = 32;
 const MOST_QUEUED = 500;
 const MOST_QUEUED_LENGTH = 512 * 1024;
-/** Of what is kept, for a client that comes back. */
+/** Of what is kept, for a client that comes back; targets may have 8 KiB each. */
 const MOST_REPEATED = 1000;
+const MOST_REPEATED_LENGTH = 2 * 1024 * 1024;
 const COMMENT_MS = 15_000;
 /** What a client waits before it comes back. */
 const RETRY_MS = 2000;
@@ -109,9 +110,16 @@ class EventStream {
     if (after === "") return;
     const [generation, id] = after.split("-");
     const kept = events.after(generation === events.generation ? Number(id) || 0 : 0, types);
-    this.#lost = Math.max(0, kept.length - MOST_REPEATED);
+    const newestFirst: string[] = [];
+    for (let index = kept.length - 1, length = 0; index >= 0 && newestFirst.length < MOST_REPEATED; index--) {
+      const text = this.#text(kept[index]!);
+      length += text.length;
+      if (length > MOST_REPEATED_LENGTH) break;
+      newestFirst.push(text);
+    }
+    this.#lost = kept.length - newestFirst.length;
     if (this.#lost > 0) this.#queue.push(this.#takeLost());
-    for (const event of kept.slice(-MOST_REPEATED)) this.#queue.push(this.#text(event));
+    for (const text of newestFirst.reverse()) this.#queue.push(text);
   }
 
   #push(event: StoredEvent): void {

@@ -11,7 +11,7 @@ import { badAfter, problem } from "./problem.ts";
 const TYPES = z.string().default(EVENT_TYPES.join(",")).describe(`Some of ${EVENT_TYPES.join(",")}`).transform((text) =>
   text.split(",")
 )
-  .pipe(z.array(z.enum(EVENT_TYPES)));
+  .pipe(z.array(z.enum(EVENT_TYPES))).transform((types) => [...new Set(types)]); // each named twice would be looked through twice
 const ERROR = z.object({ id: z.int() }).extend(EXCHANGE.shape);
 
 export const WATCH_EVENTS = adminPath({

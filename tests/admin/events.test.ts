@@ -78,6 +78,21 @@ test("GET /api/events tells a slow client how many events it has missed", async 
   assert.ok(Number(lost) >= 200 && Number(lost) < 700, String(lost));
 });
 
+test("GET /api/events repeats what is kept once per type, and no more than some MiB of it", async () => {
+  const { events, watch } = watched();
+  const target = `/${"x".repeat(8000)}`;
+  for (let count = 0; count < 500; count++) events.publish({ type: "error", exchange: exchangeReport({ target }) });
+  await using reader = await watch("?after=0&types=error,error,error");
+  const first = (await reader.next())!;
+  assert.equal(first.event, "lost");
+  const lost = Number(first.data.lost);
+  assert.ok(lost > 200 && lost < 300, String(lost));
+  for (let id = lost + 1; id <= 500; id++) assert.equal((await reader.next())!.data.id, id);
+  events.publish(TABLE);
+  events.publish({ type: "error", exchange: exchangeReport() });
+  assert.equal((await reader.next())!.data.id, 502);
+});
+
 test("GET /api/events ends when the admin address closes", async () => {
   const { closing, watch } = watched();
   await using reader = await watch();
