@@ -91,8 +91,9 @@ class Search {
   }
 }
 
+/** Names are ASCII: what else is asked for is a byte that no name has, and that comes behind all of them. */
 function bytesOf(text: string): Names {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  return Uint8Array.from(text, (character) => Math.min(character.charCodeAt(0), 0xff));
 }
 
 function contains(names: Names, at: number, part: Names): boolean {

@@ -62,3 +62,10 @@ test("searchRoutes() goes on behind a host that has gone, and has an end", () =>
   assert.deepEqual(find(routes, { after: "b.exampl" }).hosts, ["b.example", "d.example"]);
   assert.deepEqual(find(routesOf([]), {}), { total: 0, hosts: [], more: false });
 });
+
+test("searchRoutes() finds no name for what is not ASCII, and nothing behind it", () => {
+  const routes = routesOf(["app.example", "b.example"].map((host) => route(host, "here")));
+  for (const part of ["\u0161", "\u0170p", "\u{1f600}", "\ud83d", "\0"]) assert.equal(find(routes, { part }).total, 0, part);
+  for (const after of ["\u0161", "\u{1f600}"]) assert.deepEqual(find(routes, { after }).hosts, [], after);
+  assert.deepEqual(find(routes, { after: "a\u0161" }).hosts, ["b.example"]);
+});
