@@ -68,7 +68,8 @@ function responses(path: AdminPath): Json {
   const own = Object.entries(answers).map(([status, answer]) => [status, response(answer)]);
   const refusable = params !== undefined || query !== undefined || body !== undefined;
   const refused = refusable ? { 400: "A parameter or the body is not as it must be" } : {};
-  const common = path.open === true ? { ...refused, 500: EVERYWHERE[500]! } : { ...refused, ...EVERYWHERE };
+  const ended = path.method === "GET" || path.action === null ? {} : { 503: "This generation has handed over or ends" };
+  const common = path.open === true ? { ...refused, 500: EVERYWHERE[500]! } : { ...refused, ...EVERYWHERE, ...ended };
   const others = Object.entries(common)
     .filter(([status]) => !(status in answers))
     .map(([status, meaning]) => [status, response({ meaning })]);

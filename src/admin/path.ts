@@ -17,7 +17,8 @@
  *  and one line in ADMIN_PATHS (app.ts). What `query`, `params` and `body` refuse is answered with 400 before `answer` is called; an empty
  *  body is `{}`. Answers are written with `z.object`, and a view that makes one is typed `z.output<typeof THING>`, so that both agree; the
  *  tests compare every answer they get with its schema, and want an example of every path (tests/admin/openapi.test.ts). Whatever is not
- *  GET must say by `action` what the audit log calls it, or null where it changes nothing. `open: true` needs no token. 401, 403, 405, 429 and 500 are everybody's.
+ *  GET must say by `action` what the audit log calls it, or null where it changes nothing. `open: true` needs no token. 401, 403, 405, 429 and 500 are everybody's,
+ *  and 503 everybody's who changes something: a generation that has handed over changes nothing any more.
  */
 import type { Context } from "hono";
 import { z } from "zod";
@@ -119,9 +120,17 @@ export function adminPath<
       const answer = async () =>
         await definition.answer(c, deps, given as Given<z.output<Params>, z.output<Query>, z.output<Body>>);
       if (definition.method === "GET" || definition.action === null) return await answer();
+      // On a connection of before: what is changed here now would hold for nobody
+      if (deps.closing.aborted) return closed(c);
       return await audited(definition.action, given, answer, c, deps);
     },
   };
+}
+
+function closed(c: AdminContext): Response {
+  c.header("Connection", "close");
+  c.header("Retry-After", "1");
+  return problem(c, 503, "closing", "This generation has handed over or ends: ask again, for the next one to hear it");
 }
 
 /** Here, so that no path can forget it. */

@@ -136,6 +136,26 @@ test("GET /api/errors lists bad ends, newest first, filtered and page by page", 
   }
 });
 
+test("nothing is changed any more once the admin address closes: on a connection of before it would hold for nobody", async () => {
+  const { admin, closing, events } = watched();
+  closing.abort();
+  for (
+    const [method, path] of [
+      ["POST", "/api/endpoints/vm%2F10.0.0.5:8080/cordon"],
+      ["POST", "/api/revisions/3/pin"],
+      ["POST", "/api/refresh"],
+      ["DELETE", "/api/log-level"],
+    ] as const
+  ) {
+    const { status, body, headers } = await admin.json(path, { method });
+    assert.deepEqual([status, body.error, headers.get("retry-after")], [503, "closing", "1"], path);
+  }
+  assert.equal(events.lastId, 0);
+  assert.deepEqual(admin.deps.cordons.list(), []);
+  assert.equal((await admin.ask("/api/regions")).status, 200);
+  assert.equal((await admin.ask("/api/explain", { method: "POST", body: '{"url":"a.test"}' })).status, 200);
+});
+
 test("every change is in the audit log and in the log, whatever came of it, without a token", async () => {
   const events = new EventLog(() => NOW_MS);
   const admin = adminOf({
