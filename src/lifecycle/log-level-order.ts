@@ -6,7 +6,7 @@
  *  A new generation begins as configured: what somebody wanted to see of the old one is no reason to fill disks with the new one.
  */
 import type { LogLevelStatus } from "../admin/deps.ts";
-import type { Log, LogLevel } from "../observation/log.ts";
+import { LEVELS, type Log, type LogLevel } from "../observation/log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 
 export interface LogLevelOptions {
@@ -32,12 +32,18 @@ export class LogLevelOrder {
   }
 
   set(level: LogLevel, forMs: number): void {
-    const { apply, configured, timers } = this.#options;
+    const { apply, configured, log, timers } = this.#options;
     if (level === configured) return this.reset("asked");
     this.#cancel();
+    const from = this.status().level;
     this.#ordered = { level, untilAtMs: timers.nowMs() + forMs };
     this.#cancel = timers.after(forMs, () => this.reset("time over"));
+    // While it is said: nobody is to silence the log unseen
+    const quieter = LEVELS.indexOf(level) > LEVELS.indexOf(from);
+    const tell = () => log.info("log level changed", { level, from, "for_ms": forMs });
+    if (quieter) tell();
     apply(level);
+    if (!quieter) tell();
   }
 
   reset(reason: string): void {

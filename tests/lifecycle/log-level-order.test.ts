@@ -29,7 +29,24 @@ test("LogLevelOrder ends by itself, and the last word counts", async () => {
   await timers.advance(1);
   assert.deepEqual(applied, ["debug", "warn", null]);
   assert.deepEqual(level.status(), { level: "info", configured: "info", untilAtMs: null });
-  assert.deepEqual(log.take(), ["info log level is as configured again"]);
+  assert.equal(log.take().at(-1), "info log level is as configured again");
+});
+
+test("LogLevelOrder says in the log that it is made quieter, before it is, and that it says more, once it does", () => {
+  const { order: level, log, applied } = order();
+  const before: number[] = [];
+  const info = log.info.bind(log);
+  log.info = (msg, fields) => {
+    before.push(applied.length);
+    info(msg, fields);
+  };
+  level.set("error", 1000);
+  level.set("debug", 2000);
+  assert.deepEqual(before, [0, 2]);
+  assert.deepEqual(log.lines.map(({ msg, fields }) => [msg, fields]), [
+    ["log level changed", { level: "error", from: "info", "for_ms": 1000 }],
+    ["log level changed", { level: "debug", from: "error", "for_ms": 2000 }],
+  ]);
 });
 
 test("LogLevelOrder ends by reset, and by the configured level", async () => {
@@ -41,5 +58,5 @@ test("LogLevelOrder ends by reset, and by the configured level", async () => {
   level.reset("SIGHUP");
   await timers.advance(5000);
   assert.deepEqual(applied, ["debug", null, "error", null]);
-  assert.deepEqual(log.lines.map(({ fields }) => fields.reason), ["asked", "SIGHUP"]);
+  assert.deepEqual(log.lines.flatMap(({ fields }) => fields.reason ?? []), ["asked", "SIGHUP"]);
 });
