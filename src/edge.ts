@@ -186,6 +186,7 @@ class Passage implements AttemptOwner {
         exchange.record.code = error.code;
         return exchange.reset();
       case "new-connection":
+        if (endpoint.cordoned) return this.route();
         this.#parts.metrics.recordRetry("stale_connection");
         return this.#forward(endpoint, true);
       case "probe-again":
@@ -203,9 +204,10 @@ class Passage implements AttemptOwner {
 
   /**
    * The fresh probe after a refused connection: passed, so once more; failed or still out, so without this endpoint; it has left
-   * the table, so by what the table says now.
+   * the table or has been cordoned, so by what is the case now.
    */
   #probed(endpoint: EndpointState): void {
+    if (endpoint.cordoned) return this.route();
     if (endpoint.verdict === "healthy") {
       this.#parts.metrics.recordRetry("probe_passed");
       return this.#forward(endpoint, true);

@@ -157,6 +157,24 @@ test("an unhealthy VM and an unreachable region are 502", () => {
   assert.equal(answer(w), "502 connect_failed");
 });
 
+test("a request is not sent again to a VM that has been cordoned meanwhile", () => {
+  using probed = world({ endpoints: [VM, REGION], dials: ["refused", "open"] });
+  say(probed, probed.client, POST);
+  probed.endpoint.cordon();
+  judge(probed, "healthy");
+  assert.deepEqual(probed.dialled, [VM.key, REGION.key]);
+
+  using alone = world({ idle: 1 });
+  say(alone, alone.client, GET);
+  say(alone, alone.vm[0]!, OK);
+  alone.client.take();
+  say(alone, alone.client, GET);
+  alone.endpoint.cordon();
+  alone.vm[0]!.finish();
+  alone.network.settle();
+  assert.deepEqual([answer(alone), alone.dialled], ["503 vm_cordoned", []]);
+});
+
 test("a stale connection is replaced and the request sent again, when that is safe", () => {
   const stale = (request: string): World & Disposable => {
     const w = world({ idle: 1, dials: ["open"] });
