@@ -128,13 +128,8 @@ function sinceThen(sinceMs: number, nowMs: number): number {
   return sinceMs === 0 ? 0 : nowMs - sinceMs;
 }
 
-/** A target in absolute or authority form may name a user, and with it a password, which is nobody's business. */
+/** A target that is no path may name a user, and with it a password, which is nobody's business, also where it is malformed otherwise. */
 function withoutUserInfo(target: string): string {
   if (target.charCodeAt(0) === 0x2f) return target;
-  const scheme = target.indexOf("://");
-  const start = scheme < 0 ? 0 : scheme + 3;
-  const end = target.slice(start).search(/[/?#]/);
-  const authority = end < 0 ? target.slice(start) : target.slice(start, start + end);
-  const at = authority.lastIndexOf("@");
-  return at < 0 ? target : `${target.slice(0, start)}***${target.slice(start + at)}`;
+  return target.replace(/^([a-z][a-z0-9+.-]*:\/+)?[^/?#]*@/i, "$1***@");
 }

@@ -177,6 +177,25 @@ test("a bad end is told to the application log once, by the level of its code", 
   ]);
 });
 
+test("what a target that is no path says of a user is not told, however malformed it is", () => {
+  const told = (target: string): string | undefined => {
+    using w = new ObservedWorld();
+    w.say(w.client, `GET ${target} HTTP/1.1\r\nHost: app.test\r\n\r\n`);
+    return w.reports[0]?.target;
+  };
+  for (
+    const [target, shown] of [
+      ["http://u:secret@app.test/x?y=a@b", "http://***@app.test/x?y=a@b"],
+      ["u:secret@app.test:443", "***@app.test:443"],
+      ["u:secret@app.test?to=http://b", "***@app.test?to=http://b"],
+      ["http:/u:secret@app.test/x", "http:/***@app.test/x"],
+      ["http:///u:secret@app.test", "http:///***@app.test"],
+      ["http:u:se@cret@app.test", "***@app.test"],
+      ["ftp://app.test/u@x", "ftp://app.test/u@x"],
+    ] as const
+  ) assert.equal(told(target), shown);
+});
+
 test("time that stands still within a turn of the loop makes no negative or odd figures", () => {
   using w = new ObservedWorld();
   beginTurn();
