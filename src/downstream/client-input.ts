@@ -66,7 +66,7 @@ export class ClientInput implements ChunkedEvents {
     const kept = this.#kept;
     if (kept.bytes === null) return this.#process(chunk, false);
     const bytes = Buffer.concat([kept.bytes, chunk]);
-    const partOfLine = this.phase === HEAD && chunk.indexOf(LF) < 0 && bytes.length < this.#environment.limits.maxHeadBytes;
+    const partOfLine = this.headUnfinished && chunk.indexOf(LF) < 0 && bytes.length < this.#environment.limits.maxHeadBytes;
     kept.bytes = bytes;
     if (partOfLine || this.#requestPaused || kept.waitsTurn) return; // nothing new to parse, or not now
     kept.bytes = null;

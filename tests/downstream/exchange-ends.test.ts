@@ -52,6 +52,11 @@ class EndsWorld extends World implements Disposable {
 const CASES: readonly [what: string, play: (w: EndsWorld) => void, end: string][] = [
   ["the client resets within a head", (w) => (w.say(w.client, "GET / HT"), w.client.abort()), "aborted 0 client_gone client"],
   ["the client ends within a head", (w) => (w.say(w.client, GET.slice(0, -2)), w.client.finish()), "aborted 0 client_gone client"],
+  ["the client resets within a head behind an empty line", (w) => {
+    w.say(w.client, "\r\n");
+    w.say(w.client, "G");
+    w.client.abort();
+  }, "aborted 0 client_gone client"],
   ["the client ends within its body", (w) => (w.say(w.client, POST), w.client.finish()), "aborted 0 client_gone client"],
   ["the client leaves before an answer", (w) => (w.say(w.client, GET), w.client.abort()), "aborted 0 client_gone client"],
   ["the client leaves within its answer", (w) => {

@@ -41,11 +41,17 @@ export function fromClientFailure(fuzzCase: FuzzCase, transcript: Transcript, re
     answersFailure(transcript, atClient);
 }
 
-/** Each accepted request is one exchange, in order; what was refused is the last. */
-function exchangesFailure({ manner }: FuzzCase, { messages, problem }: Reading, { outcomes, client }: Transcript): Failure | null {
+/** Each accepted request is one exchange, in order; the last is what was refused, or a head that the client has left unfinished. */
+function exchangesFailure(
+  { bytes, manner }: FuzzCase,
+  { messages, problem, end }: Reading,
+  { outcomes, client }: Transcript,
+): Failure | null {
+  const begun = /[^\r\n]/.test(bytes.toString("latin1", end));
   for (const [i, outcome] of outcomes.entries()) {
     const message = messages[i];
-    if (message === undefined && (i > messages.length || problem === "" || !outcome.startsWith("refused"))) {
+    const last = i === messages.length && (problem === "" ? begun && outcome === "aborted 0" : outcome.startsWith("refused"));
+    if (message === undefined && !last) {
       return { rule: "an exchange that nobody asked for", details: outcomes.join(", ") };
     }
     if (/^(forwarded|tunnelled)/.test(outcome) && message?.complete !== true && manner !== "early") {
