@@ -270,6 +270,7 @@ export class Worker {
 
   #receive(message: DownMessage): void {
     this.#standIn.heard();
+    this.#outbox.heard();
     switch (message.type) {
       case "routes":
         return this.#routes.receive(message);
