@@ -105,10 +105,8 @@ export class Cordons {
       this.#options.log.info("cordon expired", { endpoint: cordon.key, reason: cordon.reason });
       this.#options.expired(cordon);
     }
-    if (over.length > 0) {
-      void this.#save();
-      return this.#hasChanged();
-    }
+    // Not kept on disk: `load` leaves out what is over, and a successor that waits for its turn would write over what we have changed since
+    if (over.length > 0) return this.#hasChanged();
     const nextAtMs = Math.min(...this.list().map(({ untilAtMs }) => untilAtMs));
     this.#cancelLook = this.#options.timers.after(Math.min(LOOK_MS, nextAtMs - nowMs), () => this.#look());
   }

@@ -66,6 +66,7 @@ export class Supervisor {
   readonly #cordons: Cordons;
   readonly #drain: Drain;
   readonly #admin: AdminAddress;
+  #takingAdmin: Promise<void> | null = null;
   readonly #generations: Generations;
   readonly #logLevel: LogLevelOrder;
   #fail: (reason: string) => void = () => {};
@@ -185,10 +186,7 @@ export class Supervisor {
     fleet.listen();
     await fleet.until(() => fleet.complete, SERVE_MS);
     await fleet.applied(this.control.snapshot.revision);
-    if (!this.#admin.isOpen) {
-      await this.#cordons.load(); // until now those before us could change them
-      await this.#openAdmin(true);
-    }
+    if (!this.#admin.isOpen) await this.#takeAdmin();
     this.#isReady = true;
     fleet.takeCharge(); // in this order: two that serve are better than none, should we die in between
     this.#generations.ready();
@@ -333,7 +331,7 @@ export class Supervisor {
   /** Those before us are gone, and nobody is left whom our failure would leave in place: now it is as at any start. */
   #listenAlone(): void {
     systemTimers.after(WAITING_MS, () => this.#fleet?.listen());
-    if (!this.#admin.isOpen) this.#openAdmin(true).catch((error: Error) => this.#fail(error.message));
+    if (!this.#admin.isOpen) this.#takeAdmin().catch((error: Error) => this.#fail(error.message));
   }
 
   #openMore(count: number, optional: boolean): readonly ListeningSocket[] {
@@ -370,6 +368,11 @@ export class Supervisor {
       log: this.#log,
       timers: systemTimers,
     });
+  }
+
+  /** Until now those before us had it, and could change the cordons. */
+  #takeAdmin(): Promise<void> {
+    return this.#takingAdmin ??= this.#cordons.load().then(() => this.#openAdmin(true));
   }
 
   #openAdmin(beside: boolean): Promise<void> {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { test } from "node:test";
+import type { Cordon } from "../../src/observation/cordon.ts";
 import { CordonFile, MOST_CORDONS } from "../../src/lifecycle/cordon-file.ts";
 import { Cordons } from "../../src/lifecycle/cordons.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
@@ -74,7 +75,6 @@ test("Cordons are there again after a restart, but for those that are over", asy
   await second.cordons.load();
   assert.deepEqual(second.cordons.list(), kept);
   first.cordons.retire();
-  second.cordons.retire(); // or it writes what is left after the first end, while the folder is removed
   await first.cordons.set("vm/10.0.0.9:80", WISH);
   await timers.advance(2 * HOUR_MS);
   const third = cordonsIn(state, timers);
@@ -111,4 +111,30 @@ test("a file of cordons that is no good is left out with a line in the log", asy
   await cordons.load();
   await cordons.set(one.key, WISH);
   assert.equal(JSON.parse(await readFile(path, "utf8")).cordons[0].key, one.key, "the next one replaces it");
+});
+
+test("Cordons of a successor that waits for its turn do not undo what is changed meanwhile", async () => {
+  let kept: readonly Cordon[] = [];
+  const file = {
+    path: "cordons",
+    read: () => Promise.resolve(kept),
+    write: (list: readonly Cordon[]) => Promise.resolve(void (kept = list)),
+  };
+  const generation = () => {
+    const timers = new FakeTimers();
+    const expired: string[] = [];
+    const options = { file, log: new CollectingLog(), timers, wallMs: () => timers.nowMs(), changed: () => {} };
+    return { cordons: new Cordons({ ...options, expired: ({ key }) => expired.push(key) }), timers, expired };
+  };
+  const serving = generation().cordons;
+  const waiting = generation();
+  await serving.set("vm/10.0.0.1:80", WISH);
+  await serving.set("vm/10.0.0.2:80", { ...WISH, forMs: 3 * HOUR_MS });
+  await waiting.cordons.load();
+  await serving.clear("vm/10.0.0.2:80");
+  await serving.set("vm/10.0.0.3:80", { ...WISH, forMs: 3 * HOUR_MS });
+  await waiting.timers.advance(2 * HOUR_MS);
+  assert.deepEqual(waiting.expired, ["vm/10.0.0.1:80"]);
+  await waiting.cordons.load();
+  assert.deepEqual(waiting.cordons.list().map(({ key }) => key), ["vm/10.0.0.3:80"]);
 });
