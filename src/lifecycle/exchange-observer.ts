@@ -31,7 +31,16 @@ export class ExchangeObserver {
     this.#parts = parts;
   }
 
+  /** A fault of ours in here must not keep the client's connection from going on. */
   ended(exchange: Exchange): void {
+    try {
+      this.#tell(exchange);
+    } catch (error) {
+      this.#parts.log.error("cannot tell of an exchange", { code: "internal", blame: "edge", error });
+    }
+  }
+
+  #tell(exchange: Exchange): void {
     const { metrics, hosts, accessLog, tracing, outbox } = this.#parts;
     const { record } = exchange;
     const { code } = record;

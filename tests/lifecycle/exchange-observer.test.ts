@@ -20,6 +20,8 @@ const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgra
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 class ObservedWorld extends World implements Disposable {
+  /** Thrown where a line of the access log would be written. */
+  fault: Error | null = null;
   readonly reports: ExchangeReport[];
   readonly log: CollectingLog;
 
@@ -28,7 +30,10 @@ class ObservedWorld extends World implements Disposable {
     const log = new CollectingLog();
     const accessLog = new AccessLog({ sampling: NO_ACCESS_LOG });
     accessLog.shareFor = () => 1;
-    accessLog.record = (report) => void reports.push(report);
+    accessLog.record = (report) => {
+      if (this.fault !== null) throw this.fault;
+      reports.push(report);
+    };
     const observer = new ExchangeObserver({
       worker: 3,
       metrics: new Metrics(),
@@ -194,6 +199,19 @@ test("what a target that is no path says of a user is not told, however malforme
       ["ftp://app.test/u@x", "ftp://app.test/u@x"],
     ] as const
   ) assert.equal(told(target), shown);
+});
+
+test("a fault while an exchange is told of is logged, and its connection goes on", () => {
+  using w = new ObservedWorld();
+  w.fault = new Error("no");
+  w.say(w.client, GET);
+  w.say(w.vm[0]!, OK);
+  w.fault = null;
+  w.say(w.client, GET);
+  w.say(w.vm[0]!, OK);
+  assert.equal(w.client.take().toString().split("HTTP/1.1 200 OK").length, 3);
+  assert.equal(w.reports.length, 1);
+  assert.deepEqual(w.log.lines.map(({ level, msg }) => `${level} ${msg}`), ["error cannot tell of an exchange"]);
 });
 
 test("time that stands still within a turn of the loop makes no negative or odd figures", () => {
