@@ -34,6 +34,11 @@ async function uncordon(edge: Edgeproxy, vm: Vm): Promise<void> {
   assert.equal(response.status, 200, await response.text());
 }
 
+async function inFlight(edge: Edgeproxy, vm: Vm): Promise<number> {
+  const response = await edge.admin(`/api/endpoints/${encodeURIComponent(keyOf(vm))}`);
+  return (await response.json() as { in_flight: number }).in_flight;
+}
+
 async function codeOf(edge: Edgeproxy, host: string): Promise<string | undefined> {
   return fieldValue(await get(edge, host), "x-edgeproxy-error");
 }
@@ -43,10 +48,12 @@ test("one of two VMs is cordoned under load: it gets no new request, none fails,
   const out = await platform.vm(HOST, { script: loadScript });
   const other = await platform.vm(HOST, { script: loadScript });
   const edge = await platform.edge({ ...OFTEN, EDGEPROXY_WORKERS: "2" });
-  await using load = startLoad({ host: edge.host, port: edge.port, domain: HOST });
+  const flows = ["keep-alive", "new connection", "upload"] as const;
+  await using load = startLoad({ host: edge.host, port: edge.port, domain: HOST, flows });
   await load.progress(1);
   await Promise.all([out, other].map((vm) => vm.until(({ requests }) => requests.length > 20)));
   await cordon(edge, out, { reason: "new disk" });
+  await edge.waitFor(async () => await inFlight(edge, out) === 0, "what was under way does not end"); // an upload is seen when it is whole
   const before = out.requests.length;
   assert.equal(await metric(edge, "edgeproxy_endpoints_cordoned"), 1);
   const probes = out.probes, others = other.requests.length;
