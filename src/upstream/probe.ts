@@ -17,6 +17,8 @@ export interface ProbeResult {
   /** `status 204`, `connection refused`, `no answer within 2s`. */
   readonly reason: string;
   readonly latencyMs: number;
+  /** It says nothing of the VM: this machine had no file, port or memory for it. */
+  readonly ours?: boolean;
 }
 
 /** Ends a probe; its result callback is not called afterwards. */
@@ -42,6 +44,8 @@ const FAILURES: Readonly<Record<string, string>> = {
   ENETUNREACH: "network unreachable",
   ETIMEDOUT: "connection timed out",
 };
+
+const OURS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"]);
 
 /** The check of contract section 6 over a real socket. */
 export function httpProbe(policy: ProbePolicy, timers: Timers): Probe {
@@ -85,7 +89,7 @@ class RunningProbe implements SocketSink {
         socket.write(this.#request);
         return this;
       },
-      onFailure: (error) => this.#finish(false, failureText(error)),
+      onFailure: (error) => this.#finish(false, failureText(error), OURS.has(error.code)),
     });
   }
 
@@ -132,10 +136,10 @@ class RunningProbe implements SocketSink {
     }
   }
 
-  #finish(healthy: boolean, reason: string): void {
+  #finish(healthy: boolean, reason: string, ours = false): void {
     if (this.#done) return;
     this.cancel();
-    this.#onResult({ healthy, reason, latencyMs: this.#timers.nowMs() - this.#startedAtMs });
+    this.#onResult({ healthy, reason, latencyMs: this.#timers.nowMs() - this.#startedAtMs, ...ours && { ours } });
   }
 }
 

@@ -280,7 +280,10 @@ export class Prober {
   #settle(watch: Watch, result: ProbeResult): void {
     const before = watch.verdict;
     this.#rest(watch);
-    this.#judge(watch, result.healthy ? "healthy" : "unhealthy", result.reason);
+    // What we lack is no news of a VM; were it gone, requests would tell
+    if (result.ours === true) this.#flips.warn("cannot probe", { endpoint: watch.endpoint.key, reason: result.reason });
+    const keeps = result.ours === true && before === "healthy";
+    this.#judge(watch, result.healthy || keeps ? "healthy" : "unhealthy", result.reason);
     if (watch.asked || watch.verdict !== before) this.#answer(watch);
   }
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
@@ -147,3 +148,20 @@ function openStream(socketPath: string): { readonly begun: Promise<void>; readon
   }).on("error", begun.reject).end();
   return { begun: begun.promise, ended: ended.promise };
 }
+
+test("silent connections to the admin address, one for each file there is, do not make VMs unhealthy", async () => {
+  await using platform = await Platform.start(server);
+  await platform.vm(HOST);
+  const env = { EDGEPROXY_ADMIN_TOKEN: TOKEN, EDGEPROXY_WORKERS: "1", EDGEPROXY_HEALTH_INTERVAL: "100ms" };
+  const edge = await platform.edge(env, { fileLimit: 400 });
+  assert.equal((await get(edge, HOST)).status, 200);
+  const silent = Array.from({ length: 600 }, () => connect(edge.adminPort, "127.0.0.1").on("error", () => {}));
+  try {
+    await edge.waitForLog(({ msg }) => msg === "cannot probe");
+    assert.equal((await get(edge, HOST)).status, 200);
+  } finally {
+    for (const socket of silent) socket.destroy();
+  }
+  await edge.waitFor(async () => (await edge.admin("/readyz")).status === 200, "does not answer operators again");
+  assert.ok(!edge.log.some(({ msg }) => msg === "VM unhealthy"), edge.report());
+});

@@ -11,6 +11,8 @@ interface StartedProbe {
   readonly key: string;
   cancelled: boolean;
   answer(healthy: boolean): void;
+  /** There is no file for it. */
+  lack(): void;
 }
 
 function vm(name: string): EndpointRecord {
@@ -33,6 +35,7 @@ function proberByHand(concurrency?: number) {
           assert.equal(probe.cancelled, false);
           onResult({ healthy, reason: healthy ? "status 200" : "connection refused", latencyMs: 3 });
         },
+        lack: () => onResult({ healthy: false, reason: "EMFILE", latencyMs: 0, ours: true }),
       };
       probes.push(probe);
       return () => {
@@ -117,6 +120,22 @@ test("Prober probes in the background while an endpoint is in use, and publishes
   probes[4]!.answer(true);
   assert.deepEqual(news(), ["vm/a healthy"]);
   assert.deepEqual(logs(), ["info VM healthy again vm/a"]);
+});
+
+test("Prober does not blame a VM for a probe that this machine had no file for", async () => {
+  const { prober, timers, probes, news, logs, state } = proberByHand();
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  news();
+  await timers.advance(INTERVAL_MS);
+  probes[1]!.lack();
+  assert.deepEqual([news(), state(), logs()], [[], ["vm/a healthy resting"], ["warn cannot probe vm/a"]]);
+  prober.failed(vm("a"), "connection refused");
+  probes[2]!.lack();
+  assert.deepEqual(state(), ["vm/a unhealthy resting"], "requests saw it fail");
+  prober.want(vm("b"));
+  probes[3]!.lack();
+  assert.deepEqual(state()[1], "vm/b unhealthy resting", "nobody has seen it healthy");
 });
 
 test("Prober stops probing and forgets an endpoint without traffic for four intervals", async () => {
