@@ -4,10 +4,10 @@ import { pathOf } from "../api-client.ts";
 import { bytes, count, milliseconds, UNKNOWN } from "../format.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
+import { List } from "../parts/list.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { SearchField } from "../parts/search-field.tsx";
-import { Shown } from "../parts/states.tsx";
-import { type Column, Pager, Table } from "../parts/table.tsx";
+import type { Column } from "../parts/table.tsx";
 import { changeQuery, linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
@@ -62,30 +62,17 @@ export function ConnectionsView({ place }: ViewProps) {
             onChoice={(next) => changeQuery({ kind: next, after: "" })}
           />
         </div>
-        <Shown what="connections" polled={connections}>
-          {(answer) => (
-            <>
-              <Table
-                caption="Connections of clients"
-                columns={COLUMNS}
-                rows={answer.connections}
-                keyOf={({ worker, id }) => `${worker} ${id}`}
-                busy={connections.busy}
-                sort={sort}
-                onSort={(next) => changeQuery({ sort: next, after: "" })}
-                empty={q + kind === "" ? "Nobody is connected." : "No connection suits."}
-              />
-              <Pager
-                shown={answer.connections.length}
-                total={answer.total}
-                noun="connections"
-                after={after}
-                next={answer.next}
-                onPage={(next) => changeQuery({ after: next })}
-              />
-            </>
-          )}
-        </Shown>
+        <List
+          what="connections"
+          polled={connections}
+          rowsOf={(answer) => answer.connections}
+          after={after}
+          caption="Connections of clients"
+          columns={COLUMNS}
+          keyOf={({ worker, id }) => `${worker} ${id}`}
+          sort={sort}
+          empty={q + kind === "" ? "Nobody is connected." : "No connection suits."}
+        />
       </div>
     </div>
   );

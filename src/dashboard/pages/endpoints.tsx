@@ -5,10 +5,10 @@ import { count, milliseconds, shortId } from "../format.ts";
 import { Badge, Verdict } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
 import { CordonButton } from "../parts/cordon-dialog.tsx";
+import { List } from "../parts/list.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { SearchField } from "../parts/search-field.tsx";
-import { Shown } from "../parts/states.tsx";
-import { type Column, Pager, Table } from "../parts/table.tsx";
+import type { Column } from "../parts/table.tsx";
 import { changeQuery, linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
@@ -81,30 +81,17 @@ export function EndpointsView({ place }: ViewProps) {
             onChoice={(next) => changeQuery({ cordoned: next, after: "" })}
           />
         </div>
-        <Shown what="endpoints" polled={endpoints}>
-          {(answer) => (
-            <>
-              <Table
-                caption="Endpoints in use"
-                columns={columnsOf(endpoints.again)}
-                rows={answer.endpoints}
-                keyOf={({ key }) => key}
-                busy={endpoints.busy}
-                sort={sort}
-                onSort={(next) => changeQuery({ sort: next, after: "" })}
-                empty={filtered ? "No endpoint suits." : "No endpoint is in use: they appear with their first request."}
-              />
-              <Pager
-                shown={answer.endpoints.length}
-                total={answer.total}
-                noun="endpoints"
-                after={after}
-                next={answer.next}
-                onPage={(next) => changeQuery({ after: next })}
-              />
-            </>
-          )}
-        </Shown>
+        <List
+          what="endpoints"
+          polled={endpoints}
+          rowsOf={(answer) => answer.endpoints}
+          after={after}
+          caption="Endpoints in use"
+          columns={columnsOf(endpoints.again)}
+          keyOf={({ key }) => key}
+          sort={sort}
+          empty={filtered ? "No endpoint suits." : "No endpoint is in use: they appear with their first request."}
+        />
       </div>
     </div>
   );

@@ -2,9 +2,9 @@
 import type { HostsPage, HostTraffic } from "../answers.ts";
 import { pathOf } from "../api-client.ts";
 import { bytes, count, milliseconds, rate, share } from "../format.ts";
+import { List } from "../parts/list.tsx";
 import { SearchField } from "../parts/search-field.tsx";
-import { Shown } from "../parts/states.tsx";
-import { type Column, Pager, Table } from "../parts/table.tsx";
+import type { Column } from "../parts/table.tsx";
 import { changeQuery, linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
@@ -42,30 +42,17 @@ export function HostsView({ place }: ViewProps) {
         <div class="filters">
           <SearchField label="Part of a host" value={q} onSearch={(text) => changeQuery({ q: text, after: "" }, true)} main />
         </div>
-        <Shown what="hosts" polled={hosts}>
-          {(answer) => (
-            <>
-              <Table
-                caption="Busiest hosts"
-                columns={COLUMNS}
-                rows={answer.hosts}
-                keyOf={({ host }) => host}
-                busy={hosts.busy}
-                sort={sort}
-                onSort={(next) => changeQuery({ sort: next, after: "" })}
-                empty={q === "" ? "No host has had a request yet." : `No busy host contains “${q}”.`}
-              />
-              <Pager
-                shown={answer.hosts.length}
-                total={answer.total}
-                noun="hosts"
-                after={after}
-                next={answer.next}
-                onPage={(next) => changeQuery({ after: next })}
-              />
-            </>
-          )}
-        </Shown>
+        <List
+          what="hosts"
+          polled={hosts}
+          rowsOf={(answer) => answer.hosts}
+          after={after}
+          caption="Busiest hosts"
+          columns={COLUMNS}
+          keyOf={({ host }) => host}
+          sort={sort}
+          empty={q === "" ? "No host has had a request yet." : `No busy host contains “${q}”.`}
+        />
       </div>
     </div>
   );

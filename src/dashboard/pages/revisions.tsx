@@ -6,10 +6,10 @@ import { count } from "../format.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
 import { Dialog } from "../parts/dialog.tsx";
+import { List } from "../parts/list.tsx";
 import { Moment } from "../parts/moment.tsx";
-import { Shown } from "../parts/states.tsx";
-import { type Column, Pager, Table } from "../parts/table.tsx";
-import { changeQuery, linkTo } from "../place.ts";
+import type { Column } from "../parts/table.tsx";
+import { linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
 
@@ -28,27 +28,16 @@ export function RevisionsView({ place }: ViewProps) {
         <span class="actions">{pinned !== null && <UnpinButton revision={pinned.revision} onDone={revisions.again} />}</span>
       </div>
       <div class="panel">
-        <Shown what="revisions" polled={revisions}>
-          {(answer) => (
-            <>
-              <Table
-                caption="Revisions"
-                columns={columnsOf(pinned?.revision ?? null, revisions.again)}
-                rows={answer.revisions}
-                keyOf={({ revision }) => String(revision)}
-                empty="No table has been loaded yet."
-              />
-              <Pager
-                shown={answer.revisions.length}
-                total={null}
-                noun="revisions"
-                after={after}
-                next={answer.next}
-                onPage={(next) => changeQuery({ after: next })}
-              />
-            </>
-          )}
-        </Shown>
+        <List
+          what="revisions"
+          polled={revisions}
+          rowsOf={(answer) => answer.revisions}
+          after={after}
+          caption="Revisions"
+          columns={columnsOf(pinned?.revision ?? null, revisions.again)}
+          keyOf={({ revision }) => String(revision)}
+          empty="No table has been loaded yet."
+        />
       </div>
     </div>
   );

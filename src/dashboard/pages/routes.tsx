@@ -5,9 +5,9 @@ import { pathOf } from "../api-client.ts";
 import { count, shortId, words } from "../format.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Choice, Tabs } from "../parts/choice.tsx";
+import { List } from "../parts/list.tsx";
 import { SearchField } from "../parts/search-field.tsx";
-import { Shown } from "../parts/states.tsx";
-import { type Column, Pager, Table } from "../parts/table.tsx";
+import type { Column } from "../parts/table.tsx";
 import { changeQuery, linkTo } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
@@ -47,30 +47,17 @@ export function RoutesView({ place, overview }: ViewProps) {
           onChoice={(next) => changeQuery({ wildcard: next, after: "" })}
         />
       </div>
-      <Shown what="routes" polled={routes}>
-        {(answer) => (
-          <>
-            <Table
-              caption="Routes by host"
-              columns={ROUTE_COLUMNS}
-              rows={answer.routes}
-              keyOf={({ host }) => host}
-              busy={routes.busy}
-              sort={sort}
-              onSort={(next) => changeQuery({ sort: next, after: "" })}
-              empty={q + kind + wildcard === "" ? "The routing table is empty." : "No route suits."}
-            />
-            <Pager
-              shown={answer.routes.length}
-              total={answer.total}
-              noun="routes"
-              after={after}
-              next={answer.next}
-              onPage={(next) => changeQuery({ after: next })}
-            />
-          </>
-        )}
-      </Shown>
+      <List
+        what="routes"
+        polled={routes}
+        rowsOf={(answer) => answer.routes}
+        after={after}
+        caption="Routes by host"
+        columns={ROUTE_COLUMNS}
+        keyOf={({ host }) => host}
+        sort={sort}
+        empty={q + kind + wildcard === "" ? "The routing table is empty." : "No route suits."}
+      />
     </RoutesFrame>
   );
 }
@@ -95,28 +82,16 @@ export function ExcludedView({ place, overview }: ViewProps) {
           onChoice={(next) => changeQuery({ code: next, after: "" })}
         />
       </div>
-      <Shown what="excluded domains" polled={excluded}>
-        {(answer) => (
-          <>
-            <Table
-              caption="Domains that are not served as their rows say"
-              columns={EXCLUDED_COLUMNS}
-              rows={answer.excluded}
-              keyOf={({ domain, code: why, reason }) => `${domain} ${why} ${reason}`}
-              busy={excluded.busy}
-              empty={q === "" && code === "" ? "Every domain is served as its rows say." : "None of the excluded domains suits."}
-            />
-            <Pager
-              shown={answer.excluded.length}
-              total={answer.total}
-              noun="domains"
-              after={after}
-              next={answer.next}
-              onPage={(next) => changeQuery({ after: next })}
-            />
-          </>
-        )}
-      </Shown>
+      <List
+        what="excluded domains"
+        polled={excluded}
+        rowsOf={(answer) => answer.excluded}
+        after={after}
+        caption="Domains that are not served as their rows say"
+        columns={EXCLUDED_COLUMNS}
+        keyOf={({ domain, code: why, reason }) => `${domain} ${why} ${reason}`}
+        empty={q === "" && code === "" ? "Every domain is served as its rows say." : "None of the excluded domains suits."}
+      />
     </RoutesFrame>
   );
 }
