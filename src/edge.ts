@@ -24,6 +24,7 @@ import type { AnswerCode, ProxyError } from "./observation/proxy-error.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
+import { whyUnavailable } from "./upstream/why-unavailable.ts";
 
 /** What the phases work with; one object per worker. */
 export interface EdgeParts extends AttemptEnvironment {
@@ -103,7 +104,7 @@ class Passage implements AttemptOwner {
       case "table-first":
         return this.#tableFirst();
       case "refuse":
-        return this.#refuse(decision.code === "vm_unhealthy" ? this.#unreachable?.code ?? decision.code : decision.code);
+        return this.#refuseAsDecided(decision.code);
     }
   }
 
@@ -219,6 +220,16 @@ class Passage implements AttemptOwner {
   /** Of all decisions to come. */
   #leaveOut(record: EndpointRecord): void {
     (this.#tried ??= new Set()).add(record.key);
+  }
+
+  /** Says which endpoints are meant, unless something has been tried and has said more. */
+  #refuseAsDecided(code: Extract<Decision, { kind: "refuse" }>["code"]): void {
+    const { record, host } = this.#exchange;
+    if (record.problem === "" && (code === "vm_unhealthy" || code === "vm_cordoned")) {
+      const { surroundings, endpoints } = this.#parts;
+      record.problem = whyUnavailable(surroundings.table.find(host)?.endpoints ?? [], code === "vm_cordoned", endpoints);
+    }
+    this.#refuse(code === "vm_unhealthy" ? this.#unreachable?.code ?? code : code);
   }
 
   #refuse(code: AnswerCode): void {

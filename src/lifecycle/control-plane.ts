@@ -206,7 +206,7 @@ export class ControlPlane {
   #judge(message: Extract<UpMessage, { key: string }>): void {
     const endpoint = this.#directory.find(message.key);
     // The worker is far behind the table, which no longer leads there
-    if (endpoint === undefined) return this.#workers.healthChanged([[message.key, "unhealthy"]]);
+    if (endpoint === undefined) return this.#workers.healthChanged([[message.key, "unhealthy", "no route leads there any more"]]);
     if (message.type === "wanted") this.#prober.want(endpoint);
     else this.#prober.failed(endpoint, message.error);
   }

@@ -38,7 +38,7 @@ export interface ProbedEndpoints {
   find(key: string): EndpointRecord | undefined;
   /** The VMs on which there is a verdict. */
   judgedVms(): EndpointRecord[];
-  judge(key: string, verdict: HealthVerdict): void;
+  judge(key: string, verdict: HealthVerdict, reason?: string): void;
   takeUsed(): string[];
 }
 
@@ -205,6 +205,6 @@ export class StandInProber implements ProbeRequests {
 
   #pass(verdicts: readonly Verdict[]): void {
     const endpoints = this.#options.endpoints();
-    for (const [key, verdict] of verdicts) endpoints.judge(key, verdict);
+    for (const verdict of verdicts) endpoints.judge(...verdict);
   }
 }

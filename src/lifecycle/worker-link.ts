@@ -14,7 +14,6 @@
  *    the worker can be spoken to, gives every message of the worker to `receive` first, and calls `close` when the worker is gone.
  */
 import { Routes } from "../table/routes.ts";
-import type { HealthVerdict } from "../upstream/availability.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import { RouteTransfer, type Snapshot } from "./route-transfer.ts";
 import type { DownMessage, UpMessage } from "./worker-channel.ts";
@@ -42,7 +41,7 @@ export class WorkerLink {
   #begun: Snapshot = NOTHING;
   #routesOut = 0;
   #healthOut = 0;
-  #verdicts: Map<string, HealthVerdict> = new Map();
+  #verdicts: Map<string, Verdict> = new Map();
   #sending = false;
   #appliedRevision = 0;
 
@@ -77,7 +76,7 @@ export class WorkerLink {
 
   healthChanged(verdicts: readonly Verdict[]): void {
     if (this.#state !== "started") return; // who has no table has no endpoints
-    for (const [key, verdict] of verdicts) this.#verdicts.set(key, verdict);
+    for (const verdict of verdicts) this.#verdicts.set(verdict[0], verdict);
     this.#pump();
   }
 
@@ -128,9 +127,9 @@ export class WorkerLink {
   #sendVerdicts(): boolean {
     if (this.#state !== "started" || this.#verdicts.size === 0 || this.#healthOut >= HEALTH_CREDIT) return false;
     const verdicts: Verdict[] = [];
-    for (const verdict of this.#verdicts) {
+    for (const [key, verdict] of this.#verdicts) {
       verdicts.push(verdict);
-      this.#verdicts.delete(verdict[0]);
+      this.#verdicts.delete(key);
       if (verdicts.length === VERDICTS) break;
     }
     this.#healthOut++;

@@ -49,7 +49,13 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
     type: "string",
     meaning: "whose doing the error was: `client`, `vm`, `region`, `edge`, `database`; empty: none",
   },
-  { name: "problem", type: "string", meaning: "the error in words, or why an earlier attempt failed; empty: none" },
+  {
+    name: "problem",
+    type: "string",
+    meaning:
+      "the error in words (of `vm_unhealthy` and `vm_cordoned` the endpoints that were meant, which were not asked), or why an " +
+      "earlier attempt failed; empty: none",
+  },
   { name: "ended_by", type: "string", meaning: "who ended the exchange, well or badly: `client`, `vm`, `region`, `edge`" },
   { name: "head_wait_ms", type: "number", meaning: "from the request's first byte until its head was complete" },
   { name: "probe_wait_ms", type: "number", meaning: "spent on waiting for the verdict of a VM's probe, or for a newer table" },

@@ -42,7 +42,7 @@ export const CODES = {
     level: "debug",
     meaning: "No VM of this domain passes its health check.",
     advice:
-      "`/api/health` has the VM's last probe and why it failed; the application on the VM has to answer `EDGEPROXY_HEALTH_PATH`.",
+      "`problem` names the VM and why its probe failed, `/api/endpoints/:key` has the last probes; the application on the VM has to answer `EDGEPROXY_HEALTH_PATH`.",
   },
   vm_cordoned: {
     status: 503,
@@ -50,7 +50,8 @@ export const CODES = {
     cause: "edge",
     level: "debug",
     meaning: "Every endpoint that could take the request has been cordoned by an operator.",
-    advice: "`/api/cordons` says who did that, why and until when; uncordon the endpoint or wait until it expires.",
+    advice:
+      "`problem` names the endpoints, `/api/cordons` says who did that, why and until when; uncordon one or wait until it expires.",
   },
   no_table: {
     status: 503,

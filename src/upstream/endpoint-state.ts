@@ -53,6 +53,8 @@ export class EndpointState {
   /** `10.0.0.5:8080`, for logs. */
   readonly where: string;
   verdict: HealthVerdict = "unprobed";
+  /** What made it unhealthy; empty: nobody has said. */
+  unhealthyReason = "";
   /** Attempts under way. */
   inFlight = 0;
   /** Connections that may carry the next attempt, last used last. */
@@ -135,8 +137,9 @@ export class EndpointState {
     this.#requests.failed(this.record.key, error);
   }
 
-  judge(verdict: HealthVerdict): void {
+  judge(verdict: HealthVerdict, reason = ""): void {
     this.verdict = verdict;
+    this.unhealthyReason = reason;
     this.#unprobedAtMs = Infinity;
     if (verdict === "unprobed") return;
     const waiting = this.#waiting;
@@ -211,8 +214,8 @@ export class Endpoints {
     return judged.map(({ record }) => record); // a region's edge has none
   }
 
-  judge(key: string, verdict: HealthVerdict): void {
-    this.#states.get(key)?.judge(verdict);
+  judge(key: string, verdict: HealthVerdict, reason?: string): void {
+    this.#states.get(key)?.judge(verdict, reason);
   }
 
   /** No route leads to these any more: their idle connections close, running attempts go on. */

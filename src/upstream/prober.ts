@@ -25,7 +25,8 @@ import type { HealthVerdict } from "./availability.ts";
 import type { CancelProbe, Probe, ProbeResult } from "./probe.ts";
 import { ProbeHistory } from "./probe-history.ts";
 
-export type Verdict = readonly [key: string, verdict: HealthVerdict];
+/** `reason`: of an unhealthy one, in a few words. */
+export type Verdict = readonly [key: string, verdict: HealthVerdict, reason?: string];
 
 export interface ProberOptions {
   readonly probe: Probe;
@@ -96,6 +97,8 @@ const IN_USE_INTERVALS = 4;
 const IN_USE_LEAST_MS = 2500;
 /** Delays are shortened by up to this share: spread over time, and a VM still heals within an interval. */
 const JITTER = 0.2;
+/** Of what workers are told. */
+const MOST_REASON_LENGTH = 100;
 /** A VM that breaks connections yet passes its checks flips with each request. */
 const FLIP_LINES = { lines: 100, windowMs: 10_000 };
 
@@ -278,13 +281,14 @@ export class Prober {
   }
 
   #settle(watch: Watch, result: ProbeResult): void {
-    const before = watch.verdict;
+    const { verdict, reason } = watch;
     this.#rest(watch);
     // What we lack is no news of a VM; were it gone, requests would tell
     if (result.ours === true) this.#flips.warn("cannot probe", { endpoint: watch.endpoint.key, reason: result.reason });
-    const keeps = result.ours === true && before === "healthy";
+    const keeps = result.ours === true && verdict === "healthy";
     this.#judge(watch, result.healthy || keeps ? "healthy" : "unhealthy", result.reason);
-    if (watch.asked || watch.verdict !== before) this.#answer(watch);
+    const otherReason = watch.verdict === "unhealthy" && watch.reason !== reason;
+    if (watch.asked || watch.verdict !== verdict || otherReason) this.#answer(watch);
   }
 
   #rest(watch: Watch): void {
@@ -316,7 +320,7 @@ export class Prober {
   #answer(watch: Watch): void {
     if (this.#watches.get(watch.endpoint.key) !== watch || watch.phase.state !== "resting") return;
     watch.asked = false;
-    this.#options.publish([[watch.endpoint.key, watch.verdict]]);
+    this.#options.publish([verdictOf(watch)]);
   }
 
   /** First verdicts of healthy VMs are not news; everything else that changes is. */
@@ -335,6 +339,10 @@ export class Prober {
       this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });
     }
   }
+}
+
+function verdictOf({ endpoint: { key }, verdict, reason }: Watch): Verdict {
+  return verdict === "unhealthy" ? [key, verdict, reason.slice(0, MOST_REASON_LENGTH)] : [key, verdict];
 }
 
 function healthOf(watch: Watch): EndpointHealth {

@@ -68,6 +68,8 @@ interface Evidence {
 
 interface Injection {
   readonly blame: Blame;
+  /** What is said in words, where that matters. */
+  readonly problem?: RegExp;
   /** false: the request ends before its Accept field can be read. */
   readonly json?: false;
   readonly run: (code: ErrorCode) => Promise<Evidence>;
@@ -266,8 +268,8 @@ const INJECTIONS: Readonly<Record<ErrorCode, Injection>> = {
     blame: "client",
     run: onProxy((client) => (client.send(getRequest("nobody.example.com", "/", JSON_PLEASE)), client.readResponse())),
   },
-  "vm_unhealthy": { blame: "vm", run: onProxy(get(respond(200, "ok"), 500)) },
-  "vm_cordoned": { blame: "edge", run: onProxy(askCordoned) },
+  "vm_unhealthy": { blame: "vm", problem: /^vm\/[\d.:]+: status 500$/, run: onProxy(get(respond(200, "ok"), 500)) },
+  "vm_cordoned": { blame: "edge", problem: /^vm\/[\d.:]+: cordoned$/, run: onProxy(askCordoned) },
   "no_table": { blame: "database", run: runWithoutTable },
   overloaded: { blame: "edge", run: runWithoutFiles },
   "connect_failed": { blame: "region", run: onProxy((client) => askRegion(client, loopbackAddress())) },
@@ -295,11 +297,12 @@ for (const code of ERROR_CODES) {
     const injection = INJECTIONS[code];
     assert.ok(injection !== undefined, `nothing makes ${code} happen`);
     const { status, text, level } = CODES[code];
-    const { blame } = injection;
+    const { blame, problem } = injection;
     const { answer, access, told, grown } = await injection.run(code);
 
     assert.deepEqual(accessLineProblems(access), []);
     assert.deepEqual([access["error"], access["blame"]], [code, blame]);
+    if (problem !== undefined) assert.match(String(access["problem"]), problem);
     assert.deepEqual(told.map((line) => [line["level"], line["blame"]]), [[level, blame]]);
     assert.deepEqual(grown, {
       [`errors_total{code="${code}",blame="${blame}"}`]: 1,

@@ -8,11 +8,12 @@ import type { ExchangeReport } from "../../src/observation/exchange-report.ts";
 import { HostCounts } from "../../src/observation/host-counts.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { beginTurn, endTurn } from "../../src/runtime/clock.ts";
+import type { EndpointRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { VM, World } from "../fixtures/dialogue-replay.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
-import { ELSEWHERE, region } from "../fixtures/records.ts";
+import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
 
 const GET = "GET /a?b HTTP/1.1\r\nHost: app.test\r\n\r\n";
 const UPGRADE = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -212,6 +213,47 @@ test("a fault while an exchange is told of is logged, and its connection goes on
   assert.equal(w.client.take().toString().split("HTTP/1.1 200 OK").length, 3);
   assert.equal(w.reports.length, 1);
   assert.deepEqual(w.log.lines.map(({ level, msg }) => `${level} ${msg}`), ["error cannot tell of an exchange"]);
+});
+
+test("a refusal names the endpoints that were meant, and why they cannot be had", () => {
+  const others = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((address) => vm(address, 80));
+  const [A, B, C] = others as [EndpointRecord, EndpointRecord, EndpointRecord];
+  const cases: readonly [prepare: (w: ObservedWorld) => void, code: string, problem: string, endpoints: typeof others][] = [
+    [(w) => w.endpoint.judge("unhealthy", "status 500"), "vm_unhealthy", `${VM.key}: status 500`, [VM]],
+    [(w) => w.endpoint.judge("unhealthy"), "vm_unhealthy", `${VM.key}: unhealthy`, [VM]],
+    [
+      (w) => others.forEach((each, i) => w.endpoints.of(each).judge("unhealthy", `status 50${i}`)),
+      "vm_unhealthy",
+      `${A.key}: status 500; ${B.key}: status 501; 1 more`,
+      others,
+    ],
+    [
+      (w) => {
+        for (const each of [A, B]) w.endpoints.of(each).judge("unhealthy", "status 500");
+        w.endpoints.cordon(new Set([C.key]));
+      },
+      "vm_cordoned",
+      `${C.key}: cordoned`,
+      others,
+    ],
+  ];
+  for (const [prepare, code, problem, endpoints] of cases) {
+    using w = new ObservedWorld(0, endpoints);
+    prepare(w);
+    w.say(w.client, GET);
+    assert.deepEqual(w.reports.map((report) => [report.code, report.problem, report.upstream]), [[code, problem, ""]]);
+  }
+});
+
+test("a refusal after an attempt says what came of that", () => {
+  using w = new ObservedWorld(0);
+  w.endpoint.judge("healthy");
+  w.dials.push("refused");
+  w.say(w.client, GET);
+  w.endpoint.judge("unhealthy", "status 500");
+  assert.deepEqual(w.reports.map(({ code, problem, upstream }) => [code, problem, upstream]), [
+    ["vm_unhealthy", "Cannot connect", "127.0.0.1:9"],
+  ]);
 });
 
 test("time that stands still within a turn of the loop makes no negative or odd figures", () => {

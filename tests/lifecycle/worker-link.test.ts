@@ -8,6 +8,7 @@ import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import type { RouteRecord } from "../../src/table/record.ts";
 import { Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { Services } from "../../src/table/services.ts";
+import type { Verdict } from "../../src/upstream/prober.ts";
 import { ELSEWHERE, recordsOf, region, route, type RouteDelta, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
@@ -48,11 +49,11 @@ class ReadingWorker {
   #draft: RoutesDraft = new RoutesDraft();
   readonly #services: Services = new Services();
   #reader: BatchReader = new BatchReader(this.#draft, this.#services);
-  readonly verdicts: [string, string][] = [];
+  readonly verdicts: Verdict[] = [];
 
   read(message: DownMessage, link: WorkerLink): void {
     if (message.type === "health") {
-      for (const [key, verdict] of message.verdicts) this.verdicts.push([key, verdict]);
+      this.verdicts.push(...message.verdicts);
       link.receive({ type: "judged" });
     }
     if (message.type !== "routes") return;
@@ -196,14 +197,15 @@ test("verdicts do not wait for routes; those that wait are kept by endpoint, the
   told.link.start();
   told.messages.length = 0;
   for (let i = 0; i < 1000; i++) {
-    told.link.healthChanged([[A.key, i % 2 === 0 ? "healthy" : "unhealthy"], [`vm/10.1.0.${i % 200}:80`, "healthy"]]);
+    const verdict: Verdict = i % 2 === 0 ? [A.key, "healthy"] : [A.key, "unhealthy", `status ${i}`];
+    told.link.healthChanged([verdict, [`vm/10.1.0.${i % 200}:80`, "healthy"]]);
   }
   assert.deepEqual(told.messages.map((message) => message.type), ["health", "health", "health", "health"]);
   told.messages.splice(0).forEach((message) => worker.read(message, told.link));
   const rest = told.messages.filter((message) => message.type === "health");
   assert.deepEqual(rest.map((message) => message.verdicts.length), [201]);
   told.readAll(worker);
-  assert.equal(worker.verdicts.filter(([key]) => key === A.key).at(-1)?.[1], "unhealthy");
+  assert.deepEqual(worker.verdicts.filter(([key]) => key === A.key).at(-1), [A.key, "unhealthy", "status 999"]);
 });
 
 test("`wanted` and `failed` are heard at once, and left for the control plane", () => {

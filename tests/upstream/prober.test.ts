@@ -10,7 +10,7 @@ const INTERVAL_MS = 5_000;
 interface StartedProbe {
   readonly key: string;
   cancelled: boolean;
-  answer(healthy: boolean): void;
+  answer(healthy: boolean, reason?: string): void;
   /** There is no file for it. */
   lack(): void;
 }
@@ -24,6 +24,7 @@ function proberByHand(concurrency?: number) {
   const timers = new FakeTimers();
   const probes: StartedProbe[] = [];
   const published: string[] = [];
+  const reasons: (string | undefined)[] = [];
   const logged: string[] = [];
   const changed: string[] = [];
   const prober = new Prober({
@@ -31,9 +32,9 @@ function proberByHand(concurrency?: number) {
       const probe: StartedProbe = {
         key: endpoint.key,
         cancelled: false,
-        answer: (healthy) => {
+        answer: (healthy, reason = healthy ? "status 200" : "connection refused") => {
           assert.equal(probe.cancelled, false);
-          onResult({ healthy, reason: healthy ? "status 200" : "connection refused", latencyMs: 3 });
+          onResult({ healthy, reason, latencyMs: 3 });
         },
         lack: () => onResult({ healthy: false, reason: "EMFILE", latencyMs: 0, ours: true }),
       };
@@ -50,7 +51,10 @@ function proberByHand(concurrency?: number) {
     timers,
     random: () => 0,
     publish: (verdicts) => {
-      for (const [key, verdict] of verdicts) published.push(`${key} ${verdict}`);
+      for (const [key, verdict, reason] of verdicts) {
+        published.push(`${key} ${verdict}`);
+        reasons.push(reason);
+      }
     },
     changed: ({ endpoint: { key }, verdict, reason }) => changed.push(`${key} ${verdict}, ${reason}`),
     ...(concurrency === undefined ? {} : { concurrency }),
@@ -61,6 +65,8 @@ function proberByHand(concurrency?: number) {
     probes,
     /** What was published or logged since the last call. */
     news: () => published.splice(0),
+    /** Of the verdicts that were published since the last call. */
+    reasons: () => reasons.splice(0),
     logs: () => logged.splice(0),
     changes: () => changed.splice(0),
     state: () => prober.list().map((health) => `${health.endpoint.key} ${health.verdict} ${health.state}`),
@@ -88,6 +94,23 @@ test("Prober.want() answers a known verdict without a probe", async () => {
   await Promise.resolve();
   assert.deepEqual(news(), ["vm/a unhealthy"]);
   assert.equal(probes.length, 1);
+});
+
+test("Prober publishes why a VM is unhealthy, shortly, and anew when that changes", async () => {
+  const { prober, timers, probes, reasons } = proberByHand();
+  const next = async (healthy: boolean, reason: string) => {
+    prober.used(["vm/a"]);
+    await timers.advance(INTERVAL_MS);
+    probes.at(-1)!.answer(healthy, reason);
+    return reasons();
+  };
+  prober.want(vm("a"));
+  probes[0]!.answer(false, "status 500");
+  assert.deepEqual(reasons(), ["status 500"]);
+  assert.deepEqual(await next(false, "status 500"), []);
+  assert.deepEqual(await next(false, "x".repeat(1000)), ["x".repeat(100)]);
+  assert.deepEqual(await next(true, "status 200"), [undefined]);
+  assert.deepEqual(await next(true, "status 204"), []);
 });
 
 test("Prober never probes another region's edge", () => {
