@@ -11,12 +11,15 @@ export const MOST_CORDONS = 1000;
 export const MOST_REASON = 500;
 const MOST_BYTES = 2 * 1024 * 1024;
 
+/** What a date can be: another number would have no text in any answer. */
+const MOMENT = z.number().min(0).max(8.64e15);
+
 const FILE = z.object({
   version: z.literal(1),
   cordons: z.array(z.object({
     key: z.string().max(100),
-    sinceAtMs: z.number(),
-    untilAtMs: z.number(),
+    sinceAtMs: MOMENT,
+    untilAtMs: MOMENT,
     reason: z.string().max(MOST_REASON),
     by: z.string().max(100),
   })).max(MOST_CORDONS),

@@ -95,6 +95,7 @@ test("a file of cordons that is no good is left out with a line in the log", asy
       '{"version":2,"cordons":[]}',
       '{"version":1,"cordons":[{"key":5}]}',
       JSON.stringify(many),
+      JSON.stringify({ version: 1, cordons: [{ ...one, untilAtMs: 1e300 }] }),
       " ".repeat(3e6),
     ]
   ) {
