@@ -85,6 +85,8 @@ export interface AdminDeps {
   readonly unpin: () => Promise<unknown>;
   /** The watched endpoints. */
   readonly endpointHealth: () => readonly EndpointHealth[];
+  /** How many of them have which, without a list of them. */
+  readonly verdicts: () => Readonly<Record<EndpointHealth["verdict"], number>>;
   readonly endpoints: EndpointDeps;
   readonly cordons: CordonDeps;
   /** What each worker lists of its clients' connections. */

@@ -76,8 +76,8 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
   const nowMs = deps.nowMs();
   const drain = deps.drain();
   const traffic = deps.traffic.latest(NOW_SPAN_MS);
-  const endpoints = { unprobed: 0, healthy: 0, unhealthy: 0 };
-  for (const { verdict } of deps.endpointHealth()) endpoints[verdict]++;
+  const { unprobed, healthy, unhealthy } = deps.verdicts();
+  const endpoints = { unprobed, healthy, unhealthy };
   const cordoned = deps.cordoned().length;
   const watched = { nowMs, status, workers, lastGood: deps.lastGood(), drain, cordoned, verdicts: endpoints, traffic };
   return {

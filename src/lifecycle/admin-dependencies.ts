@@ -62,6 +62,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     pin: (revision, forMs) => control.pin(revision, forMs),
     unpin: () => control.unpin(),
     endpointHealth: () => control.endpointHealth(),
+    verdicts: () => control.proberFigures().endpoints,
     endpoints: endpointDependencies(control, generation),
     cordons: cordonDependencies(generation.cordons, generation),
     connections: async (wish) => {
