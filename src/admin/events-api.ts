@@ -13,6 +13,12 @@ const TYPES = z.string().default(EVENT_TYPES.join(",")).describe(`Some of ${EVEN
 )
   .pipe(z.array(z.enum(EVENT_TYPES))).transform((types) => [...new Set(types)]); // each named twice would be looked through twice
 const ERROR = z.object({ id: z.int() }).extend(EXCHANGE.shape);
+const ERRORS = z.object({
+  total: TOTAL,
+  errors: z.array(ERROR),
+  next: NEXT,
+  lost: z.record(z.enum(BLAMES), z.int()).describe("Counted, but not told here: too many came at once; by whose doing they were"),
+});
 
 export const WATCH_EVENTS = adminPath({
   method: "GET",
@@ -44,14 +50,14 @@ export const LIST_ERRORS = adminPath({
   method: "GET",
   path: "/api/errors",
   tag: "events",
-  summary: "Exchanges that ended badly lately, newest first",
+  summary: "Exchanges that ended badly lately, newest first; the last 1000 of each blame",
   query: listQuery(["time", "host", "duration"], "-time", {
     host: z.string().optional().describe("Of the request, or the route that it matched"),
     code: z.enum(Object.keys(CODES) as [string, ...string[]]).optional(),
     blame: z.enum(BLAMES).optional(),
     upstream: z.string().optional().describe("`address:port`"),
   }),
-  answers: { 200: { meaning: "A page of them", schema: z.object({ total: TOTAL, errors: z.array(ERROR), next: NEXT }) } },
+  answers: { 200: { meaning: "A page of them", schema: ERRORS } },
   answer: (c, deps, { query }) => {
     const { host, code, blame, upstream, q } = query;
     const found = deps.events.after(0, ["error"]).flatMap((event) => event.type === "error" ? event : []).filter(({ exchange }) =>
@@ -72,6 +78,7 @@ export const LIST_ERRORS = adminPath({
       total: list.total,
       errors: list.page.map(({ id, exchange }) => ({ id, ...exchangeView(exchange) })),
       next: list.next,
+      lost: { ...deps.events.lost },
     });
   },
 });

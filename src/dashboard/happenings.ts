@@ -36,6 +36,8 @@ export interface ListedBadEnd extends BadEnd {
 
 export interface ErrorsPage extends Page {
   readonly errors: readonly ListedBadEnd[];
+  /** By blame: too many came at once. */
+  readonly lost: Readonly<Record<string, number>>;
 }
 
 interface Stored {

@@ -128,5 +128,6 @@ function controlFigures(control: ControlPlane, settings: Settings, generation: G
     spans: generation.spans(),
     ...control.proberFigures(),
     cordoned: generation.cordons.list().length,
+    errorEventsLost: generation.events.lost,
   };
 }

@@ -190,6 +190,7 @@ export class ControlPlane {
         return this.refresher.suspect("contradiction");
       case "seen":
         for (const exchange of message.errors) this.#events.publish({ type: "error", exchange });
+        this.#events.lose(message.errorsLost);
         return;
       case "answer":
       case "listening":

@@ -51,7 +51,7 @@ export class ExchangeObserver {
     if (code !== null && blame !== null) this.#endedBadly(exchange, code, blame);
     hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
     const share = accessLog.shareFor(record.status, code !== null);
-    const shown = code !== null && outbox.wantsError();
+    const shown = blame !== null && outbox.wantsError(blame);
     const spans = tracing?.records === true ? exchange.spans : null;
     const traced = spans !== null && outbox.wantsTraced(spanCount(record));
     if (share === 0 && !shown && !traced) return;

@@ -4,14 +4,16 @@
  *  before it is heard again; what does not fit until then is counted.
  */
 import type { ExchangeReport } from "../observation/exchange-report.ts";
+import { type Blame, type BlameCounts, noBlames } from "../observation/proxy-error.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
 import type { Seen } from "./worker-channel.ts";
 
 /** A live view need not be faster. */
 const EVERY_MS = 250;
-const MOST_ERRORS = 50;
+/** Of each blame: scanners make as many errors as they like, and must not push out those that matter. */
+const MOST_ERRORS: Readonly<BlameCounts> = { client: 20, vm: 50, region: 50, edge: 50, database: 50 };
 const MOST_TRACED = 500;
-/** Of targets, on which clients spend what they like. */
+/** Of targets, on which clients spend what they like; of errors and of what is traced. */
 const MOST_CHARS = 512 * 1024;
 /** Messages that leave without anything being heard; the control plane speaks once a second. */
 const CREDIT = 20;
@@ -19,10 +21,12 @@ const CREDIT = 20;
 export class Outbox {
   readonly #send: (seen: Seen) => void;
   #errors: ExchangeReport[] = [];
+  #errorCounts: BlameCounts = noBlames();
+  #errorChars = 0;
+  #errorsLost: BlameCounts = noBlames();
   #traced: TracedExchange[] = [];
-  #errorsLost = 0;
+  #tracedChars = 0;
   #spansLost = 0;
-  #chars = 0;
   #credit = CREDIT;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -31,28 +35,29 @@ export class Outbox {
   }
 
   /** Whether one more would be sent; otherwise it is only counted. */
-  wantsError(): boolean {
-    if (this.#errors.length < MOST_ERRORS && this.#chars < MOST_CHARS) return true;
-    this.#errorsLost++;
+  wantsError(blame: Blame): boolean {
+    if (this.#errorCounts[blame] < MOST_ERRORS[blame] && this.#errorChars < MOST_CHARS) return true;
+    this.#errorsLost[blame]++;
     return false;
   }
 
   /** `spans`: how many would be lost. */
   wantsTraced(spans: number): boolean {
-    if (this.#traced.length < MOST_TRACED && this.#chars < MOST_CHARS) return true;
+    if (this.#traced.length < MOST_TRACED && this.#tracedChars < MOST_CHARS) return true;
     this.#spansLost += spans;
     return false;
   }
 
   error(report: ExchangeReport): void {
     this.#errors.push(report);
-    this.#chars += report.target.length;
+    if (report.blame !== null) this.#errorCounts[report.blame]++;
+    this.#errorChars += report.target.length;
     this.#schedule();
   }
 
   traced(exchange: TracedExchange): void {
     this.#traced.push(exchange);
-    this.#chars += exchange.report.target.length;
+    this.#tracedChars += exchange.report.target.length;
     this.#schedule();
   }
 
@@ -73,10 +78,12 @@ export class Outbox {
       spansLost: this.#spansLost,
     };
     this.#errors = [];
+    this.#errorCounts = noBlames();
+    this.#errorChars = 0;
+    this.#errorsLost = noBlames();
     this.#traced = [];
-    this.#errorsLost = 0;
+    this.#tracedChars = 0;
     this.#spansLost = 0;
-    this.#chars = 0;
     this.#credit--;
     this.#send(seen);
   }

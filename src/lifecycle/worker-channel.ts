@@ -18,6 +18,7 @@ import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
+import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
@@ -50,7 +51,7 @@ export interface Seen {
   readonly errors: readonly ExchangeReport[];
   readonly traced: readonly TracedExchange[];
   /** What did not fit. */
-  readonly errorsLost: number;
+  readonly errorsLost: Readonly<BlameCounts>;
   readonly spansLost: number;
 }
 

@@ -110,6 +110,12 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
     "Endpoints that an operator has cordoned, in use or not.",
     ({ control }) => control.cordoned,
   ),
+  counter(
+    "edgeproxy_error_events_lost_total",
+    "Bad ends that are counted but missing in /api/errors and /api/events, since too many came at once, by whose doing they were.",
+    "blame",
+    ({ control }) => control.errorEventsLost,
+  ),
 ];
 
 export const PROCESS_METRICS: readonly MetricRow[] = [

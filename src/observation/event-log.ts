@@ -1,5 +1,6 @@
 /** What operators can watch live: changes of the table, verdicts, bad ends, what other operators do. The last ones are kept. */
 import type { ExchangeReport } from "./exchange-report.ts";
+import { type BlameCounts, BLAMES, noBlames } from "./proxy-error.ts";
 
 /** Plain JSON. */
 export type EdgeEvent =
@@ -43,15 +44,21 @@ export type StoredEvent = EdgeEvent & { readonly id: number; readonly atMs: numb
 
 export type EventListener = (event: StoredEvent) => void;
 
-/** Of each type, so that a storm of errors does not push out what explains it. */
+/**
+ * Of each type, so that a storm of errors does not push out what explains it; of errors by whose doing they were, so that what scanners
+ * ask for does not push out what ails a VM.
+ */
 const KEPT = 1000;
+/** Beyond them, before the oldest are let go together. */
+const SLACK = 250;
 
 export class EventLog {
   /** Tells ids of this generation from those of others. */
   readonly generation: string;
   readonly #nowMs: () => number;
-  readonly #kept: Map<EventType, StoredEvent[]> = new Map();
+  readonly #kept: Map<string, StoredEvent[]> = new Map();
   readonly #listeners: Set<EventListener> = new Set();
+  readonly #lost: BlameCounts = noBlames();
   #lastId = 0;
 
   constructor(nowMs: () => number = Date.now) {
@@ -65,15 +72,26 @@ export class EventLog {
 
   publish(event: EdgeEvent): void {
     const stored = { ...event, id: ++this.#lastId, atMs: this.#nowMs() };
-    const kept = this.#keptOf(event.type);
+    const kept = this.#keptWith(event);
     kept.push(stored);
-    if (kept.length >= 2 * KEPT) kept.splice(0, kept.length - KEPT);
+    if (kept.length > KEPT + SLACK) kept.splice(0, kept.length - KEPT);
     for (const listener of this.#listeners) listener(stored);
   }
 
-  /** Of these types, oldest first, those after an id: at most the last 1000 of each type. */
+  /** Errors that did not get here, since too many came at once. */
+  lose(counts: Readonly<BlameCounts>): void {
+    for (const blame of BLAMES) this.#lost[blame] += counts[blame];
+  }
+
+  /** How many, ever. */
+  get lost(): Readonly<BlameCounts> {
+    return this.#lost;
+  }
+
+  /** Of these types, oldest first, those after an id: at most the last 1000 of each type, of errors of each blame. */
   after(id: number, types: readonly EventType[]): StoredEvent[] {
-    return types.flatMap((type) => this.#keptOf(type).slice(-KEPT).filter((event) => event.id > id)).sort((a, b) => a.id - b.id);
+    const rings = [...this.#kept.values()].filter(([first]) => first !== undefined && types.includes(first.type));
+    return rings.flatMap((kept) => kept.slice(-KEPT).filter((event) => event.id > id)).sort((a, b) => a.id - b.id);
   }
 
   /** Answers how to stop listening. Listeners must not throw. */
@@ -82,9 +100,11 @@ export class EventLog {
     return () => void this.#listeners.delete(listener);
   }
 
-  #keptOf(type: EventType): StoredEvent[] {
-    let kept = this.#kept.get(type);
-    if (kept === undefined) this.#kept.set(type, kept = []);
+  /** Those that it may push out. */
+  #keptWith(event: EdgeEvent): StoredEvent[] {
+    const ring = event.type === "error" ? `error by ${event.exchange.blame}` : event.type;
+    let kept = this.#kept.get(ring);
+    if (kept === undefined) this.#kept.set(ring, kept = []);
     return kept;
   }
 }

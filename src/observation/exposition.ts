@@ -13,6 +13,7 @@ import { HOST_METRICS } from "./host-metrics.ts";
 import type { HostSeries } from "./host-traffic.ts";
 import type { HistogramMetric, MetricRow } from "./metric-row.ts";
 import type { MetricsSnapshot } from "./metrics.ts";
+import type { BlameCounts } from "./proxy-error.ts";
 import { TRAFFIC_METRICS } from "./traffic-metrics.ts";
 import { WORKER_METRICS } from "./worker-metrics.ts";
 import type { Restarts, WorkerStatus } from "./worker-status.ts";
@@ -62,6 +63,8 @@ export interface ControlFigures {
   readonly endpoints: { readonly unprobed: number; readonly healthy: number; readonly unhealthy: number };
   /** Endpoints that an operator has cordoned. */
   readonly cordoned: number;
+  /** Bad ends of which operators are not told one by one. */
+  readonly errorEventsLost: Readonly<BlameCounts>;
 }
 
 /** Everything one scrape shows. */

@@ -4,6 +4,8 @@ import type { LogLevel } from "./log.ts";
 /** Whose doing a bad end is, for the people who have to act on it. */
 export const BLAMES = ["client", "vm", "region", "edge", "database"] as const;
 export type Blame = (typeof BLAMES)[number];
+/** How many of each. */
+export type BlameCounts = Record<Blame, number>;
 /** As far as the code alone tells: an endpoint is a VM or another region. */
 export type Cause = Blame | "endpoint";
 
@@ -232,6 +234,10 @@ export const ANSWER_CODES = ERROR_CODES.filter((code): code is AnswerCode => COD
 export function blameOf(code: ErrorCode, endpoint: "vm" | "region" | null): Blame {
   const cause: Cause = CODES[code].cause;
   return cause === "endpoint" ? endpoint ?? "vm" : cause;
+}
+
+export function noBlames(): BlameCounts {
+  return { client: 0, vm: 0, region: 0, edge: 0, database: 0 };
 }
 
 /** May the request be sent again: never; only if the connection was a reused one; always (no byte left us). */

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { EVENT, EVENT_TYPES } from "../../src/admin/event-view.ts";
 import { type EdgeEvent, EventLog } from "../../src/observation/event-log.ts";
+import { noBlames } from "../../src/observation/proxy-error.ts";
 import type { ExchangeReport } from "../../src/observation/exchange-report.ts";
 import { adminOf, NOW_MS } from "../fixtures/admin.ts";
 import { EventReader } from "../fixtures/event-reader.ts";
@@ -130,6 +131,8 @@ test("GET /api/errors lists bad ends, newest first, filtered and page by page", 
   assert.deepEqual(await ids("?sort=duration"), [3, 4, 1]);
   const first = (await admin.json("/api/errors?limit=2")).body;
   assert.equal(first.total, 3);
+  events.lose({ ...noBlames(), client: 12 });
+  assert.equal((await admin.json("/api/errors")).body.lost.client, 12);
   assert.deepEqual(await ids(`?limit=2&after=${first.next}`), [1]);
   for (const query of ["?code=nonsense", "?sort=nothing", "?after=x", "?limit=0"]) {
     assert.equal((await admin.json(`/api/errors${query}`)).body.error, "bad_query", query);

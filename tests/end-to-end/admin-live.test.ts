@@ -10,6 +10,7 @@ import { runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { EventReader } from "../fixtures/event-reader.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { alive } from "../fixtures/processes.ts";
 
 let server: TestDatabase;
@@ -79,6 +80,36 @@ test("admin address shows live what happens, lets operators steer, and remembers
   assert.ok(edge.log.some(({ msg, reason }) => msg === "draining" && reason === "asked by 127.0.0.1 (new kernel)"));
   assert.ok(!edge.output.includes(TOKEN));
 });
+
+test("GET /api/errors shows what ails a VM, however much scanners ask for", async () => {
+  await using platform = await Platform.start(server);
+  await platform.vm(HOST, { healthStatus: 500 });
+  const edge = await platform.edge({ EDGEPROXY_WORKERS: "1" });
+  const scans = 8000, requests = 7;
+  await using scanner = await openRaw(edge.port, edge.host);
+  const scan = getRequest("nobody.example.com");
+  scanner.send(scan.repeat(scans - 1) + getRequest("nobody.example.com", "/", "Connection: close"));
+  for (let count = 0; count < requests; count++) assert.equal((await get(edge, HOST)).status, 503);
+  assert.equal((await scanner.readToEnd()).split("no_route").length - 1, scans);
+  const errors = async (blame: string) => await (await edge.admin(`/api/errors?blame=${blame}`)).json() as ErrorList;
+  let lost = 0;
+  await edge.waitFor(async () => {
+    const client = await errors("client");
+    lost = client.lost["client"]!;
+    return client.total + lost === scans;
+  }, "does not account for all scans");
+  const { total, lost: { vm } } = await errors("vm");
+  assert.deepEqual([total, vm, lost > scans / 2], [requests, 0, true]);
+  assert.match(
+    await (await edge.admin("/metrics")).text(),
+    new RegExp(`^edgeproxy_error_events_lost_total\\{blame="client"\\} ${lost}$`, "m"),
+  );
+});
+
+interface ErrorList {
+  readonly total: number;
+  readonly lost: Readonly<Record<string, number>>;
+}
 
 test("admin address refuses an address that guesses tokens, and hears its operators", async () => {
   await using platform = await Platform.start(server);

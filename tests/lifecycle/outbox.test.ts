@@ -17,7 +17,7 @@ test("what does not fit until the next message is counted, by number and by leng
   const sent: Seen[] = [];
   const outbox = new Outbox((seen) => sent.push(seen));
   const offer = (report: ReturnType<typeof exchangeReport>): void => {
-    if (outbox.wantsError()) outbox.error(report);
+    if (outbox.wantsError("vm")) outbox.error(report);
     if (outbox.wantsTraced(2)) outbox.traced({ report, spans: SPANS });
   };
   for (let i = 0; i < 600; i++) offer(exchangeReport());
@@ -25,9 +25,23 @@ test("what does not fit until the next message is counted, by number and by leng
   for (let i = 0; i < 600; i++) offer(exchangeReport({ target: `/${"x".repeat(8191)}` }));
   outbox.flush();
   const [many, long] = sent as [Seen, Seen];
-  assert.deepEqual([many.errors.length, many.errorsLost, many.traced.length, many.spansLost], [50, 550, 500, 200]);
-  assert.ok(long.errors.length + long.traced.length <= 65, "half a million characters of targets");
-  assert.deepEqual([long.errors.length + long.errorsLost, long.traced.length + long.spansLost / 2], [600, 600]);
+  assert.deepEqual([many.errors.length, many.errorsLost.vm, many.traced.length, many.spansLost], [50, 550, 500, 200]);
+  assert.ok(long.errors.length <= 65 && long.traced.length <= 65, "half a million characters of targets");
+  assert.deepEqual([long.errors.length + long.errorsLost.vm, long.traced.length + long.spansLost / 2], [600, 600]);
+});
+
+test("errors by one do not keep out those by another", () => {
+  const sent: Seen[] = [];
+  const outbox = new Outbox((seen) => sent.push(seen));
+  for (let i = 0; i < 8000; i++) {
+    for (const blame of i % 1000 === 999 ? ["client", "vm"] as const : ["client"] as const) {
+      if (outbox.wantsError(blame)) outbox.error(exchangeReport({ blame, target: "x".repeat(8192) }));
+    }
+  }
+  outbox.flush();
+  const [{ errors, errorsLost }] = sent as [Seen];
+  assert.deepEqual(["client", "vm"].map((each) => errors.filter(({ blame }) => blame === each).length), [20, 8]);
+  assert.deepEqual(errorsLost, { client: 7980, vm: 0, region: 0, edge: 0, database: 0 });
 });
 
 test("nothing piles up for a control plane that is not heard; when it is, it is sent what was kept", async () => {

@@ -4,6 +4,7 @@ import { type Figures, METRICS, renderMetrics } from "../../src/observation/expo
 import { NO_DURATIONS } from "../../src/observation/duration-counts.ts";
 import { addSparse, emptyRow } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
+import { noBlames } from "../../src/observation/proxy-error.ts";
 import { noRestarts } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
@@ -44,6 +45,7 @@ async function figuresOf(metrics: Metrics): Promise<Figures> {
       sourceReadable: false,
       logLinesDropped: 2,
       cordoned: 1,
+      errorEventsLost: { ...noBlames(), client: 7 },
       probeDurations: { buckets: [0, 3, ...NO_DURATIONS.buckets.slice(2)], sumSeconds: 0.5 },
       probesHealthy: 8,
       probesUnhealthy: 4,
@@ -96,6 +98,7 @@ test("renderMetrics() shows counters, gauges and labels as they were counted", a
     'edgeproxy_probes_total{result="unhealthy"}': "4",
     'edgeproxy_endpoints{verdict="healthy"}': "2",
     "edgeproxy_endpoints_cordoned": "1",
+    'edgeproxy_error_events_lost_total{blame="client"}': "7",
     'edgeproxy_probe_duration_seconds_bucket{le="0.0005"}': "0",
     'edgeproxy_probe_duration_seconds_bucket{le="0.001"}': "3",
     "edgeproxy_probe_duration_seconds_sum": "0.5",

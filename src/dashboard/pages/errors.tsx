@@ -1,7 +1,7 @@
 /** Live tail of what went wrong. */
 import { useEffect, useMemo, useRef, useState } from "hono/jsx/dom";
 import { pathOf } from "../api-client.ts";
-import { plural } from "../format.ts";
+import { count, plural } from "../format.ts";
 import type { ErrorEvent, ErrorsPage, ListedBadEnd } from "../happenings.ts";
 import { useLiveEvents } from "../live-events.ts";
 import { BadEnds, keyOf } from "../parts/bad-ends.tsx";
@@ -60,12 +60,15 @@ export function ErrorsView({ place }: ViewProps) {
           />
         </div>
         <Shown what="errors" polled={before}>
-          {() => (
-            <BadEnds
-              ends={ends}
-              busy={before.busy}
-              empty={q + code + blame === "" ? "Nothing has ended badly." : "No error suits."}
-            />
+          {({ lost }) => (
+            <>
+              <BadEnds
+                ends={ends}
+                busy={before.busy}
+                empty={q + code + blame === "" ? "Nothing has ended badly." : "No error suits."}
+              />
+              <Lost counts={lost} />
+            </>
           )}
         </Shown>
       </div>
@@ -90,6 +93,17 @@ function useCodes(ends: readonly ListedBadEnd[], chosen: string): readonly strin
   for (const { error } of ends) if (error !== null) seen.current?.add(error);
   if (chosen !== "") seen.current?.add(chosen);
   return [...seen.current ?? []].sort();
+}
+
+/** The charts and metrics count them all. */
+function Lost({ counts }: { counts: Readonly<Record<string, number>> }) {
+  const some = Object.entries(counts).filter(([, lost]) => lost > 0);
+  if (some.length === 0) return null;
+  return (
+    <div class="pager">
+      <p>Too many at once to be listed, since the start: {some.map(([blame, lost]) => `${count(lost)} by ${blame}`).join(", ")}</p>
+    </div>
+  );
 }
 
 /** Rows that come by themselves would make a reader of screens talk without end. */
