@@ -43,12 +43,13 @@ export function clientOf(c: AdminContext): string {
 function refuseWithoutToken(c: AdminContext, token: string, failures: FailedTokens, log: Log): Refuse | null {
   const client = clientOf(c);
   const waitS = failures.refusedFor(client);
-  if (waitS > 0) return () => tooManyFailures(c, waitS);
+  if (waitS > 0 && !failures.knows(client)) return () => tooManyFailures(c, waitS);
   const [, shown] = /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "") ?? [];
   if (shown !== undefined && timingSafeEqual(digest(shown), digest(token))) {
     failures.passed(client);
     return null;
   }
+  if (shown !== undefined && waitS > 0) return () => tooManyFailures(c, waitS);
   if (shown !== undefined && failures.failed(client) === 1) log.warn("admin token refused", { client, path: c.req.path });
   return () => unauthorised(c);
 }

@@ -1,8 +1,9 @@
 /*  Wrong tokens, counted per client address: ten in a minute, then that address is refused unheard until the minute is over.
  *
- *  Who has shown the right token within the last day is always heard, so nobody is locked out by what others do: an attacker would have
- *  to share the address of an operator, and then only one who was not here lately waits. Who shares such an address may guess on: a
- *  token of some length does not mind. Who shows no token at all does not guess. IPv6 clients have a /64 at least, so that counts as one.
+ *  From an address that has shown the right token within the last day that one is always heard, so nobody is locked out by what others
+ *  do: an attacker would have to share the address of an operator, and then only one who was not here lately waits. Wrong ones are refused
+ *  there, too, but whoever hears the right one tells it from them: a token of some length does not mind. Who shows no token at all does
+ *  not guess. IPv6 clients have a /64 at least, so that counts as one.
  */
 const WINDOW_MS = 60_000;
 const MOST_FAILURES = 10;
@@ -26,14 +27,18 @@ export class FailedTokens {
     this.#nowMs = nowMs;
   }
 
-  /** Seconds until this client is heard again; 0: it is. */
+  /** Seconds until this client may try tokens again; 0: it may. */
   refusedFor(client: string): number {
     const network = networkOf(client);
     const nowMs = this.#nowMs();
     const failures = this.#failures.get(network);
     if (failures === undefined || failures.count < MOST_FAILURES || nowMs >= failures.untilMs) return 0;
-    if (nowMs - (this.#known.get(network) ?? -Infinity) < REMEMBERED_MS) return 0;
     return Math.ceil((failures.untilMs - nowMs) / 1000);
+  }
+
+  /** The right token came from there lately. */
+  knows(client: string): boolean {
+    return this.#nowMs() - (this.#known.get(networkOf(client)) ?? -Infinity) < REMEMBERED_MS;
   }
 
   /** Answers how many that are within the minute. */
