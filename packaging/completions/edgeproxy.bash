@@ -6,12 +6,19 @@ _edgeproxy() {
     words="serve demo check migrate routes explain version --help"
   else
     case ${COMP_WORDS[1]} in
+      serve) [[ $before == @(--env-file) ]] || words="--env-file" ;;
       demo) words="--once" ;;
-      migrate) words="--print --remove" ;;
-      routes) [[ $before == @(--host) ]] || words="--host --json" ;;
-      explain) [[ $before == @(-H|-X|--client) ]] || words="-H -X --client --json" ;;
+      check) [[ $before == @(--env-file) ]] || words="--env-file" ;;
+      migrate) [[ $before == @(--env-file) ]] || words="--print --remove --env-file" ;;
+      routes) [[ $before == @(--host|--env-file) ]] || words="--host --json --env-file" ;;
+      explain) [[ $before == @(-H|-X|--client|--env-file) ]] || words="-H -X --client --json --env-file" ;;
     esac
   fi
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  if [[ $before == @(--env-file) ]]; then
+    mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    compopt -o filenames 2>/dev/null
+  else
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  fi
 }
 complete -F _edgeproxy edgeproxy

@@ -14,6 +14,7 @@ import type { SourceReading } from "../sources/source.ts";
 import { checkErrorPages } from "./check-error-pages.ts";
 import { reportHosts } from "./check-hosts.ts";
 import { checkStateFolder } from "./check-state.ts";
+import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { report } from "./finding.ts";
 import { parseFlags } from "./flags.ts";
 import { printError } from "./output.ts";
@@ -23,9 +24,10 @@ const MOST_EXCLUSION_LINES = 20;
 
 /** The exit code: 0 fine, 1 the database is not as it should be, 2 wrong usage or configuration. */
 export async function runCheck(argv: readonly string[], env: Environment): Promise<number> {
-  const flags = parseFlags(argv, {});
+  const flags = parseFlags(argv, ENV_FILE);
   if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
-  const settings = checkConfiguration(env);
+  const environment = await environmentWith(flags["env-file"], env);
+  const settings = environment === null ? null : checkConfiguration(environment);
   if (settings === null) return 2;
   const pagesFine = await checkErrorPages(settings);
   await checkStateFolder(settings);

@@ -3,6 +3,7 @@ import type { Environment } from "../lifecycle/settings.ts";
 import { LAUNCH } from "../runtime/successor-process.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
+import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { runExplain } from "./explain.ts";
 import { parseFlags } from "./flags.ts";
 import { runLaunch } from "./launch.ts";
@@ -38,7 +39,7 @@ function asksForHelp(argv: readonly string[]): boolean {
 async function runCommand(command: CommandName, argv: readonly string[], env: Environment): Promise<number> {
   switch (command) {
     case "serve":
-      return refuseArguments(command, argv) ?? await runServe(env);
+      return await serve(argv, env);
     case "demo":
       return await runDemo(argv, env);
     case "check":
@@ -52,6 +53,14 @@ async function runCommand(command: CommandName, argv: readonly string[], env: En
     case "version":
       return refuseArguments(command, argv) ?? showVersion();
   }
+}
+
+/** At a hand-over the successor gets the same arguments, so it reads the file anew. */
+async function serve(argv: readonly string[], env: Environment): Promise<number> {
+  const flags = parseFlags(argv, ENV_FILE);
+  if ("problem" in flags) return printError(`edgeproxy serve: ${flags.problem}`, 2);
+  const environment = await environmentWith(flags["env-file"], env);
+  return environment === null ? 2 : await runServe(environment);
 }
 
 /** null when there are none. */

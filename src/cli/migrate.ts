@@ -6,10 +6,11 @@ import { describeError, openDatabase } from "../sources/database-client.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "../sources/database-url.ts";
 import { removeScript } from "../sources/feed-removal.ts";
 import { migrateScript } from "../sources/feed-schema.ts";
+import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { parseFlags } from "./flags.ts";
 import { print, printError } from "./output.ts";
 
-const OPTIONS = { print: { type: "boolean" }, remove: { type: "boolean" } } as const;
+const OPTIONS = { print: { type: "boolean" }, remove: { type: "boolean" }, ...ENV_FILE } as const;
 
 /** An index on a large table takes its time; locks are not waited for that long. */
 const PATIENCE_MS = 3_600_000;
@@ -23,7 +24,9 @@ export async function runMigrate(argv: readonly string[], env: Environment): Pro
     print(script.trimEnd());
     return 0;
   }
-  const url = parseSetting("databaseUrl", env);
+  const environment = await environmentWith(flags["env-file"], env);
+  if (environment === null) return 2;
+  const url = parseSetting("databaseUrl", environment);
   if ("problem" in url) return printError(url.problem, 2);
   const target = parseDatabaseUrl(url.value);
   if ("problem" in target) return printError(`EDGEPROXY_DATABASE_URL: ${target.problem}`, 2);

@@ -7,10 +7,11 @@ import { normaliseDomain } from "../table/host-name.ts";
 import type { RouteRecord } from "../table/record.ts";
 import type { Routes } from "../table/routes.ts";
 import { requireSettings } from "./configuration.ts";
+import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { parseFlags } from "./flags.ts";
 import { alignColumns, print, printError } from "./output.ts";
 
-const OPTIONS = { host: { type: "string" }, json: { type: "boolean" } } as const;
+const OPTIONS = { host: { type: "string" }, json: { type: "boolean" }, ...ENV_FILE } as const;
 const PATIENCE_MS = 60_000;
 
 /** The exit code: 0 fine, 1 the database cannot be read or has no such route, 2 wrong usage or configuration. */
@@ -19,7 +20,8 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
   if ("problem" in flags) return printError(`edgeproxy routes: ${flags.problem}`, 2);
   const host = flags.host === undefined ? undefined : normaliseDomain(flags.host);
   if (host === null) return printError(`edgeproxy routes: --host must be a host name, got "${flags.host}"`, 2);
-  const settings = requireSettings(env);
+  const environment = await environmentWith(flags["env-file"], env);
+  const settings = environment === null ? null : requireSettings(environment);
   if (settings === null) return 2;
   const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
   try {

@@ -20,19 +20,30 @@ export interface Command {
   readonly meaning: string;
 }
 
+const ENV_FILE_OPTION = {
+  flag: "--env-file",
+  value: "FILE",
+  meaning: "a file with settings as systemd reads it (EnvironmentFile); it wins over the environment",
+} as const satisfies CommandOption;
+
 export const COMMANDS = [
-  { name: "serve", meaning: "runs the proxy; also without a command" },
+  { name: "serve", options: [ENV_FILE_OPTION], meaning: "runs the proxy; also without a command" },
   {
     name: "demo",
     options: [{ flag: "--once", meaning: "ends after the first round of requests, with 0 if each had its expected outcome" }],
     meaning: "runs the main job on sample data, with a database of its own",
   },
-  { name: "check", meaning: "validates the configuration, the database and its tables; counts the routes" },
+  {
+    name: "check",
+    options: [ENV_FILE_OPTION],
+    meaning: "validates the configuration, the database and its tables; counts the routes",
+  },
   {
     name: "migrate",
     options: [
       { flag: "--print", meaning: "shows the SQL instead of running it" },
       { flag: "--remove", meaning: "takes the change feed out again" },
+      ENV_FILE_OPTION,
     ],
     meaning: "creates what is missing of the tables, and the change feed; --remove takes the feed out again",
   },
@@ -41,6 +52,7 @@ export const COMMANDS = [
     options: [
       { flag: "--host", value: "H", meaning: "only the route that a request for this host gets" },
       { flag: "--json", meaning: "as JSON" },
+      ENV_FILE_OPTION,
     ],
     meaning: "what the database says now, as a table",
   },
@@ -52,6 +64,7 @@ export const COMMANDS = [
       { flag: "-X", value: "METHOD", meaning: "another method than GET" },
       { flag: "--client", value: "ADDRESS", meaning: "who sends it; 127.0.0.1 without" },
       { flag: "--json", meaning: "as JSON" },
+      ENV_FILE_OPTION,
     ],
     meaning: "where a request would go, step by step, and why",
   },

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { BINARY, type Edgeproxy, type Run, runEdgeproxy } from "../fixtures/edgeproxy.ts";
+import { BINARY, type Edgeproxy, type Run, runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { Platform, send } from "../fixtures/platform.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
@@ -300,6 +301,45 @@ test("edgeproxy names every problem of its configuration before it opens any soc
     }
   }
   assert.equal(database.accepted, 0);
+});
+
+test("--env-file sets what a unit would, and wins over the environment", async () => {
+  await using platform = await Platform.start(server);
+  await using folder = await temporaryFolder();
+  await platform.route("app.example.com", { address: "10.0.0.5", port: 8080 });
+  const file = join(folder.path, "edgeproxy.env");
+  const settings = Object.entries(environment(platform)).map(([name, value]) => `${name}="${value}"\n`);
+  await writeFile(file, `# not for everybody\n${settings.join("")}EDGEPROXY_ERROR_PAGES=/nowhere at all\n`);
+  const env = { EDGEPROXY_REGION_ID: crypto.randomUUID(), EDGEPROXY_HEALTH_PATH: "/up" };
+  const check = await runEdgeproxy(["check", "--env-file", file], { env });
+  assert.equal(check.exitCode, 2, check.stdout + check.stderr);
+  assert.match(check.stdout, /^FAIL {2}error pages: .*\/nowhere at all/m, "a value with spaces");
+  assert.match(check.stdout, new RegExp(`^ok {4}region: ${platform.region.id} is ours$`, "m"));
+  await writeFile(file, settings.join(""));
+  assert.equal((await runEdgeproxy(["check", "--env-file", file], { env })).exitCode, 0);
+  assert.match((await runEdgeproxy(["routes", "--env-file", file])).stdout, /^app\.example\.com /m);
+  assert.equal((await runEdgeproxy(["migrate", `--env-file=${file}`])).exitCode, 0);
+  const none = `EDGEPROXY_ADMIN_ADDR=127.0.0.1:${await freePort()}\n`;
+  await writeFile(file, settings.join("") + none);
+  assert.match((await runEdgeproxy(["explain", "app.example.com", "--env-file", file])).stdout, /routes from the database/);
+  await writeFile(file, `${settings.join("")}${none}EDGEPROXY_HTTP_ADDR=${platform.region.address}:80000\n`);
+  const serve = await runEdgeproxy(["serve", "--env-file", file]);
+  assert.deepEqual([serve.exitCode, /80000/.test(serve.stderr)], [2, true], serve.stderr);
+});
+
+test("--env-file that cannot be read, or that is none, ends every command with 2", async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, "edgeproxy.env");
+  await writeFile(file, "EDGEPROXY_REGION_PORT=80\nexport EDGEPROXY_DATABASE_URL=postgres://u:secret@db/x\n");
+  for (const words of [["serve"], ["check"], ["routes"], ["migrate"], ["explain", "a.example.com"]]) {
+    const bad = await runEdgeproxy([...words, "--env-file", file]);
+    assert.deepEqual([bad.exitCode, bad.stdout], [2, ""], words[0]);
+    assert.match(bad.stderr, /^edgeproxy: \S+\/edgeproxy\.env:2: "export" is the shell's/, words[0]);
+    assert.doesNotMatch(bad.stderr, /secret/);
+    const absent = await runEdgeproxy([...words, "--env-file", `${file}.absent`]);
+    assert.equal(absent.exitCode, 2, words[0]);
+    assert.match(absent.stderr, /^edgeproxy: cannot read --env-file \S+\.absent: there is no such file$/m, words[0]);
+  }
 });
 
 test("serve exits with 1 and names the address when it is taken", async () => {

@@ -3,7 +3,12 @@ import { type Command, type CommandOption, COMMANDS } from "../../src/cli/usage.
 
 const MADE = '# Made by "deno task docs" from the table of commands.';
 const all: readonly Command[] = COMMANDS;
+const fileFlags = [...new Set(all.flatMap(({ options = [] }) => options.filter(namesFile).map(({ flag }) => flag)))];
 const names = all.map((command) => command.name).join(" ");
+
+function namesFile({ value }: CommandOption): boolean {
+  return value === "FILE";
+}
 
 export function bashCompletion(): string {
   return `${MADE}
@@ -17,7 +22,12 @@ _edgeproxy() {
 ${all.filter(({ options }) => options !== undefined).map(bashCase).join("\n")}
     esac
   fi
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  if [[ $before == @(${fileFlags.join("|")}) ]]; then
+    mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    compopt -o filenames 2>/dev/null
+  else
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  fi
 }
 complete -F _edgeproxy edgeproxy
 `;
@@ -26,7 +36,7 @@ complete -F _edgeproxy edgeproxy
 function bashCase({ name, options = [] }: Command): string {
   const values = options.filter(({ value }) => value !== undefined).map(({ flag }) => flag);
   const words = `words="${options.map(({ flag }) => flag).join(" ")}"`;
-  // What follows a flag with a value is nothing that could be known here
+  // What follows a flag with a value is a file, or nothing that could be known here
   const guard = values.length === 0 ? words : `[[ $before == @(${values.join("|")}) ]] || ${words}`;
   return `      ${name}) ${guard} ;;`;
 }
@@ -60,8 +70,10 @@ function zshCase({ name, operand, options = [] }: Command): string {
   return `    ${name}) _arguments ${parts.join(" ")} ;;`;
 }
 
-function zshOption({ flag, value, repeats, meaning }: CommandOption): string {
-  return zshQuoted(`${repeats ? "*" : ""}${flag}[${meaning}]${value === undefined ? "" : `:${value.replaceAll(/[':]/g, "")}:`}`);
+function zshOption(option: CommandOption): string {
+  const { flag, value, repeats, meaning } = option;
+  const argument = value === undefined ? "" : `:${value.replaceAll(/[':]/g, "")}:${namesFile(option) ? "_files" : ""}`;
+  return zshQuoted(`${repeats ? "*" : ""}${flag}[${meaning}]${argument}`);
 }
 
 function zshQuoted(words: string): string {
@@ -83,11 +95,11 @@ export function fishCompletion(): string {
   ].join("\n");
 }
 
-function fishOption(command: string, { flag, value, meaning }: CommandOption): string {
+function fishOption(command: string, option: CommandOption): string {
+  const { flag, value, meaning } = option;
+  const argument = value === undefined ? "" : namesFile(option) ? " -r -F" : " -x";
   const spelled = flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`;
-  return `complete -c edgeproxy -n '__fish_seen_subcommand_from ${command}' ${spelled}${value === undefined ? "" : " -x"} -d ${
-    fishQuoted(meaning)
-  }`;
+  return `complete -c edgeproxy -n '__fish_seen_subcommand_from ${command}' ${spelled}${argument} -d ${fishQuoted(meaning)}`;
 }
 
 function fishQuoted(words: string): string {

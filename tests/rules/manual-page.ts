@@ -23,11 +23,11 @@ const SIGNALS = [
 const EXAMPLES = [
   [
     "Whether the settings, the database and its tables are right:",
-    "env $(grep -v '^#' /etc/edgeproxy/edgeproxy.env) edgeproxy check",
+    "sudo edgeproxy check --env-file /etc/edgeproxy/edgeproxy.env",
   ],
   [
     "Where a request would go, and why:",
-    "env $(grep -v '^#' /etc/edgeproxy/edgeproxy.env) edgeproxy explain http://app.example.com/",
+    "sudo edgeproxy explain --env-file /etc/edgeproxy/edgeproxy.env http://app.example.com/",
   ],
   ["A new binary without a lost request:", "systemctl kill -s USR2 --kill-whom=main edgeproxy"],
 ] as const;
