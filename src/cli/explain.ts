@@ -1,8 +1,10 @@
-/*  `edgeproxy explain URL [-H 'Name: value']... [-X METHOD] [--json]`: which route, endpoint and region a request would get, and why.
+/*  `edgeproxy explain URL [-H 'Name: value']... [-X METHOD] [--json] [--env-file FILE]`: which route, endpoint and region a request would get, and why.
  *
  *      the running proxy of this region is asked ---- its answer ----------------------------------------> printed
  *            |                                   '--- it has no verdict on a VM yet: probed from here, asked again with that
  *            '--- none answers at EDGEPROXY_ADMIN_ADDR: the database is read, its VMs are probed from here
+ *
+ *  Without the database's URL or a region the running proxy is all that can be asked, whichever region it is of.
  */
 import { parseArgs } from "node:util";
 import { EXPLANATION, type ExplanationView, explanationView } from "../admin/explain-api.ts";
@@ -11,7 +13,8 @@ import { pseudonym } from "../decision/loop.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
 import { forwardingIdentity } from "../forwarding/request-fields.ts";
 import { explain } from "../lifecycle/explaining.ts";
-import { parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { settingRows } from "../lifecycle/setting-table.ts";
+import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -19,15 +22,21 @@ import type { EndpointRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { httpProbe, type ProbeResult } from "../upstream/probe.ts";
 import { normaliseHost } from "../wire/host.ts";
+import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { explanationLines } from "./explanation-text.ts";
 import { print, printError } from "./output.ts";
-import { adminPlace, askRunningProxy } from "./running-proxy.ts";
+import { type AdminAccess, adminPlace, askRunningProxy } from "./running-proxy.ts";
+import { COMMANDS, synopsis } from "./usage.ts";
 
 interface Question {
   readonly words: RequestWords;
   readonly client: string;
   readonly json: boolean;
+  readonly envFile: string | undefined;
 }
+
+/** `regionId`: null where any will do. */
+type Asked = AdminAccess & { readonly regionId: string | null };
 
 /** An explanation, and lines that say where it comes from. */
 interface Answer {
@@ -41,15 +50,50 @@ type Probed = ReadonlyMap<string, ProbeResult>;
 const CLIENT = "127.0.0.1";
 
 /** The exit code: 0 explained, 1 the database cannot be read, 2 wrong usage or configuration. */
-export async function runExplain(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Promise<number> {
+export async function runExplain(argv: readonly string[], env: Environment): Promise<number> {
   const question = parseQuestion(argv);
   if (typeof question === "string") return printError(question, 2);
-  const parsed = parseSettings(env);
-  if ("problems" in parsed) return printError(parsed.problems.join("\n"), 2);
+  const environment = await environmentWith(question.envFile, env);
+  if (environment === null) return 2;
+  const parsed = parseSettings(environment);
+  if ("problems" in parsed) return await explainWithout(parsed.problems, question, environment);
   const { settings } = parsed;
-  const running = await askRunning(question, settings);
+  const running = await askRunning(question, settings, settings);
   const answer = typeof running === "string" ? await askDatabase(question, settings, running) : running;
-  if (typeof answer === "string") return printError(answer, 1);
+  return typeof answer === "string" ? printError(answer, 1) : show(answer, question);
+}
+
+/** What is missing is needed only when no running proxy answers; what is wrong must be put right first. */
+async function explainWithout(problems: readonly string[], question: Question, env: Environment): Promise<number> {
+  const missing = settingRows().filter(({ required, variable }) => required && (env[variable]?.trim() ?? "") === "");
+  const [adminAddr, adminToken, regionId] = [
+    parseSetting("adminAddr", env),
+    parseSetting("adminToken", env),
+    parseSetting("regionId", env),
+  ];
+  if (problems.length > missing.length || "problem" in adminAddr || "problem" in adminToken) {
+    return printError(problems.join("\n"), 2);
+  }
+  const asked = {
+    adminAddr: adminAddr.value,
+    adminToken: adminToken.value,
+    regionId: "problem" in regionId ? null : regionId.value,
+  };
+  const answer = await askRunning(question, asked, null);
+  if (typeof answer !== "string") return show(answer, question);
+  const tried = asked.adminAddr === null ? "" : ` at ${adminPlace(asked)}`;
+  return printError(
+    [
+      `edgeproxy explain: the running proxy does not say${tried} (${answer}), and the database cannot be asked:`,
+      ...problems,
+      "The proxy's address is EDGEPROXY_ADMIN_ADDR, its token EDGEPROXY_ADMIN_TOKEN; a file that sets them all is named by --env-file,",
+      "such as sudo edgeproxy explain --env-file /etc/edgeproxy/edgeproxy.env URL",
+    ].join("\n"),
+    2,
+  );
+}
+
+function show(answer: Answer, question: Question): number {
   if (question.json) print(JSON.stringify(answer.view, null, 2));
   else for (const line of [...answer.lines, ...explanationLines(answer.view)]) print(line);
   return 0;
@@ -65,21 +109,24 @@ function parseQuestion(argv: readonly string[]): Question | string {
         method: { type: "string", short: "X", default: "GET" },
         client: { type: "string", default: CLIENT },
         json: { type: "boolean", default: false },
+        ...ENV_FILE,
       },
     });
     const [url, ...more] = positionals;
-    if (url === undefined || more.length > 0) {
-      return "Usage: edgeproxy explain URL [-H 'Name: value']... [-X METHOD] [--client ADDRESS] [--json]";
-    }
+    if (url === undefined || more.length > 0) return usage();
     const fields = values.header.map(fieldOf);
     const unsplit = fields.findIndex((field) => field === null);
     if (unsplit >= 0) return `edgeproxy explain: not a header, a colon is missing: "${values.header[unsplit]}"`;
     const words = { url, method: values.method, fields: fields.filter((field) => field !== null) };
     if (writtenRequest(words) === null) return `edgeproxy explain: not a URL: "${url}"`;
-    return { words, client: values.client, json: values.json };
+    return { words, client: values.client, json: values.json, envFile: values["env-file"] };
   } catch (error) {
     return `edgeproxy explain: ${(error as Error).message}`;
   }
+}
+
+function usage(): string {
+  return COMMANDS.filter(({ name }) => name === "explain").map((command) => `Usage: edgeproxy ${synopsis(command)}`).join();
 }
 
 function fieldOf(text: string): [name: string, value: string] | null {
@@ -91,36 +138,42 @@ function urlOf({ url }: RequestWords): string {
   return url.includes("://") ? url : `http://${url}`;
 }
 
-/** A text: why the running proxy does not say. */
-async function askRunning(question: Question, settings: Settings): Promise<Answer | string> {
-  const first = await askOnce(question, settings, {});
+/** A text: why the running proxy does not say. `settings`: to probe with what is not probed yet; null: they are not known. */
+async function askRunning(question: Question, asked: Asked, settings: Settings | null): Promise<Answer | string> {
+  const first = await askOnce(question, asked, {});
   if (typeof first === "string") return first;
   const source =
-    `asked the running proxy at ${adminPlace(settings)}: worker ${first.worker}, routing table revision ${first.revision}` +
+    `asked the running proxy at ${adminPlace(asked)}: worker ${first.worker}, routing table revision ${first.revision}` +
     (first.revision === first.current_revision ? "" : `, while the newest is ${first.current_revision}`);
   if (first.conclusion.kind !== "probe-first") return { lines: [source], view: first };
   const { awaited } = first.conclusion;
+  if (settings === null) {
+    return {
+      lines: [source, "a verdict is missing; with the settings of the service (--env-file) it is probed from here"],
+      view: first,
+    };
+  }
   const probed = await probeAll(awaited.map(endpointOf), settings);
   const suppose = Object.fromEntries([...probed].map(([key, { healthy }]) => [key, healthy ? "healthy" : "unhealthy"]));
-  const second = await askOnce(question, settings, suppose);
+  const second = await askOnce(question, asked, suppose);
   const waits = `it has no verdict on ${awaited.join(", ")} yet: a request waits for the first probe, done from here now`;
   return typeof second === "string" ? second : { lines: [source, waits, ...probeLines(probed)], view: second };
 }
 
 async function askOnce(
   { words, client }: Question,
-  settings: Settings,
+  asked: Asked,
   suppose: Record<string, string>,
 ): Promise<ExplanationView | string> {
   const body = { url: words.url, method: words.method, headers: words.fields, client, suppose };
-  const answer = await askRunningProxy(settings, "/api/explain", body);
+  const answer = await askRunningProxy(asked, "/api/explain", body);
   if (typeof answer === "string") return answer;
   if (answer.status !== 200) {
     return `it answers ${answer.status}: ${String((answer.body as { message?: unknown } | null)?.message ?? "")}`;
   }
   const view = EXPLANATION.safeParse(answer.body);
   if (!view.success) return "it is another version";
-  return view.data.region === settings.regionId ? view.data : `it is that of region ${view.data.region}`;
+  return asked.regionId === null || view.data.region === asked.regionId ? view.data : `it is that of region ${view.data.region}`;
 }
 
 /** As in `vm/10.0.0.5:8080`. */

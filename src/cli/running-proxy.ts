@@ -2,6 +2,9 @@
 import { request, type RequestOptions } from "node:http";
 import type { ListenAddress, Settings } from "../lifecycle/settings.ts";
 
+/** Where it is asked, and with what right. */
+export type AdminAccess = Pick<Settings, "adminAddr" | "adminToken">;
+
 /** What it answers; a text: why there is no answer. */
 export type AdminAnswer = { readonly status: number; readonly body: unknown } | string;
 
@@ -10,8 +13,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const PATIENCE_MS = 5000;
 
 /** Posts JSON. */
-export function askRunningProxy(settings: Settings, path: string, question: unknown): Promise<AdminAnswer> {
-  const { adminAddr, adminToken } = settings;
+export function askRunningProxy({ adminAddr, adminToken }: AdminAccess, path: string, question: unknown): Promise<AdminAnswer> {
   if (adminAddr === null) return Promise.resolve("it has no admin address");
   const body = JSON.stringify(question);
   const options: RequestOptions = {
@@ -44,7 +46,7 @@ export function askRunningProxy(settings: Settings, path: string, question: unkn
 }
 
 /** For people. */
-export function adminPlace({ adminAddr }: Settings): string {
+export function adminPlace({ adminAddr }: AdminAccess): string {
   if (adminAddr === null) return "";
   if ("path" in adminAddr) return `unix:${adminAddr.path}`;
   const { host, port } = reachable(adminAddr);

@@ -338,3 +338,33 @@ test("the command asks the running proxy, and without one the database", async (
   assert.match(alone, /^no running proxy of this region is asked .*ECONNREFUSED.*database/);
   assert.match(alone, /\n=> VM at http:.*\n$/);
 });
+
+test("the command needs no settings to ask the running proxy, and says what helps where none answers", async () => {
+  await real(edge, { host: "app.example.com" });
+  const admin = { EDGEPROXY_ADMIN_ADDR: `127.0.0.1:${edge.adminPort}` };
+  const running = await runEdgeproxy(["explain", "http://app.example.com/x"], { env: admin });
+  assert.equal(running.exitCode, 0, running.stderr);
+  assert.match(running.stdout, /^asked the running proxy at 127\.0\.0\.1:\d+: worker 1/);
+  assert.match(running.stdout, /\n=> VM at http:.*\n$/);
+  const vm = await platform.vm("second.example.com");
+  await edge.refresh();
+  const unprobed = (await runEdgeproxy(["explain", "second.example.com"], { env: admin })).stdout;
+  assert.match(unprobed, /--env-file/);
+  assert.match(unprobed, new RegExp(`\\n=> waits for the first probe of vm/${vm.host}:${vm.port}\\n$`));
+  assert.equal(vm.probes, 0);
+
+  const none = await runEdgeproxy(["explain", "app.example.com"], {
+    env: { EDGEPROXY_ADMIN_ADDR: `127.0.0.1:${await freePort()}` },
+  });
+  assert.equal(none.exitCode, 2);
+  assert.match(none.stderr, /the running proxy does not say at 127\.0\.0\.1:\d+ \(ECONNREFUSED\)/);
+  for (
+    const word of ["EDGEPROXY_DATABASE_URL: is required", "EDGEPROXY_REGION_ID: is required", "EDGEPROXY_ADMIN_ADDR", "--env-file"]
+  ) {
+    assert.ok(none.stderr.includes(word), word);
+  }
+  const other = await runEdgeproxy(["explain", "app.example.com"], { env: { ...admin, EDGEPROXY_REGION_ID: there.id } });
+  assert.deepEqual([other.exitCode, /that of region/.test(other.stderr)], [2, true], other.stderr);
+  const wrong = await runEdgeproxy(["explain", "app.example.com"], { env: { ...admin, EDGEPROXY_REGION_PORT: "many" } });
+  assert.deepEqual([wrong.exitCode, /EDGEPROXY_REGION_PORT/.test(wrong.stderr)], [2, true], "what is wrong is said in any case");
+});
