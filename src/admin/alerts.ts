@@ -20,6 +20,7 @@ export interface Alert {
 export interface Watched {
   readonly nowMs: number;
   readonly status: RefreshStatus;
+  readonly updateIntervalMs: number;
   readonly workers: readonly WorkerStatus[];
   readonly lastGood: LastGoodFigures | null;
   readonly drain: DrainStatus | null;
@@ -31,6 +32,7 @@ export interface Watched {
 
 /** As in the rules. */
 const STALE_MS = 300_000;
+const STALE_INTERVALS = 3;
 const UNHEALTHY_SHARE = 0.25;
 const UNHEALTHY_LEAST = 5;
 const EDGE_SHARE = 0.01;
@@ -46,11 +48,12 @@ export function alertsOf(watched: Watched): Alert[] {
   return alerts.sort((one, other) => SEVERITIES.indexOf(one.severity) - SEVERITIES.indexOf(other.severity));
 }
 
-function* ofTable({ status, nowMs }: Watched): Iterable<Alert> {
+function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert> {
   const { lastSuccessAtMs, pinned, held, lastError } = status;
+  const staleMs = Math.max(STALE_MS, STALE_INTERVALS * updateIntervalMs);
   if (status.revision === 0) {
     yield { severity: "critical", name: "EdgeproxyTableStale", what: "No routing table has been loaded yet", sinceAtMs: null };
-  } else if (lastSuccessAtMs !== null && nowMs - lastSuccessAtMs > STALE_MS && pinned === null) {
+  } else if (lastSuccessAtMs !== null && nowMs - lastSuccessAtMs > staleMs && pinned === null) {
     const what = "The table may no longer be what its source says";
     yield { severity: "critical", name: "EdgeproxyTableStale", what, sinceAtMs: lastSuccessAtMs };
   }
@@ -95,10 +98,10 @@ function* ofProcesses({ workers }: Watched): Iterable<Alert> {
   }
 }
 
-function* ofTraffic({ traffic: { requests, byBlame, spanMs } }: Watched): Iterable<Alert> {
+function* ofTraffic({ traffic: { requests, byBlame, cordoned, spanMs } }: Watched): Iterable<Alert> {
   if (requests < REQUESTS_LEAST) return;
   const within = `of the requests of the last ${Math.round(spanMs / 1000)} s`;
-  const edge = byBlame.edge / requests, vm = byBlame.vm / requests, region = byBlame.region / requests;
+  const edge = (byBlame.edge - cordoned) / requests, vm = byBlame.vm / requests, region = byBlame.region / requests;
   if (edge > EDGE_SHARE) {
     const what = `${percent(edge)} ${within} ended badly by the edge's own doing`;
     yield { severity: "critical", name: "EdgeproxyEdgeErrors", what, sinceAtMs: null };

@@ -51,6 +51,8 @@ export interface AdminDeps {
   readonly version: string;
   /** UUID of this region. */
   readonly regionId: string;
+  /** How often the table is refreshed. */
+  readonly updateIntervalMs: number;
   readonly log: Log;
   readonly nowMs: () => number;
   readonly events: EventLog;

@@ -79,7 +79,17 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
   const { unprobed, healthy, unhealthy } = deps.verdicts();
   const endpoints = { unprobed, healthy, unhealthy };
   const cordoned = deps.cordoned().length;
-  const watched = { nowMs, status, workers, lastGood: deps.lastGood(), drain, cordoned, verdicts: endpoints, traffic };
+  const watched = {
+    nowMs,
+    status,
+    updateIntervalMs: deps.updateIntervalMs,
+    workers,
+    lastGood: deps.lastGood(),
+    drain,
+    cordoned,
+    verdicts: endpoints,
+    traffic,
+  };
   return {
     version: deps.version,
     region: deps.regionId,

@@ -12,6 +12,11 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
     "Time since the table was last known to be what its source says; +Inf before the first.",
     ({ control }) => control.tableAgeSeconds,
   ),
+  gauge(
+    "edgeproxy_update_interval_seconds",
+    "How often the table is refreshed (EDGEPROXY_UPDATE_INTERVAL): what its age is to be compared with.",
+    ({ control }) => control.updateIntervalSeconds,
+  ),
   {
     type: "gauge",
     name: "edgeproxy_table_info",

@@ -28,6 +28,8 @@ export interface ControlFigures {
   readonly revision: number;
   /** Since it was last known to be what its source says; Infinity before the first. */
   readonly tableAgeSeconds: number;
+  /** How often the source is read. */
+  readonly updateIntervalSeconds: number;
   readonly refreshesSucceeded: number;
   readonly refreshesFailed: number;
   readonly lastRefreshSeconds: number;

@@ -1,6 +1,6 @@
 /** How the traffic of the whole edge went in the last half hour: its sums every few seconds, and what lies between two of them. */
 import type { MetricsSnapshot } from "./metrics.ts";
-import { type Blame, BLAMES } from "./proxy-error.ts";
+import { type Blame, BLAMES, ERROR_CODES } from "./proxy-error.ts";
 import { quantileMs } from "./quantile.ts";
 
 export const STEP_MS = 5000;
@@ -17,6 +17,8 @@ export interface TrafficPoint {
   /** Bad ends. */
   readonly errors: number;
   readonly byBlame: Readonly<Record<Blame, number>>;
+  /** Those of the edge's doing that an operator has ordered (`vm_cordoned`). */
+  readonly cordoned: number;
   /** null where no request has ended; tunnels do not count. */
   readonly p50Ms: number | null;
   readonly p95Ms: number | null;
@@ -30,6 +32,9 @@ export interface TrafficPoint {
 
 export const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 export type StatusClass = (typeof STATUS_CLASSES)[number];
+
+/** Bad ends are counted by code, and by blame within a code. */
+const CORDONED = ERROR_CODES.indexOf("vm_cordoned") * BLAMES.length + BLAMES.indexOf("edge");
 
 interface Sums {
   readonly atMs: number;
@@ -92,6 +97,7 @@ function pointBetween(before: Sums, after: Sums): TrafficPoint {
     byClass: named(STATUS_CLASSES, byClass),
     errors: sum(ends),
     byBlame: named(BLAMES, byBlame),
+    cordoned: ends[CORDONED] ?? 0,
     p50Ms: quantileMs(durations, 0.5),
     p95Ms: quantileMs(durations, 0.95),
     p99Ms: quantileMs(durations, 0.99),

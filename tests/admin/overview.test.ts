@@ -46,6 +46,10 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
     "critical EdgeproxyTableStale",
     "warning EdgeproxyDatabaseAway",
   ]);
+  const slow = { updateIntervalMs: 600_000 };
+  const age = (seconds: number) => statusOf({ lastSuccessAtMs: NOW_MS - 1000 * seconds });
+  assert.deepEqual(await alertsOf({ ...slow, ...age(1790) }), [], "within three update intervals");
+  assert.deepEqual(await alertsOf({ ...slow, ...age(1810) }), ["critical EdgeproxyTableStale"]);
   assert.deepEqual(await alertsOf(statusOf({ revision: 0, lastSuccessAtMs: null })), ["critical EdgeproxyTableStale"]);
   assert.deepEqual(await alertsOf(statusOf({ held: 700 })), ["critical EdgeproxyRefreshHeld"]);
   const pinned = { revision: 1, sinceAtMs: NOW_MS - 1000, untilAtMs: NOW_MS + 60_000 };
@@ -71,6 +75,12 @@ test("GET /api/overview names who fails requests, once there are enough of them"
   };
   assert.deepEqual(await alertsOf(trafficOf(1000, edge)), ["critical EdgeproxyEdgeErrors"]);
   assert.deepEqual(await alertsOf(trafficOf(15, edge)), []);
+  const cordoned = (metrics: Metrics) => {
+    for (let i = 0; i < 500; i++) metrics.recordBadEnd("vm_cordoned", "edge");
+  };
+  assert.deepEqual(await alertsOf(trafficOf(1000, cordoned)), [], "an operator has ordered it");
+  const both = (metrics: Metrics) => [cordoned, edge].forEach((some) => some(metrics));
+  assert.deepEqual(await alertsOf(trafficOf(1000, both)), ["critical EdgeproxyEdgeErrors"]);
   const endpoints = (metrics: Metrics) => {
     for (let i = 0; i < 60; i++) {
       metrics.recordBadEnd("connect_failed", "vm");

@@ -39,6 +39,17 @@ test("points() says what happened between two samples", () => {
   assert.deepEqual([second.requests, second.p50Ms, second.bytesIn], [0, null, 200]);
 });
 
+test("points() says which bad ends of the edge's doing an operator has ordered", () => {
+  const { metrics, history, step } = stage();
+  step(() => {
+    metrics.recordBadEnd("vm_cordoned", "edge");
+    metrics.recordBadEnd("vm_cordoned", "edge");
+    metrics.recordBadEnd("internal", "edge");
+  });
+  step(() => metrics.recordBadEnd("overloaded", "edge"));
+  assert.deepEqual(history.points(60_000).map(({ byBlame, cordoned }) => [byBlame.edge, cordoned]), [[3, 2], [1, 0]]);
+});
+
 test("points() keeps half an hour", () => {
   const { history, step } = stage();
   for (let i = 0; i < 1000; i++) step();
