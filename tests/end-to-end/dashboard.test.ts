@@ -275,6 +275,8 @@ test("dashboard pins a revision, says so on every view, and unpins it", { skip }
   await go(page, "routes?q=new.example");
   await page.getByText("No route suits").waitFor();
   await page.getByText("Revision 1 is pinned").waitFor();
+  await go(page, "overview");
+  await page.getByRole("region", { name: "Alerts" }).getByText("EdgeproxyTablePinned").waitFor();
   await shown(page, VIEWS.find(([place]) => place === "revisions")!);
   await page.getByRole("button", { name: "Unpin revision 1" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Unpin" }).click();

@@ -80,11 +80,12 @@ function Alerts({ alerts }: { alerts: readonly Alert[] }) {
         </p>
       )}
       <ul>
-        {alerts.map(({ severity, what, since }) => (
+        {alerts.map(({ severity, name, what, since }) => (
           <li class={`banner ${severity === "critical" ? "bad" : severity}`} key={what}>
             <Icon name="warning" />
             <span>
-              <b>{severity}</b> {what}
+              <b>{severity}</b> {what}{" "}
+              {name !== null && <code title="Its rule, and its section in docs/operations.md">{name}</code>}
             </span>
             {typeof since === "string" && (
               <span class="when">
