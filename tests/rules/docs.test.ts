@@ -82,6 +82,17 @@ test("links between documents lead to files and headings that exist", async () =
   assert.deepEqual(broken, []);
 });
 
+test("no documented command has the shell read the file of settings, which is root's", async () => {
+  const folder = await readdir(new URL("../../docs/", import.meta.url));
+  const paths = [
+    "README.md",
+    "packaging/edgeproxy.1",
+    ...folder.filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
+  ];
+  const expanded = await Promise.all(paths.map(async (path) => (await text(path)).match(/.*[$<]\([^)]*edgeproxy\.env.*/g) ?? []));
+  assert.deepEqual(expanded.flat(), []);
+});
+
 /** As the usual renderers make them of headings. */
 function anchorsOf(document: string): string[] {
   return [...document.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
