@@ -85,11 +85,18 @@ const SHORT_TOKEN = 16;
 /** Every problem at once, one line each; an empty value counts as not set. */
 export function parseSettings(env: Environment): ParsedSettings {
   const problems: string[] = [];
+  const ignored: string[] = [];
   const values: Partial<Record<keyof Settings, unknown>> = {};
+  const exports = exportsSpans(env);
   for (const name of settingNames()) {
-    const outcome = parseOne(SETTINGS[name], env);
-    if ("problem" in outcome) problems.push(outcome.problem);
-    else values[name] = outcome.value;
+    const row: ReadableRow = SETTINGS[name];
+    const outcome = parseOne(row, env);
+    if ("value" in outcome) values[name] = outcome.value;
+    else if (exports || !row.variable.startsWith(OPEN_TELEMETRY)) problems.push(outcome.problem);
+    else {
+      ignored.push(`${outcome.problem}; ignored, since no spans are exported`);
+      values[name] = defaultOf(row);
+    }
   }
   for (const variable of LATER_VARIABLES) {
     if (given(env, variable) !== "") problems.push(`${variable}: not supported by this version`);
@@ -97,7 +104,7 @@ export function parseSettings(env: Environment): ParsedSettings {
   // Complete unless there is a problem: one value per name of the table.
   const settings = Object.freeze(values as Settings);
   problems.push(...adminProblems(settings, problems));
-  const warnings = [...unknownVariables(env), ...urlWarnings(env), ...tokenWarnings(env)];
+  const warnings = [...unknownVariables(env), ...urlWarnings(env), ...tokenWarnings(env), ...ignored];
   return problems.length > 0 ? { problems, warnings } : { settings, warnings };
 }
 
@@ -141,6 +148,21 @@ type Outcome = { readonly value: unknown } | { readonly problem: string };
 
 /** What reading needs of a row; `format` would tie it to the type of one setting. */
 type ReadableRow = Omit<SettingRow<unknown>, "kind"> & { readonly kind: Omit<ValueKind<unknown>, "format"> };
+
+/** Other programs of the machine may share these variables, so that they are wrong for us need not matter. */
+const OPEN_TELEMETRY = "OTEL_";
+
+function exportsSpans(env: Environment): boolean {
+  const { otlpEndpoint, otlpTracesEndpoint, otelDisabled } = SETTINGS;
+  const somewhere = [otlpEndpoint, otlpTracesEndpoint].some(({ variable }) => given(env, variable) !== "");
+  return somewhere && given(env, otelDisabled.variable).toLowerCase() !== "true";
+}
+
+/** Of a row that is not required. */
+function defaultOf(row: ReadableRow): unknown {
+  const outcome = parseOne(row, {});
+  return "value" in outcome ? outcome.value : "";
+}
 
 function parseOne(row: ReadableRow, env: Environment): Outcome {
   const text = given(env, row.variable);

@@ -16,6 +16,11 @@ function settings(env: Environment = {}): Settings {
   return parsed.settings;
 }
 
+/** With one the others matter. */
+function collector(but = ""): Environment {
+  return but === "OTEL_EXPORTER_OTLP_ENDPOINT" ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318" };
+}
+
 function problems(env: Environment): readonly string[] {
   const parsed = parseSettings({ ...MINIMAL, ...env });
   assert.ok("problems" in parsed, "no problem found");
@@ -195,7 +200,7 @@ describe("parseSettings()", () => {
     };
     for (const [variable, values] of Object.entries(wrong)) {
       for (const value of values) {
-        const found = problems({ [variable]: value });
+        const found = problems({ ...collector(variable), [variable]: value });
         assert.equal(found.length, 1, `${variable}=${value}: ${found.join("; ")}`);
         assert.match(found[0] ?? "", new RegExp(`^${variable}: must .*, got "`));
       }
@@ -244,6 +249,33 @@ describe("parseSettings()", () => {
     assert.deepEqual(parsed.warnings, []);
   });
 
+  it("only warns about OpenTelemetry's variables while nothing is exported, and takes them for unset", () => {
+    const wrong = {
+      OTEL_EXPORTER_OTLP_PROTOCOL: "grpc",
+      OTEL_EXPORTER_OTLP_HEADERS: "authorization: s3cret",
+      OTEL_RESOURCE_ATTRIBUTES: "team",
+      OTEL_TRACES_SAMPLER: "jaeger_remote",
+      OTEL_TRACES_SAMPLER_ARG: "endpoint=http://x",
+    };
+    const disabled = { OTEL_SDK_DISABLED: "True", OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4317" };
+    for (const env of [wrong, { ...wrong, ...disabled }, { ...wrong, OTEL_SDK_DISABLED: "yes" }]) {
+      const parsed = parseSettings({ ...MINIMAL, ...env });
+      assert.ok("settings" in parsed);
+      const { otlpProtocol, otlpHeaders, otelResource, tracesSampler, tracesSamplerArg } = parsed.settings;
+      assert.deepEqual(
+        [otlpProtocol, otlpHeaders, otelResource, tracesSampler, tracesSamplerArg],
+        ["http/protobuf", {}, {}, "", 0.01],
+      );
+      const { length } = Object.values(env).filter((value) => value !== "True");
+      assert.equal(parsed.warnings.length, length, parsed.warnings.join("\n"));
+      for (const warning of parsed.warnings) assert.match(warning, /^OTEL_\w+: must .*; ignored, since no spans are exported$/);
+      assert.doesNotMatch(parsed.warnings.join(), /s3cret/);
+    }
+    for (const variable of ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) {
+      assert.equal(problems({ ...wrong, [variable]: "http://127.0.0.1:4318" }).length, 5);
+    }
+  });
+
   it("shows no secret in problems", () => {
     const secret = "s3cret";
     const urls = [
@@ -263,7 +295,7 @@ describe("parseSettings()", () => {
     }
     assert.doesNotMatch(problems({ EDGEPROXY_ADMIN_TOKEN: `${secret} x` }).join("\n"), /s3cret/);
     for (const headers of [`Bearer ${secret}`, `authorization: ${secret}`, `a=b,${secret}`]) {
-      assert.doesNotMatch(problems({ OTEL_EXPORTER_OTLP_HEADERS: headers }).join("\n"), /s3cret/);
+      assert.doesNotMatch(problems({ ...collector(), OTEL_EXPORTER_OTLP_HEADERS: headers }).join("\n"), /s3cret/);
     }
     for (const url of [`ftp://edge:${secret}@collector/`, `edge:${secret}@collector`, `/v1/traces?key=${secret}`]) {
       assert.doesNotMatch(problems({ OTEL_EXPORTER_OTLP_ENDPOINT: url }).join("\n"), /s3cret/);
