@@ -4,15 +4,13 @@
  *   created -------> starting -------------------------------------> ready ------------------> draining ---> stopped    final
  *                        '---------------------------------------------------------------------^
  */
-import process from "node:process";
 import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import { EventLog } from "../observation/event-log.ts";
-import type { AdjustableLog, LogLevel } from "../observation/log.ts";
+import type { AdjustableLog } from "../observation/log.ts";
 import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
-import { inheritedListeningSockets, type ListeningSocket, openListeningSockets } from "../runtime/listening-sockets.ts";
-import { socketDoors } from "../runtime/sockets.ts";
+import type { ListeningSocket } from "../runtime/listening-sockets.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { AdminAddress } from "./admin-address.ts";
@@ -21,26 +19,22 @@ import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
 import { childWorker } from "./child-worker.ts";
 import { ControlPlane } from "./control-plane.ts";
-import { CordonFile } from "./cordon-file.ts";
-import { Cordons } from "./cordons.ts";
 import { Drain, type DrainManner } from "./drain.ts";
-import { type ErrorPageFiles, readErrorPages } from "./error-page-folder.ts";
+import type { ErrorPageFiles } from "./error-page-folder.ts";
 import { Fleet } from "./fleet.ts";
+import { generationSockets } from "./generation-sockets.ts";
 import { type DrainReport, Generations } from "./generations.ts";
-import { LogLevelOrder } from "./log-level-order.ts";
 import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
+import { Steering } from "./steering.ts";
 import { type TraceExporter, traceExporter } from "./trace-exporter.ts";
 import { otlpLoaded, tracesUrl } from "./trace-settings.ts";
-import { NO_ORDERS, type StandingOrders, type WorkerSettings } from "./worker-channel.ts";
+import type { WorkerSettings } from "./worker-channel.ts";
 
 /** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
 const WAITING_MS = 3000;
-/** How long an address may be taken, and how often it is tried. */
-const TAKEN_MS = 1000;
-const TAKEN_AGAIN_MS = 50;
 /** What a successor that is to end with us has for that beyond its drain. */
 const DISMISS_MS = 2000;
 /** What the last spans have to reach their collector when all else has ended. */
@@ -60,15 +54,11 @@ export class Supervisor {
   readonly #events: EventLog = new EventLog();
   readonly #traffic: TrafficHistory;
   #cancelSample: CancelTimer = () => {};
-  #orders: StandingOrders = NO_ORDERS;
-  /** How often their folder has been read. */
-  #pagesReadings = 0;
-  readonly #cordons: Cordons;
+  readonly #steering: Steering;
   readonly #drain: Drain;
   readonly #admin: AdminAddress;
   #takingAdmin: Promise<void> | null = null;
   readonly #generations: Generations;
-  readonly #logLevel: LogLevelOrder;
   #fail: (reason: string) => void = () => {};
   #askDrain: (reason: string) => void = () => {};
   #sockets: readonly ListeningSocket[] = [];
@@ -81,7 +71,6 @@ export class Supervisor {
 
   /** `pages`: of the settings' folder. */
   constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles) {
-    this.order({ errorPages: { revision: 1, files: pages } });
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
@@ -89,11 +78,13 @@ export class Supervisor {
     this.#generations = new Generations(settings, log, systemTimers);
     this.failed = new Promise((resolve) => this.#fail = resolve);
     this.drainAsked = new Promise((resolve) => this.#askDrain = resolve);
-    this.#logLevel = new LogLevelOrder({
-      configured: settings.logLevel,
-      apply: (logLevel) => this.#setLogLevel(logLevel),
+    this.#steering = new Steering({
+      settings,
       log,
-      timers: systemTimers,
+      events: this.#events,
+      pages,
+      changed: () => this.#fleet?.ordersChanged(),
+      obeyed: async () => await this.#fleet?.ask({ kind: "nothing" }),
     });
     this.control = new ControlPlane(
       settings,
@@ -105,7 +96,6 @@ export class Supervisor {
       log,
       this.#events,
     );
-    this.#cordons = this.#createCordons();
     this.#traffic = new TrafficHistory(() => totalOf(this.generation), systemTimers.nowMs);
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {
@@ -127,7 +117,7 @@ export class Supervisor {
    * goes on until we are ready. Rejects when an address is taken.
    */
   async start(): Promise<void> {
-    [this.#sockets] = await Promise.all([this.#takeSockets(), this.#cordons.load()]);
+    await Promise.all([this.#takeSockets(), this.#steering.cordons.load()]);
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
     this.#generations.offer(this.#sockets);
     this.#traces = traceExporter(this.#settings, this.#log);
@@ -152,9 +142,9 @@ export class Supervisor {
       events: this.#events,
       traffic: this.#traffic,
       closing: this.#admin.closing,
-      logLevel: this.#logLevel,
+      logLevel: this.#steering.logLevel,
       beginDrain: (reason) => this.#askDrain(reason),
-      cordons: this.#cordons,
+      cordons: this.#steering.cordons,
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       spans: () => this.#traces?.figures ?? null,
       revision: () => this.control.snapshot.revision,
@@ -216,7 +206,7 @@ export class Supervisor {
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       this.control.succeeded();
-      this.#cordons.retire();
+      this.#steering.cordons.retire();
       // The successor has the address, too, and should be the only one who answers there
       await this.#admin.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));
@@ -227,7 +217,7 @@ export class Supervisor {
     await this.control.close();
     await this.#admin.close();
     this.#cancelSample();
-    this.#logLevel.close();
+    this.#steering.close();
     this.#generations.leave();
     await exported;
     this.#log.debug("traces", { opentelemetry_loaded: otlpLoaded(), ...this.#traces?.figures });
@@ -235,34 +225,9 @@ export class Supervisor {
     return cut;
   }
 
-  /** What operators decide holds for every worker, also for those that start later. */
-  order(changes: Partial<StandingOrders>): void {
-    this.#orders = { ...this.#orders, ...changes };
-    this.#fleet?.ordersChanged();
-  }
-
   /** What the configuration says counts again, and what the source and the error pages say now. */
   async reload(reason: string): Promise<void> {
-    this.#logLevel.reset(reason);
-    await Promise.all([this.control.refreshNow(reason), this.#readErrorPages()]);
-  }
-
-  /** Wrong ones change nothing. Resolves when every worker that answers has those that it is to have. */
-  async #readErrorPages(): Promise<void> {
-    const { errorPages: folder } = this.#settings;
-    if (folder === "") return;
-    const reading = ++this.#pagesReadings;
-    const read = await readErrorPages(folder);
-    if (reading !== this.#pagesReadings) return; // a later one knows better
-    if ("problems" in read) return this.#log.error("error pages stay as they were", { folder, problems: read.problems });
-    this.order({ errorPages: { revision: this.#orders.errorPages.revision + 1, files: read.pages } });
-    await this.#fleet?.ask({ kind: "nothing" });
-    this.#log.info("error pages changed", { folder, pages: Object.keys(read.pages).length });
-  }
-
-  #setLogLevel(logLevel: LogLevel | null): void {
-    this.#log.level = logLevel ?? this.#settings.logLevel;
-    this.order({ logLevel });
+    await Promise.all([this.control.refreshNow(reason), this.#steering.reload(reason)]);
   }
 
   #sampleTraffic(): void {
@@ -277,39 +242,11 @@ export class Supervisor {
     this.#fleet?.kill();
   }
 
-  /** Of those before us, or our own. Who is about to end may hold the address for a moment longer and offer it to nobody. */
-  async #takeSockets(): Promise<readonly ListeningSocket[]> {
-    const untilMs = systemTimers.nowMs() + TAKEN_MS;
-    while (true) {
-      const taken = await this.#generations.arrive();
-      if (this.draining !== null) return taken;
-      try {
-        return this.#openSockets(taken);
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== "EADDRINUSE" || systemTimers.nowMs() >= untilMs) throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, TAKEN_AGAIN_MS));
-    }
-  }
-
-  /** None where workers bind sockets of their own. */
-  #openSockets(taken: readonly ListeningSocket[]): readonly ListeningSocket[] {
-    const { httpAddr, workers } = this.#settings;
-    const given = inheritedListeningSockets(process.env);
-    this.#activated = given !== null;
-    const sockets = [
-      ...given ?? [],
-      ...taken,
-      ...this.#openMore(given === null ? Math.max(workers, 1) - taken.length : 0, taken.length > 0),
-    ];
-    this.#log.info("listening", {
-      address: sockets[0]?.host ?? httpAddr.host,
-      "http_port": sockets[0]?.port ?? httpAddr.port,
-      workers,
-      sockets: socketDoors()[0]!.name,
-      ...given !== null && { from: "service manager" },
-    });
-    return sockets;
+  async #takeSockets(): Promise<void> {
+    const over = (): boolean => this.draining !== null;
+    const taken = await generationSockets({ settings: this.#settings, generations: this.#generations, over, log: this.#log });
+    this.#sockets = taken.sockets;
+    this.#activated = taken.activated;
   }
 
   /**
@@ -334,17 +271,6 @@ export class Supervisor {
     if (!this.#admin.isOpen) this.#takeAdmin().catch((error: Error) => this.#fail(error.message));
   }
 
-  #openMore(count: number, optional: boolean): readonly ListeningSocket[] {
-    if (count <= 0) return [];
-    try {
-      return openListeningSockets({ ...this.#settings.httpAddr, count, alone: !optional, reusePort: true }) ?? [];
-    } catch (error) {
-      if (!optional) throw error;
-      this.#log.debug("the sockets that were handed over cannot be added to", { error: (error as Error).message });
-      return [];
-    }
-  }
-
   #createFleet(): Fleet {
     const { shutdownTimeoutMs: graceMs, workers } = this.#settings;
     const settings = workerSettings(this.#settings);
@@ -357,7 +283,7 @@ export class Supervisor {
       sockets: descriptors.length,
       start,
       snapshot: () => this.control.snapshot,
-      orders: () => this.#orders,
+      orders: () => this.#steering.orders,
       tell: (worker, state, reason) => this.#events.publish({ type: "worker", worker, state, reason }),
       receive: (message) => {
         if (message.type === "seen") this.#traces?.add(message.traced, message.spansLost);
@@ -372,25 +298,11 @@ export class Supervisor {
 
   /** Until now those before us had it, and could change the cordons. */
   #takeAdmin(): Promise<void> {
-    return this.#takingAdmin ??= this.#cordons.load().then(() => this.#openAdmin(true));
+    return this.#takingAdmin ??= this.#steering.cordons.load().then(() => this.#openAdmin(true));
   }
 
   #openAdmin(beside: boolean): Promise<void> {
     return this.#admin.open(adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation)), beside);
-  }
-
-  #createCordons(): Cordons {
-    const { stateDir, regionId } = this.#settings;
-    return new Cordons({
-      file: stateDir === "" ? null : new CordonFile(stateDir, regionId),
-      log: this.#log,
-      timers: systemTimers,
-      changed: () => this.order({ cordoned: this.#cordons.list().map(({ key, untilAtMs }) => ({ key, untilAtMs })) }),
-      expired: ({ key: subject, reason, by }) => {
-        const details = { reason, "cordoned_by": by };
-        this.#events.publish({ type: "audit", action: "cordon-expired", subject, details, by: "edgeproxy", succeeded: true });
-      },
-    });
   }
 
   #finish(graceMs: number, succeeded: boolean): Promise<number> {
