@@ -16,6 +16,9 @@ import { acceptableRequestId, nextRequestId, nextSpanId } from "./request-id.ts"
 /** Body chunks up to this size are copied behind the head or chunk size, to leave in one write. */
 const COPY_BYTES = 16 * 1024;
 
+/** Nobody can tell who only has no more to ask (RFC 9112, 9.6) from who does not wait any longer; so it is no error. */
+const HALF_CLOSED = "The client had closed its side of the connection before the answer was complete";
+
 const RESPONSE_DROPS = dropTable(HOP_BY_HOP);
 const NO_BODY_DROPS = dropTable([...HOP_BY_HOP, FieldKind.ContentLength]);
 const UPGRADE_DROPS = dropTable([...HOP_BY_HOP.filter((kind) => kind !== FieldKind.Upgrade), FieldKind.ContentLength]);
@@ -338,6 +341,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   #end(outcome: ExchangeRecord["outcome"]): void {
     this.outcome = outcome;
+    if (outcome === "forwarded" && this.problem === "" && this.#connection.input.halfClosed) this.problem = HALF_CLOSED;
     this.#finish();
     this.#connection.answerEnded();
   }

@@ -166,6 +166,18 @@ function tunnel(w: ObservedWorld, first: MemorySocket, second: MemorySocket): vo
   second.finish();
 }
 
+test("a client that closes in order while it waits is served, and told of without an error", () => {
+  using w = new ObservedWorld(1);
+  w.say(w.client, GET);
+  w.client.finish();
+  w.network.settle();
+  w.say(w.vm[0]!, OK);
+  assert.match(w.client.take().toString(), /^HTTP\/1\.1 200 OK/);
+  assert.deepEqual(w.reports.map(({ status, outcome, code, endedBy, problem }) => [status, outcome, code, endedBy, problem]), [
+    [200, "forwarded", null, "vm", "The client had closed its side of the connection before the answer was complete"],
+  ]);
+});
+
 test("a bad end is told to the application log once, by the level of its code", () => {
   using w = new ObservedWorld();
   w.say(w.client, "GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n");
