@@ -8,7 +8,8 @@
  *      NAME="..."   \ before " \ ` $ : that one; before the end of a line: it goes on
  *      NAME='...'   everything as it is, also ends of lines; after a closing quote the value goes on
  *
- *  What systemd passes over with a warning at the most is a problem here: a line without `=`, a name that is none, an open quote.
+ *  What systemd passes over with a warning at the most is a problem here: a line without `=`, a name that is none, an open quote; and a
+ *  comment with \ at its end, which its versions read differently.
  */
 import { readFile } from "node:fs/promises";
 import type { Environment } from "../lifecycle/settings.ts";
@@ -53,7 +54,9 @@ export function parseEnvFile(text: string): EnvFile {
     if (cursor.next === "") return { variables };
     const { line } = cursor;
     if (/[#;]/.test(cursor.next)) {
-      cursor.takeUntil("\n");
+      if (cursor.takeUntil("\n").endsWith("\\")) {
+        return { problem: "is a comment that goes on in the next line before systemd 254", line };
+      }
       continue;
     }
     const name = cursor.takeUntil("=\n").trimEnd();
@@ -87,7 +90,7 @@ function readValue(cursor: Cursor): string | null {
   }
 }
 
-/** To the end of the line; what is escaped is no white space that could be left out. */
+/** To the end of the line. White space before it is left out, but not what is escaped, nor what stands before an escape. */
 function readPlain(cursor: Cursor): string {
   let value = "";
   let ends = 0;
@@ -95,8 +98,7 @@ function readPlain(cursor: Cursor): string {
     const first = cursor.take();
     const escaped = first === "\\";
     const char = escaped ? cursor.take() : first;
-    if (escaped && char === "\n") continue;
-    value += char;
+    if (!escaped || char !== "\n") value += char;
     if (escaped || !/\s/.test(char)) ends = value.length;
   }
   return value.slice(0, ends);

@@ -216,6 +216,7 @@ testWith(await absent("bash"), "bash completes commands and their options", asyn
     assert.deepEqual(await bashCompletes(`edgeproxy ${command.name} `), flags);
   }
   assert.deepEqual(await bashCompletes("edgeproxy routes --host "), [""], "a value is the operator's");
+  assert.deepEqual(await bashCompletes("edgeproxy check --env-file packaging/edgeproxy.e"), ["packaging/edgeproxy.env"]);
 });
 
 testWith(await absent("zsh"), "zsh can read its completions", async () => {
@@ -226,6 +227,7 @@ testWith(await absent("fish"), "fish completes commands and their options", asyn
   const ask = (line: string): Promise<string> =>
     succeed("fish", ["--no-config", "-c", `source packaging/completions/edgeproxy.fish; complete -C'${line}'`]);
   assert.match(await ask("edgeproxy ch"), /^check\t/);
+  assert.match(await ask("edgeproxy check --env-file packaging/edgeproxy.e"), /^packaging\/edgeproxy\.env/m);
   assert.match(await ask("edgeproxy migrate --"), /^--print\t.*\n--remove\t/m);
 });
 
