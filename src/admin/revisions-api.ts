@@ -6,7 +6,7 @@ import { normaliseDomain } from "../table/host-name.ts";
 import type { RouteChange } from "../table/routes.ts";
 import type { AdminDeps } from "./deps.ts";
 import { EXPIRY, TIME } from "./fields.ts";
-import { AFTER, LIMIT, NEXT } from "./listing.ts";
+import { AFTER, LIMIT, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
 import { problem } from "./problem.ts";
 import { endpointsView, ROUTE_ENDPOINT } from "./routes-api.ts";
@@ -14,7 +14,10 @@ import { timeText } from "./time-text.ts";
 
 const LIST_QUERY = z.strictObject({
   limit: LIMIT,
-  before: z.coerce.number().int().min(1).optional().describe("`next` of the page before"),
+  after: z.string().regex(/^\d{0,15}$/, "must be `next` of the page before").default("").describe("`next` of the page before"),
+  q: z.string().default("").describe("Part of what is looked for: of a reason or a source"),
+  sort: z.enum(["revision", "-revision"]).default("-revision").describe("A minus: descending"),
+  before: z.coerce.number().int().min(1).optional().describe("Only older ones; goes through pages like `after`"),
   host: z.string().optional().describe("Revisions that changed this host, as far as their routes are kept"),
   reason: z.string().optional().describe("What made them: `interval`, `change`, `admin`..."),
 });
@@ -58,10 +61,11 @@ export const LIST_REVISIONS = adminPath({
     200: {
       meaning: "A page of them",
       schema: z.object({
+        total: TOTAL,
         revision: z.int().describe("Served now"),
         pinned: PIN.nullable(),
         revisions: z.array(REVISION),
-        next: z.int().nullable().describe("`before` of the next page; null: there is none"),
+        next: z.int().nullable().describe("`after` of the next page; null: there is none"),
       }),
     },
   },
@@ -112,20 +116,30 @@ export const UNPIN_REVISION = adminPath({
 function listRevisions(
   c: AdminContext,
   deps: AdminDeps,
-  { query: { limit, before, host, reason } }: Given<unknown, z.output<typeof LIST_QUERY>, unknown>,
+  { query }: Given<unknown, z.output<typeof LIST_QUERY>, unknown>,
 ): Response {
   const status = deps.refreshStatus();
-  const isWanted = (revision: Revision): boolean =>
-    (reason === undefined || revision.reason === reason) &&
-    (host === undefined || hasChanged(revision, normaliseDomain(host) ?? ""));
-  const found = deps.history().list(Infinity, before).filter(isWanted).slice(0, limit + 1);
+  const { limit, after, before = Infinity, sort } = query;
+  const suiting = deps.history().list(Infinity).filter((revision) => suits(revision, query));
+  const ascending = sort === "revision";
+  const ordered = ascending ? suiting.toReversed() : suiting;
+  const found = ordered.filter(({ revision }) =>
+    revision < before && (after === "" || (ascending ? revision > Number(after) : revision < Number(after)))
+  );
   const page = found.slice(0, limit);
   return c.json({
+    total: suiting.length,
     revision: status.revision,
     pinned: pinView(status),
     revisions: page.map((revision) => revisionView(revision, status)),
     next: found.length > limit ? page.at(-1)!.revision : null,
   });
+}
+
+function suits(revision: Revision, { host, reason, q }: z.output<typeof LIST_QUERY>): boolean {
+  return (reason === undefined || revision.reason === reason) &&
+    (host === undefined || hasChanged(revision, normaliseDomain(host) ?? "")) &&
+    [revision.reason, revision.source].some((text) => text.toLowerCase().includes(q.toLowerCase()));
 }
 
 function hasChanged({ before, after }: Revision, host: string): boolean {

@@ -26,6 +26,7 @@ export const LIST_SETTINGS = adminPath({
   path: "/api/settings",
   tag: "process",
   summary: "The settings in force, with defaults and meanings",
+  query: z.strictObject({}),
   answers: { 200: { meaning: "All of them", schema: z.object({ settings: z.array(SETTING) }) } },
   answer: (c, deps) => c.json({ settings: deps.settings() }),
 });

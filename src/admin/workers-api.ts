@@ -31,6 +31,7 @@ export const LIST_WORKERS = adminPath({
   path: "/api/workers",
   tag: "process",
   summary: "The processes of the data plane",
+  query: z.strictObject({}),
   answers: { 200: { meaning: "All of them, also those that end", schema: z.object({ workers: z.array(WORKER) }) } },
   answer: async (c, deps) => {
     await deps.collect();

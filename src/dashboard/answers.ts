@@ -164,11 +164,10 @@ export interface Revision {
   readonly restorable: boolean;
 }
 
-export interface RevisionsPage {
+export interface RevisionsPage extends Page {
   readonly revision: number;
   readonly pinned: Pin | null;
   readonly revisions: readonly Revision[];
-  readonly next: string | number | null;
 }
 
 export interface RouteChange {

@@ -207,6 +207,24 @@ test("GET /api/revisions lists them newest first", async () => {
   assert.deepEqual(await revisions("host=*.preview.example.com"), [3]);
   assert.deepEqual(await revisions("host=nowhere.example.com"), []);
   assert.deepEqual(await revisions("reason=admin"), []);
+  const all = await revisions("");
+  assert.equal((await admin.json("/api/revisions?limit=1&before=2")).body.total, all.length);
+  assert.deepEqual(await revisions("sort=revision"), all.toReversed());
+  for (const sort of ["revision", "-revision"]) {
+    const paged: number[] = [];
+    for (let after: string | null = ""; after !== null;) {
+      const { body } = await admin.json(`/api/revisions?limit=1&sort=${sort}&after=${after}`);
+      paged.push(...body.revisions.map(({ revision }: { revision: number }) => revision));
+      assert.equal(body.total, all.length);
+      after = body.next;
+    }
+    assert.deepEqual(paged, await revisions(`sort=${sort}`), sort);
+  }
+  assert.deepEqual(await revisions("q=INTERV"), await revisions("reason=interval"));
+  assert.deepEqual([await revisions("q=postgr"), await revisions("q=nobody")], [all, []]);
+  for (const query of ["sort=time", "after=x", "page=2"]) {
+    assert.equal((await admin.json(`/api/revisions?${query}`)).body.error, "bad_query", query);
+  }
 });
 
 test("GET /api/revisions/:revision shows what it changed, a move to another region with both sides", async () => {
@@ -290,6 +308,12 @@ test("GET /api/workers and /api/drain ask the workers first", async () => {
     };
     const { body } = await adminOf({ collect, workers: () => [worker], drain: () => drain }).json(path);
     assert.equal(body.workers?.[0].state ?? body.drain?.phase, path === "/api/drain" ? "finishing" : "serving");
+  }
+});
+
+test("GET /api/workers and /api/settings, which are whole, refuse parameters of pages", async () => {
+  for (const path of ["/api/workers", "/api/settings"]) {
+    assert.equal((await adminOf().json(`${path}?limit=1`)).body.error, "bad_query", path);
   }
 });
 

@@ -18,7 +18,7 @@ const EVERY_MS = 5000;
 
 export function RevisionsView({ place }: ViewProps) {
   const { after = "" } = place.query;
-  const revisions = usePolled<RevisionsPage>(pathOf("/api/revisions", { limit: LIMIT, before: after }), EVERY_MS);
+  const revisions = usePolled<RevisionsPage>(pathOf("/api/revisions", { limit: LIMIT, after }), EVERY_MS);
   const pinned = revisions.answer?.pinned ?? null;
   return (
     <div class="view">
