@@ -1,7 +1,6 @@
 /** What happens, live; and what is kept of it: bad ends of exchanges, changes by operators. */
 import { z } from "zod";
-import { CODES } from "../observation/proxy-error.ts";
-import { BLAMES } from "../observation/proxy-error.ts";
+import { BLAMES, CODES } from "../observation/proxy-error.ts";
 import { AUDIT_ENTRY, EVENT_TYPES, eventView } from "./event-view.ts";
 import { EXCHANGE, exchangeView } from "./exchange-view.ts";
 import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
