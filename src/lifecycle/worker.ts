@@ -1,7 +1,6 @@
 /*  A worker: the data plane of one process, put together. It knows the table and the verdicts only from the messages of the
  *  control plane, and never talks to the database.
  */
-import process from "node:process";
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
@@ -21,9 +20,8 @@ import { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
-import { residentBytes } from "../runtime/process-figures.ts";
 import { socketDoors } from "../runtime/sockets.ts";
-import { takeLongestStallMs, watchStallsByTimer } from "../runtime/stalls.ts";
+import { watchStallsByTimer } from "../runtime/stalls.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { RoutingTable } from "../table/routing-table.ts";
@@ -39,16 +37,8 @@ import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
 import { tracingOf } from "./trace-settings.ts";
-import type {
-  Answer,
-  Channel,
-  DownMessage,
-  Question,
-  StandingOrders,
-  UpMessage,
-  WorkerFigures,
-  WorkerSettings,
-} from "./worker-channel.ts";
+import type { Answer, Channel, DownMessage, Question, StandingOrders, UpMessage, WorkerSettings } from "./worker-channel.ts";
+import { shareFiles, workerFigures } from "./worker-resources.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
@@ -58,10 +48,6 @@ const CORDON_LOOK_MS = 30_000;
 const CONTRADICTION_MS = 250;
 /** Verdicts that are worked in within a turn that has other things to do. */
 const FEW_VERDICTS = 100;
-/** Files that are not sockets of clients or endpoints: database, admin, probes, logs, the runtime's own. */
-const RESERVED_FILES = 128;
-/** Of either side, also where the file limit is lower than what we reserve. */
-const LEAST_CONNECTIONS = 16;
 
 /**
  * Between two slices of a delta, while clients send. With 1,000 requests a second and 200,000 changed routes: p99 5.4 -> 3.0 ms (2.5
@@ -349,27 +335,6 @@ export class Worker {
     this.#metrics.logLinesDropped = standardOutput.lost;
     const metrics = this.#metrics.snapshot();
     const hosts = this.#hosts.take(systemTimers.nowMs());
-    this.#channel.send({ type: "stats", serial, metrics, hosts, process: figures(), used: this.#standIn.takeUsed() });
+    this.#channel.send({ type: "stats", serial, metrics, hosts, process: workerFigures(), used: this.#standIn.takeUsed() });
   }
-}
-
-/** What the process says of itself; the stall is that since the last time. */
-function figures(): WorkerFigures {
-  const cpu = process.cpuUsage();
-  return {
-    residentBytes: residentBytes(),
-    cpuSeconds: (cpu.user + cpu.system) / 1e6,
-    stallSeconds: takeLongestStallMs() / 1000,
-  };
-}
-
-/**
- * Connections allowed on either side. Every client may need a connection to an endpoint, so clients get half of what the file
- * limit leaves, or as many as configured; endpoints get the rest.
- */
-export function shareFiles(limit: number, configured: number): { downstream: number; upstream: number } {
-  const files = Math.max(limit - RESERVED_FILES, 2 * LEAST_CONNECTIONS);
-  const half = Math.floor(files / 2);
-  const downstream = configured === 0 ? half : Math.min(configured, half);
-  return { downstream, upstream: files - downstream };
 }

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { parseSettings } from "../../src/lifecycle/settings.ts";
 import { type Channel, type DownMessage, inProcessChannel, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
-import { shareFiles, Worker } from "../../src/lifecycle/worker.ts";
+import { Worker } from "../../src/lifecycle/worker.ts";
 import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
 import type { MetricsSnapshot } from "../../src/observation/metrics.ts";
 import { settle } from "../fixtures/fake-timers.ts";
@@ -12,13 +12,6 @@ import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { route, routesOf, vm } from "../fixtures/records.ts";
 
 const REGION = "00000000-0000-4000-8000-000000000001";
-
-test("shareFiles() gives clients half of what the file limit leaves, or as many as configured, and endpoints the rest", () => {
-  assert.deepEqual(shareFiles(1024, 0), { downstream: 448, upstream: 448 });
-  assert.deepEqual(shareFiles(1024, 100), { downstream: 100, upstream: 796 });
-  assert.deepEqual(shareFiles(1024, 100_000), { downstream: 448, upstream: 448 });
-  assert.deepEqual(shareFiles(64, 0), { downstream: 16, upstream: 16 }, "a few even below the reserve");
-});
 
 function newWorker(): { worker: Worker; control: Channel<DownMessage, UpMessage> } {
   const { control, worker: channel } = inProcessChannel();
