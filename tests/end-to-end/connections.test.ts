@@ -1,6 +1,7 @@
 /** Connections of clients as operators see them, over two workers. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
@@ -49,7 +50,11 @@ test("connections are listed with what they carry, filtered, sorted and paged ov
     connection.takeOver((chunk) => connection.write(chunk));
   };
   const edge = await platform.edge({ EDGEPROXY_WORKERS: "2" });
-  const open = async (): Promise<RawConnection> => stack.use(await openRaw(edge.port, edge.host));
+  // The clocks of two processes may be a little apart, and ages are compared over both
+  const open = async (): Promise<RawConnection> => {
+    await pause(50);
+    return stack.use(await openRaw(edge.port, edge.host));
+  };
 
   const idle = await open();
   for (let i = 0; i < 2; i++) {
