@@ -6,7 +6,7 @@ import type { AdminDeps } from "./deps.ts";
 import { EXPIRY, TIME } from "./fields.ts";
 import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
-import { problem } from "./problem.ts";
+import { badAfter, problem } from "./problem.ts";
 import { timeText } from "./time-text.ts";
 
 export const CORDON = z.object({
@@ -41,7 +41,7 @@ export const LIST_CORDONS = adminPath({
   answer: (c, deps, { query }) => {
     const suiting = deps.cordons.list().filter(({ key, reason }) => key.includes(query.q) || reason.includes(query.q));
     const found = listPage(suiting, query, COLUMNS, ({ key }) => key);
-    if (found === null) return problem(c, 400, "bad_query", "after: is no `next` of this list");
+    if (found === null) return badAfter(c);
     return c.json({ total: found.total, cordons: found.page.map(cordonView), next: found.next });
   },
 });

@@ -8,7 +8,7 @@ import type { AdminDeps } from "./deps.ts";
 import { flag, TIME } from "./fields.ts";
 import { type Columns, listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
-import { problem } from "./problem.ts";
+import { badAfter } from "./problem.ts";
 import { latencyMs, timeText } from "./time-text.ts";
 
 /** Hosts that the page of an endpoint names. */
@@ -100,7 +100,7 @@ async function listEndpoints(
     return key.includes(query.q) && kind === (query.kind ?? kind) && region === (query.region?.toLowerCase() ?? region);
   });
   const found = listPage(suiting, query, columns, ({ record }) => record.key);
-  if (found === null) return problem(c, 400, "bad_query", "after: is no `next` of this list");
+  if (found === null) return badAfter(c);
   const uses = await deps.endpoints.uses(found.page.map(({ record }) => record.key));
   return c.json({ total: found.total, endpoints: found.page.map((each) => endpointView(each, uses, deps)), next: found.next });
 }
