@@ -13,14 +13,18 @@
 import { Hono } from "hono";
 import { decide, type Surroundings } from "./decision/decide.ts";
 import type { Decision } from "./decision/decision.ts";
+import { type MatchedRoute, matchRoute } from "./decision/match-route.ts";
 import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
+import { type AttemptPlan, planOf } from "./forwarding/attempt-plan.ts";
 import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
+import { ExchangeView } from "./forwarding/request-view.ts";
 import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { AnswerCode, ProxyError } from "./observation/proxy-error.ts";
+import type { FixedResponse } from "./table/policy.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
@@ -62,6 +66,9 @@ function plainApp(): Hono<EdgeEnv> {
 class Passage implements AttemptOwner {
   readonly #exchange: Exchange;
   readonly #parts: EdgeParts;
+  /** Asked for once; null: no policy applies. */
+  #matched: MatchedRoute | null | undefined;
+  #plan: AttemptPlan | null = null;
   #tried: Set<string> | null = null;
   #probedAgain: string | null = null;
   /** The attempt under way goes to where the host led before. */
@@ -80,12 +87,34 @@ class Passage implements AttemptOwner {
   route(): void {
     const exchange = this.#exchange;
     if (exchange.ended) return; // the client has gone while middleware took its time
+    if (this.#matched === undefined && !this.#match()) return;
     this.#carryOut(this.#decide(this.#tried));
+  }
+
+  /** Whether there is something to decide yet. */
+  #match(): boolean {
+    const { table } = this.#parts.surroundings;
+    this.#matched = null;
+    if (table.policies.empty) return true;
+    const exchange = this.#exchange;
+    const view = new ExchangeView(exchange, this.#parts.identity.isTrusted);
+    const bareRoute = table.find(exchange.host) !== undefined;
+    this.#matched = matchRoute(view, { policies: table.policies, bareRoute, random: this.#parts.surroundings.random });
+    if (this.#matched === null) return true;
+    const plan = planOf(this.#matched, view);
+    if (typeof plan === "string") {
+      exchange.record.problem = plan;
+      this.#refuse("bad_request");
+      return false;
+    }
+    this.#plan = plan;
+    return true;
   }
 
   #decide(tried: ReadonlySet<string> | null): Decision {
     const exchange = this.#exchange;
-    const decision = decide({ host: exchange.host, via: viaOf(exchange), tried }, this.#parts.surroundings);
+    const asked = { host: exchange.host, via: viaOf(exchange), tried, matched: this.#matched ?? null };
+    const decision = decide(asked, this.#parts.surroundings);
     if (this.#parts.log.enabled("debug")) {
       this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
     }
@@ -103,13 +132,27 @@ class Passage implements AttemptOwner {
         return this.#probeFirst(decision.endpoints, decision.patient);
       case "table-first":
         return this.#tableFirst();
+      case "respond":
+        return this.#respond(decision.answer);
+      case "queue":
+        return this.#awaitPlace(decision.endpoints, decision.timeoutMs);
       case "refuse":
         return this.#refuseAsDecided(decision.code);
     }
   }
 
+  /** As an operator has written it. */
+  #respond(_answer: FixedResponse): void {
+    this.#refuse("internal"); // no route says so yet
+  }
+
+  /** At an endpoint that carries as many requests as it may. */
+  #awaitPlace(_records: readonly EndpointRecord[], _timeoutMs: number): void {
+    this.#refuse("internal"); // no service has a limit yet
+  }
+
   #forward(endpoint: EndpointState, fresh: boolean): void {
-    new Attempt(this.#exchange, endpoint, this.#parts, this).start(fresh);
+    new Attempt(this.#exchange, endpoint, this.#parts, this, this.#plan).start(fresh);
   }
 
   /** A probe of where the host leads now has been waited for; now only requests that have nowhere else to go wait for it. */

@@ -45,6 +45,8 @@ function outcomeOf(
       }
       return { outcome: "lost", why: whyOut(found.finding) ?? "a VM here comes first, once its probe has passed" };
     case "table-first":
+    case "respond":
+    case "queue":
     case "refuse":
       return { outcome: "lost", why: whyOut(found.finding) ?? "the request is refused before" };
   }

@@ -37,8 +37,10 @@ import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import type { Service } from "../table/services.ts";
 import type { Availability } from "../upstream/availability.ts";
+import { decideByPolicy } from "./by-policy.ts";
 import type { Decision } from "./decision.ts";
 import { edgesPassed, isLoop, pseudonym } from "./loop.ts";
+import type { MatchedRoute } from "./match-route.ts";
 import type { Finding, Trace, When } from "./trace.ts";
 
 /** What of a request matters. */
@@ -49,6 +51,8 @@ export interface Asked {
   readonly via: string | null;
   /** Endpoints that have been tried for this request. */
   readonly tried: ReadonlySet<string> | null;
+  /** null: no policy applies. */
+  readonly matched: MatchedRoute | null;
 }
 
 /** What the decision looks at besides the request. */
@@ -99,6 +103,10 @@ export function decide(asked: Asked, around: Surroundings, trace?: Trace): Decis
   if (!around.table.loaded) {
     trace?.({ kind: "no-table" });
     return NO_TABLE;
+  }
+  if (asked.matched !== null) {
+    const decision = decideByPolicy(asked.matched, asked, edges, around, trace);
+    if (decision !== null) return decision;
   }
   const service = around.table.find(asked.host);
   if (service === undefined) {

@@ -1,4 +1,5 @@
 /** The value that says what happens to a request. */
+import type { FixedResponse } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 
 export type Decision =
@@ -12,4 +13,8 @@ export type Decision =
   | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[]; readonly patient: boolean }
   /** Our table contradicts the one of the region which the request comes from: wait for ours to change, decide again; else it is a loop. */
   | { readonly kind: "table-first" }
+  /** A route that answers by itself: a fixed answer, a redirect, maintenance. */
+  | { readonly kind: "respond"; readonly answer: FixedResponse; readonly why: "respond" | "redirect" | "maintenance" }
+  /** Every endpoint that could take it carries as many requests as it may: wait for a place at any of them. */
+  | { readonly kind: "queue"; readonly endpoints: readonly EndpointRecord[]; readonly timeoutMs: number }
   | { readonly kind: "refuse"; readonly code: "no_route" | "no_table" | "vm_unhealthy" | "vm_cordoned" | "loop" };

@@ -15,6 +15,7 @@ import type { ResponseSink } from "../upstream/response-sink.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
+import type { AttemptPlan } from "./attempt-plan.ts";
 import { mayGoElsewhere } from "./failure.ts";
 import { type ForwardingIdentity, upgradeOffer, writeRequestHead } from "./request-fields.ts";
 
@@ -40,17 +41,26 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   bodySent = false;
   readonly #environment: AttemptEnvironment;
   readonly #owner: AttemptOwner;
+  /** null: no policy applies. */
+  readonly plan: AttemptPlan | null;
   #connection: H1UpstreamConnection | null = null;
   #cancelConnect: (() => void) | null = null;
   #ended = false;
   #tunnel = false;
   #tunnelAnswerEnded = false;
 
-  constructor(exchange: Exchange, endpoint: EndpointState, environment: AttemptEnvironment, owner: AttemptOwner) {
+  constructor(
+    exchange: Exchange,
+    endpoint: EndpointState,
+    environment: AttemptEnvironment,
+    owner: AttemptOwner,
+    plan: AttemptPlan | null = null,
+  ) {
     this.exchange = exchange;
     this.endpoint = endpoint;
     this.#environment = environment;
     this.#owner = owner;
+    this.plan = plan;
   }
 
   /** `fresh`: not on a pooled connection, since one has just proved dead. */

@@ -48,7 +48,7 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   const asked = { method, target, authority };
   if (!(read instanceof H1Exchange)) return { ...asked, ...unread(read) };
   const steps: Step[] = [];
-  const decision = decide({ host: read.host, via: viaOf(read), tried: null }, around, (step) => steps.push(step));
+  const decision = decide({ host: read.host, via: viaOf(read), tried: null, matched: null }, around, (step) => steps.push(step));
   const goes = decision.kind === "refuse" ? null : sentHead(read, identity);
   const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
   return {
@@ -94,6 +94,10 @@ function conclusionOf(decision: Decision): Conclusion {
       const awaited = decision.endpoints.map(({ key }) => key);
       return { ...NO_ANSWER, kind: "probe-first", awaited, text: `waits for the first probe of ${awaited.join(", ")}` };
     }
+    case "respond":
+      return { ...NO_ANSWER, kind: "refuse", text: `${decision.answer.status}, as the route says (${decision.why})` };
+    case "queue":
+      return { ...NO_ANSWER, kind: "probe-first", text: "waits for a place" };
     case "table-first": // what follows if the table does not change within a moment
       return refusal("table-first", "loop", "");
     case "refuse":

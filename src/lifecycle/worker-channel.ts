@@ -20,6 +20,7 @@ import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
 import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
+import type { PolicyDelta } from "../table/policies.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
@@ -98,6 +99,16 @@ export type DownMessage =
     readonly revision: number;
     readonly base: number;
     readonly first: boolean;
+    readonly last: boolean;
+  })
+  /**
+   * One batch of what changes in the policies, applied when the `last` has come. `base`: the revision that it applies to, 0 = replaces
+   * everything.
+   */
+  | (PolicyDelta & {
+    readonly type: "policies";
+    readonly revision: number;
+    readonly base: number;
     readonly last: boolean;
   })
   /** Verdicts of probes by endpoint key; `unprobed` makes the worker forget and ask again at the next use. */

@@ -260,6 +260,8 @@ export class Worker {
     switch (message.type) {
       case "routes":
         return this.#routes.receive(message);
+      case "policies":
+        return; // nobody sends them yet
       case "health":
         this.#standIn.judged(message.verdicts);
         return this.#answerVerdicts(message.verdicts.length);

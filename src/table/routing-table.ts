@@ -3,6 +3,7 @@
  *  A revision is made aside, by a draft of the routes or of nothing, and comes into force by one assignment; a request keeps the service
  *  that it has found. So no lookup sees half of a revision, and none waits for one.
  */
+import { Policies } from "./policies.ts";
 import { RecentRoutes } from "./recent-routes.ts";
 import { Routes } from "./routes.ts";
 import type { Service } from "./services.ts";
@@ -11,6 +12,8 @@ export class RoutingTable {
   /** 0 until the first table is loaded. */
   revision = 0;
   routes: Routes = Routes.none;
+  /** What routes say beyond their VMs. Swapped whole, like the routes. */
+  policies: Policies = Policies.none;
   readonly #recent: RecentRoutes = new RecentRoutes();
 
   get loaded(): boolean {

@@ -33,7 +33,12 @@ function decided(given: Case, trace?: Step[]): Decision {
   if (given.routes !== null) table.commit(routesOf(given.routes ?? []), 1, 0);
   const random = [...given.random ?? []];
   return decide(
-    { host: given.host ?? "a.test", via: given.via ?? null, tried: given.tried === undefined ? null : new Set(given.tried) },
+    {
+      host: given.host ?? "a.test",
+      via: given.via ?? null,
+      tried: given.tried === undefined ? null : new Set(given.tried),
+      matched: null,
+    },
     {
       table,
       previous: () => [given.previous, given.earlier].flatMap((endpoints) => endpoints === undefined ? [] : [{ endpoints }]),
@@ -60,6 +65,9 @@ function outcome(given: Case): string {
       return [decision.patient ? "probe" : "soon", ...keys(decision.endpoints)].join(" ");
     case "table-first":
       return "table first";
+    case "respond":
+    case "queue":
+      return decision.kind; // only with a policy
     case "refuse":
       return decision.code;
   }

@@ -67,7 +67,7 @@ function world(seed: number): { asked: Asked; around: () => Surroundings } {
     load: ({ key }) => load.get(key)!,
     random: chance(seed + 1),
   });
-  return { asked: { host: one(HOSTS, random), via, tried }, around };
+  return { asked: { host: one(HOSTS, random), via, tried, matched: null }, around };
 }
 
 test("decide() decides the same with and without a trace, whatever the table and the endpoints", () => {

@@ -1,0 +1,59 @@
+/** What policies see of an exchange's request; each thing is made when it is first asked for. */
+import type { RequestView } from "../decision/match-route.ts";
+import { clientAddress, type IsTrusted } from "../downstream/client-address.ts";
+import type { Exchange } from "../downstream/exchange.ts";
+import { FieldKind, type HeaderList } from "../wire/header-list.ts";
+
+export class ExchangeView implements RequestView {
+  readonly #exchange: Exchange;
+  readonly #isTrusted: IsTrusted;
+  #target: string | undefined;
+  #client: string | undefined;
+
+  constructor(exchange: Exchange, isTrusted: IsTrusted) {
+    this.#exchange = exchange;
+    this.#isTrusted = isTrusted;
+  }
+
+  get host(): string {
+    return this.#exchange.host;
+  }
+
+  get method(): string {
+    return this.#exchange.head.method;
+  }
+
+  get path(): string {
+    const { target } = this;
+    const query = target.indexOf("?");
+    const path = query < 0 ? target : target.slice(0, query);
+    return path === "" ? "/" : path;
+  }
+
+  get query(): string {
+    const { target } = this;
+    const query = target.indexOf("?");
+    return query < 0 ? "" : target.slice(query + 1);
+  }
+
+  get fields(): HeaderList {
+    return this.#exchange.head.fields;
+  }
+
+  get clientAddress(): string {
+    const { peer, head } = this.#exchange;
+    if (!peer.trusted) return peer.address;
+    return this.#client ??= clientAddress(peer.address, head.fields.joined(FieldKind.XForwardedFor), this.#isTrusted);
+  }
+
+  get trusted(): boolean {
+    return this.#exchange.peer.trusted;
+  }
+
+  /** In origin form, also where the client sent an absolute one. */
+  get target(): string {
+    if (this.#target !== undefined) return this.#target;
+    const { target, pathStart, pathEnd } = this.#exchange.head;
+    return this.#target = target.startsWith("/") ? target : target.slice(target.length - (pathEnd - pathStart));
+  }
+}
