@@ -6,7 +6,7 @@ export type Cells = Float64Array;
 /** Numbers per name. */
 export const CELLS = 6;
 
-export class SharedCells {
+export class CellTable {
   readonly #cells: Map<string, Cells> = new Map();
 
   /** Kept by no one: ask again each time. A write is seen by the others at once; two at the same moment may lose one. */
