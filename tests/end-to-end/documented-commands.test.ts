@@ -1,108 +1,21 @@
 /** Every command that the documents show as typed prints what they say. With `RECORD=1` it writes what was printed where that differs. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { chmod, rename, symlink, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 import { Collector } from "../fixtures/collector.ts";
-import { difference, Shell, type Step, stepsOf } from "../fixtures/documented-commands.ts";
-import { BINARY, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { documented, hidden, missing } from "../fixtures/replayed-document.ts";
 import { respond, startVm } from "../fixtures/vm.ts";
-import { readDocument } from "../rules/document-tables.ts";
-
-const missing = ["bash", "curl", "psql", "jq"].filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
-
-/** What a document writes, and what stands for it here; the longer ones first where one begins another. */
-type Names = readonly (readonly [documented: string, here: string])[];
-
-interface Scene {
-  readonly names: Names;
-  /** A file that root alone can read. */
-  readonly private?: string;
-  /** Where they are typed; absent: in a folder of its own. */
-  readonly folder?: string;
-  /** Set in that shell. */
-  readonly env?: Readonly<Record<string, string>>;
-  /** By the name behind `run:`. */
-  readonly actions: Readonly<Record<string, () => Promise<void>>>;
-}
 
 let server: TestDatabase;
 if (missing.length === 0) {
   before(async () => server = await startPostgres());
   after(() => server[Symbol.asyncDispose]());
-}
-
-function documented(path: string, play: (replay: (scene: Scene) => Promise<void>) => Promise<void>): void {
-  const name = `${path}: every command prints what it says`;
-  if (missing.length > 0) test(`${name} [skipped: ${missing.join(", ")} missing]`, { skip: true }, () => {});
-  else test(name, async () => await play(async (scene) => await replay(path, scene)));
-}
-
-async function replay(path: string, scene: Scene): Promise<void> {
-  await using folder = await temporaryFolder();
-  const place = scene.folder ?? folder.path;
-  await symlink(BINARY, join(folder.path, "edgeproxy"));
-  await writeFile(join(folder.path, "sudo"), sudo(scene.private));
-  await chmod(join(folder.path, "sudo"), 0o755);
-  const env = {
-    PATH: `${folder.path}:${process.env["PATH"]}`,
-    PSQLRC: "/dev/null",
-    HOME: folder.path,
-    PGAPPNAME: "docs",
-    ...scene.env,
-  };
-  await using shell = new Shell(place, env);
-  const lines = (await readDocument(path)).split("\n");
-  const steps = stepsOf(lines.join("\n"));
-  const problems: string[] = [];
-  const printed = new Map<Step, readonly string[]>();
-  for (const step of steps) {
-    if (step.kind === "action") {
-      const action = scene.actions[step.name];
-      assert.ok(action, `${path}:${step.line + 1}: there is no action "${step.name}"`);
-      await action();
-      if (scene.private !== undefined) await rename(scene.private, hidden(scene.private)).catch(() => {});
-    } else {
-      const output = (await shell.run(toHere(step.command, scene.names))).map((line) => toDocument(line, scene.names));
-      const problem = difference(step.expected, output);
-      if (problem === null) continue;
-      problems.push(`${path}:${step.line + 1}: ${step.command}\n${problem}`);
-      printed.set(step, output);
-    }
-  }
-  if (process.env["RECORD"] !== undefined) await record(path, lines, printed);
-  assert.equal(problems.join("\n\n"), "");
-}
-
-/** Whoever runs the tests, a private file is there only while this runs: an expansion by the shell that calls it finds nothing. */
-function sudo(file: string | undefined): string {
-  if (file === undefined) return '#!/bin/sh\nexec "$@"\n';
-  return `#!/bin/sh\nmv '${hidden(file)}' '${file}'\n"$@"\ncode=$?\nmv '${file}' '${hidden(file)}'\nexit $code\n`;
-}
-
-function hidden(file: string): string {
-  return `${file}.hidden`;
-}
-
-function toHere(command: string, names: Names): string {
-  return names.reduce((text, [written, here]) => text.replaceAll(written, here), command);
-}
-
-function toDocument(line: string, names: Names): string {
-  return names.reduce((text, [written, here]) => text.replaceAll(here, written), line);
-}
-
-async function record(path: string, lines: string[], printed: ReadonlyMap<Step, readonly string[]>): Promise<void> {
-  for (const [step, output] of [...printed].reverse()) {
-    if (step.kind === "command") lines.splice(step.outputAt, step.expected.length, ...output);
-  }
-  await writeFile(new URL(`../../${path}`, import.meta.url), lines.join("\n"));
 }
 
 documented("docs/getting-started.md", async (replay) => {
