@@ -45,6 +45,8 @@ export interface EdgeParts extends AttemptEnvironment {
 /** How long a request waits for our table to change when it contradicts another region's. */
 const TABLE_PATIENCE_MS = 2000;
 const TABLE_LOOK_MS = 50;
+/** How often an endpoint is decided on that then lets nobody in; afterwards each time one less is decided on. */
+const MAX_SHUT_OUTS = 4;
 
 /** `app`: with users' middleware already in it. */
 export function createEdge(parts: EdgeParts, app: Hono<EdgeEnv> = plainApp()): Hono<EdgeEnv> {
@@ -71,6 +73,7 @@ class Passage implements AttemptOwner {
   #plan: AttemptPlan | null = null;
   #tried: Set<string> | null = null;
   #probedAgain: string | null = null;
+  #shutOuts = 0;
   /** The attempt under way goes to where the host led before. */
   #fallenBack = false;
   /** Since when it has waited for another table. */
@@ -152,7 +155,16 @@ class Passage implements AttemptOwner {
   }
 
   #forward(endpoint: EndpointState, fresh: boolean): void {
-    new Attempt(this.#exchange, endpoint, this.#parts, this, this.#plan).start(fresh);
+    const { watch } = endpoint;
+    const visit = watch === null ? null : watch.enter();
+    if (watch !== null && visit === null) return this.#shutOut(endpoint);
+    new Attempt(this.#exchange, endpoint, this.#parts, this, this.#plan, visit).start(fresh);
+  }
+
+  /** Others have been faster since the decision. */
+  #shutOut({ record }: EndpointState): void {
+    if (++this.#shutOuts > MAX_SHUT_OUTS) this.#leaveOut(record);
+    this.route();
   }
 
   /** A probe of where the host leads now has been waited for; now only requests that have nowhere else to go wait for it. */

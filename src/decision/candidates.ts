@@ -78,7 +78,14 @@ function whyOut(finding: Finding): string | null {
       return "it does not pass its health check";
     case "draining":
       return "an operator has cordoned it";
+    case "ejected":
+      return "live traffic saw it fail, so it is out for a while";
+    case "open":
+      return "its breaker is open";
+    case "full":
+      return "it carries as many requests as it may";
     case "available":
+    case "busy":
     case "failing":
     case "unprobed":
     case "overdue":

@@ -206,6 +206,10 @@ class Choice {
           break;
         case "tried":
         case "unhealthy":
+        case "ejected":
+        case "open":
+        case "full":
+        case "busy": // only under a policy, where this is not asked
       }
     }
     return { available, unprobed, overdue, regions: regions.length > 0 ? regions : failing, passed, cordoned };

@@ -57,6 +57,14 @@ function findingText({ kind, region }: EndpointRecord, finding: Finding): string
       return "the request comes from that region";
     case "draining":
       return `${placeText(kind, region)}, cordoned`;
+    case "ejected":
+      return `${placeText(kind, region)}, ejected for what live traffic saw`;
+    case "open":
+      return `${placeText(kind, region)}, its breaker is open`;
+    case "full":
+      return `${placeText(kind, region)}, carries as many requests as it may`;
+    case "busy":
+      return `${placeText(kind, region)}, available, but above its soft limit`;
     default:
       return `${placeText(kind, region)}, ${finding}`;
   }

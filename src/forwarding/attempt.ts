@@ -6,9 +6,10 @@
  *  Everything here is callbacks of the two sides; an attempt ends once, by the answer's end, a failure, or the client.
  */
 import type { Exchange, ExchangeSink } from "../downstream/exchange.ts";
-import type { ProxyError } from "../observation/proxy-error.ts";
+import type { AnswerCode, ProxyError } from "../observation/proxy-error.ts";
 import { nowMs, type Sweep } from "../runtime/clock.ts";
 import type { EndpointState } from "../upstream/endpoint-state.ts";
+import type { Visit } from "../upstream/endpoint-watch.ts";
 import type { H1UpstreamConnection } from "../upstream/h1-connection.ts";
 import type { ConnectSink, Pool } from "../upstream/pool.ts";
 import type { ResponseSink } from "../upstream/response-sink.ts";
@@ -45,6 +46,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   readonly plan: AttemptPlan | null;
   #connection: H1UpstreamConnection | null = null;
   #cancelConnect: (() => void) | null = null;
+  /** null: the endpoint has no watch. */
+  #visit: Visit | null;
   #ended = false;
   #tunnel = false;
   #tunnelAnswerEnded = false;
@@ -55,12 +58,14 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     environment: AttemptEnvironment,
     owner: AttemptOwner,
     plan: AttemptPlan | null = null,
+    visit: Visit | null = null,
   ) {
     this.exchange = exchange;
     this.endpoint = endpoint;
     this.#environment = environment;
     this.#owner = owner;
     this.plan = plan;
+    this.#visit = visit;
   }
 
   /** `fresh`: not on a pooled connection, since one has just proved dead. */
@@ -145,6 +150,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onHead(head: ResponseHead, length: BodyLength): void {
     if (head.status >= 500 && this.#isRefusal(head) && this.#owner.onRefusal(this)) return;
+    if (this.#visit !== null) this.#visit.answered(head.status);
     this.#tunnel = head.status === 101;
     this.exchange.sendHead(head, length);
   }
@@ -180,7 +186,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onFailure(error: ProxyError): void {
     if (this.#ended) return;
-    this.#end();
+    this.#end(error.code);
     this.#owner.onAttemptFailure(this, error);
   }
 
@@ -209,12 +215,13 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     return this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs;
   }
 
-  #end(): void {
+  #end(failure: AnswerCode | null = null): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#cancelConnect?.();
     this.#cancelConnect = null;
     this.#connection = null;
     this.endpoint.inFlight--;
+    if (this.#visit !== null) this.#visit.ended(failure);
   }
 }

@@ -17,6 +17,7 @@
 import { uncaught } from "../runtime/uncaught.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability, HealthVerdict } from "./availability.ts";
+import type { EndpointWatch } from "./endpoint-watch.ts";
 import type { H1UpstreamConnection } from "./h1-connection.ts";
 
 /** What the live traffic asks of the control plane. */
@@ -65,6 +66,8 @@ export class EndpointState {
   orphaned = false;
   /** It gets no new requests; connections to it are not kept. */
   cordoned = false;
+  /** Of its policy; null: it has none. */
+  watch: EndpointWatch | null = null;
   /** The last connection that was refused or broken. */
   lastFailure: ConnectionFailure | null = null;
   #failedAtMs = -Infinity;
@@ -90,10 +93,15 @@ export class EndpointState {
   /** What `availability` would say; to look is no use. */
   look(nowMs: number): Availability {
     if (this.cordoned) return "draining";
-    if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : "available";
-    if (this.verdict === "healthy") return "available";
+    if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : this.#watched();
+    if (this.verdict === "healthy") return this.#watched();
     if (this.verdict === "unhealthy") return "unhealthy";
     return nowMs - this.#unprobedAtMs < PROBE_SOON_MS ? "unprobed" : "overdue";
+  }
+
+  /** As far as nothing else stands against it. */
+  #watched(): Availability {
+    return this.watch === null ? "available" : this.watch.look() ?? "available";
   }
 
   /** Running attempts go on. */
@@ -156,6 +164,8 @@ export class EndpointState {
 
 /** All endpoints that this worker has spoken to. */
 export class Endpoints {
+  /** Makes the watch of an endpoint under a policy. */
+  watchOf: (record: EndpointRecord) => EndpointWatch | null = () => null;
   readonly #states: Map<string, EndpointState> = new Map();
   readonly #requests: ProbeRequests;
   #cordoned: ReadonlySet<string> = new Set();
@@ -169,9 +179,15 @@ export class Endpoints {
     if (state === undefined) {
       state = new EndpointState(record, this.#requests);
       state.cordoned = this.#cordoned.has(record.key);
+      state.watch = this.watchOf(record);
       this.#states.set(record.key, state);
     }
     return state;
+  }
+
+  /** Policies have changed. Attempts under way end at the watch that has let them in. */
+  watchAnew(): void {
+    for (const state of this.#states.values()) state.watch = this.watchOf(state.record);
   }
 
   find(key: string): EndpointRecord | undefined {
