@@ -18,6 +18,8 @@ import type { SpanIds } from "../observation/tracing.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
+import type { ExchangeTerms } from "./exchange-terms.ts";
+import type { OwnAnswer } from "./own-answer.ts";
 
 /** Who consumes the request: an attempt, or an adapter. */
 export interface ExchangeSink {
@@ -66,6 +68,11 @@ export interface Exchange {
   /** Told, like the sink, when nothing can be sent any more: for whoever keeps the exchange waiting while it has no sink that works. */
   onGone: (() => void) | null;
 
+  /** What the policy of its route says of it; null without one. */
+  terms: ExchangeTerms | null;
+  /** Lines, each with its CRLF, for the final head of whatever answers it: what the proxy itself has to say. Empty: none. */
+  answerFields: string;
+
   /** From now on the request flows to `sink`; a second claim replaces the first. */
   claim(sink: ExchangeSink): void;
   pauseRequest(): void;
@@ -84,6 +91,8 @@ export interface Exchange {
   flush(): void;
   /** An own answer of the proxy (contract, section 8). */
   refuse(code: AnswerCode): void;
+  /** An own answer as it is. */
+  answer(answer: OwnAnswer): void;
   /** An own answer from a Fetch API Response, as Hono handlers and middleware make them. */
   respond(response: Response): Promise<void>;
   /** Breaks the connection so that the client cannot take what it got for complete. */

@@ -2,13 +2,16 @@
 import { nowMs } from "../runtime/clock.ts";
 import { type AnswerCode, blameOf, type ErrorCode } from "../observation/proxy-error.ts";
 import type { SpanIds, Tracing } from "../observation/tracing.ts";
+import type { ByteWriter } from "../wire/bytes.ts";
+import type { FieldNames } from "../wire/field-edits.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
 import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
-import { writeChunk, writeFields, writeLastChunk } from "../wire/h1/head-writer.ts";
+import { writeChunk, writeFields, writeFieldsWithout, writeLastChunk } from "../wire/h1/head-writer.ts";
 import { isTraceId, traceIdAt, traceParent, traceparentAt } from "../wire/trace-context.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
+import type { ExchangeTerms } from "./exchange-terms.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import { type OwnAnswer, ownRefusal, ownResponse } from "./own-answer.ts";
 import { acceptableRequestId, nextRequestId, nextSpanId } from "./request-id.ts";
@@ -28,6 +31,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   readonly scheme = "http";
   sink: ExchangeSink | null = null;
   onGone: (() => void) | null = null;
+  terms: ExchangeTerms | null = null;
+  answerFields = "";
   ended = false;
   answered = false;
   readonly startedAtMs: number;
@@ -181,6 +186,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#writeHead(head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS);
     const out = this.#connection.out.open();
     if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
+    this.#addFields(out);
     out.text(this.#connectionField());
   }
 
@@ -209,7 +215,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
       else this.#connection.out.end();
       return;
     }
-    if (this.#chunked && !this.#bodiless) writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null);
+    if (this.#chunked && !this.#bodiless) {
+      writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null, this.#dropped);
+    }
     this.#end("forwarded");
   }
 
@@ -221,9 +229,11 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.ended) return;
     this.code = code;
     if (this.answered) return this.reset();
+    const instead = this.terms?.answerInsteadOf(code) ?? null;
+    if (instead !== null) return this.answer(instead);
     const { requestId, host, head, upstreamKind } = this;
     const request = { requestId, host, accept: head.fields.joined(FieldKind.Accept), blame: blameOf(code, upstreamKind) };
-    this.#answer(ownRefusal(code, request, this.#connection.environment.errorPages));
+    this.answer(ownRefusal(code, request, this.#connection.environment.errorPages));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */
@@ -233,9 +243,27 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.refuse(code);
   }
 
+  answer({ status, head, body }: OwnAnswer): void {
+    if (this.ended) return;
+    const connection = this.#connection;
+    if (!connection.input.discardable) connection.persistent = false;
+    this.answered = true;
+    this.answeredAtMs = nowMs();
+    this.status = status;
+    const out = connection.out.open();
+    out.text(head);
+    if (this.answerFields !== "") out.text(this.answerFields);
+    out.text(this.#connectionField());
+    if (this.head.method !== "HEAD") {
+      out.copy(body, 0, body.length);
+      this.bodyBytesOut += body.length;
+    }
+    this.#end("refused");
+  }
+
   async respond(response: Response): Promise<void> {
     const answer = await ownResponse(response, this.head.method);
-    if (!this.ended && !this.answered) this.#answer(answer);
+    if (!this.ended && !this.answered) this.answer(answer);
   }
 
   reset(): void {
@@ -297,36 +325,39 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   // ---- writing
 
-  #answer({ status, head, body }: OwnAnswer): void {
-    const connection = this.#connection;
-    if (!connection.input.discardable) connection.persistent = false;
-    this.answered = true;
-    this.answeredAtMs = nowMs();
-    this.status = status;
-    const out = connection.out.open();
-    out.text(head);
-    out.text(this.#connectionField());
-    if (this.head.method !== "HEAD") {
-      out.copy(body, 0, body.length);
-      this.bodyBytesOut += body.length;
-    }
-    this.#end("refused");
-  }
-
   #writeHead(head: ResponseHead, drops: Uint8Array): void {
     const out = this.#connection.out.open();
     const complete = head.minor === 1 && head.reasonEnd > head.statusStart + 3;
-    if (complete) return writeFields(out, head.fields, drops, head.nominated, head.start);
+    if (complete) return this.#writeFields(out, head, drops, head.start);
     out.text(`HTTP/1.1 ${head.status} `); // an HTTP/1.0 answer, or one without the space that RFC 9112, 4 wants
     out.copy(head.fields.bytes, Math.min(head.statusStart + 4, head.reasonEnd), head.reasonEnd);
     out.text("\r\n");
-    writeFields(out, head.fields, drops, head.nominated);
+    this.#writeFields(out, head, drops, -1);
+  }
+
+  #writeFields(out: ByteWriter, head: ResponseHead, drops: Uint8Array, start: number): void {
+    const dropped = this.#dropped;
+    if (dropped === null) writeFields(out, head.fields, drops, head.nominated, start);
+    else writeFieldsWithout(out, head.fields, drops, head.nominated, dropped, start);
+  }
+
+  get #dropped(): FieldNames | null {
+    return this.terms === null ? null : this.terms.responseFields?.dropped ?? null;
+  }
+
+  /** What the proxy and the policy of its route say of a final answer. */
+  #addFields(out: ByteWriter): void {
+    if (this.answerFields !== "") out.text(this.answerFields);
+    const lines = this.terms?.responseFields?.lines;
+    if (lines !== undefined && lines !== "") out.text(lines);
   }
 
   #sendSwitch(head: ResponseHead): void {
     this.#tunnel = true;
     this.#writeHead(head, UPGRADE_DROPS);
-    this.#connection.out.open().text("Connection: Upgrade\r\n\r\n");
+    const out = this.#connection.out.open();
+    this.#addFields(out);
+    out.text("Connection: Upgrade\r\n\r\n");
     this.#connection.out.flush();
     this.#connection.beginTunnel();
   }

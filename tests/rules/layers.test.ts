@@ -38,6 +38,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@logtape/logtape": ["observation/"],
   "@opentelemetry": ["lifecycle/otlp-"],
   "prom-client": ["observation/"],
+  "re2js": ["wire/", "table/", "sources/"],
 };
 
 const NAMES_THAT_SAY_NOTHING = new Set(

@@ -1,5 +1,6 @@
 /** Fields and chunks into an output buffer. Fields that stay are copied as runs of the bytes they came as. */
 import type { ByteWriter } from "../bytes.ts";
+import type { FieldNames } from "../field-edits.ts";
 import type { HeaderList } from "../header-list.ts";
 import { isNominated, NOT_IN_TRAILERS } from "../hop-by-hop.ts";
 
@@ -24,6 +25,25 @@ export function writeFields(
   if (runStart >= 0) out.copy(fields.bytes, runStart, fields.end);
 }
 
+/** As `writeFields`, also without those that `dropped` names. */
+export function writeFieldsWithout(
+  out: ByteWriter,
+  fields: HeaderList,
+  drop: Uint8Array,
+  nominated: readonly string[] | null,
+  dropped: FieldNames,
+  start: number = -1,
+): void {
+  let runStart = start;
+  for (let i = 0; i < fields.count; i++) {
+    if (drop[fields.kinds[i]!] === 1 || dropped.has(fields, i) || (nominated !== null && isNominated(fields, i, nominated))) {
+      if (runStart >= 0) out.copy(fields.bytes, runStart, fields.start(i));
+      runStart = -1;
+    } else if (runStart < 0) runStart = fields.start(i);
+  }
+  if (runStart >= 0) out.copy(fields.bytes, runStart, fields.end);
+}
+
 /** One chunk: size line, bytes, CRLF (RFC 9112, 7.1). Empty input writes nothing, since that would end the body. */
 export function writeChunk(out: ByteWriter, bytes: Buffer): void {
   if (bytes.length === 0) return;
@@ -33,8 +53,9 @@ export function writeChunk(out: ByteWriter, bytes: Buffer): void {
 }
 
 /** The last chunk and the trailer section. */
-export function writeLastChunk(out: ByteWriter, trailers: HeaderList | null): void {
+export function writeLastChunk(out: ByteWriter, trailers: HeaderList | null, dropped: FieldNames | null = null): void {
   out.text("0\r\n");
-  if (trailers !== null) writeFields(out, trailers, NOT_IN_TRAILERS, null);
+  if (trailers !== null && dropped === null) writeFields(out, trailers, NOT_IN_TRAILERS, null);
+  else if (trailers !== null && dropped !== null) writeFieldsWithout(out, trailers, NOT_IN_TRAILERS, null, dropped);
   out.text("\r\n");
 }
