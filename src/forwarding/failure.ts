@@ -33,6 +33,10 @@ export type Consequence = "break-off" | "new-connection" | "probe-again" | "deci
 /** Methods whose repetition is harmless (RFC 9110, 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method);
+}
+
 export function consequence(failed: Failed): Consequence {
   const { error } = failed;
   if (failed.answered) return "break-off";
