@@ -80,6 +80,8 @@ function whyOut(finding: Finding): string | null {
       return "an operator has cordoned it";
     case "ejected":
       return "live traffic saw it fail, so it is out for a while";
+    case "trial":
+      return "live traffic saw it fail: it is tried only where nothing else can take the request";
     case "open":
       return "its breaker is open";
     case "full":

@@ -209,6 +209,7 @@ class Choice {
         case "ejected":
         case "open":
         case "full":
+        case "trial":
         case "busy": // only under a policy, where this is not asked
       }
     }

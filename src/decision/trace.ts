@@ -59,6 +59,8 @@ function findingText({ kind, region }: EndpointRecord, finding: Finding): string
       return `${placeText(kind, region)}, cordoned`;
     case "ejected":
       return `${placeText(kind, region)}, ejected for what live traffic saw`;
+    case "trial":
+      return `${placeText(kind, region)}, ejected for what live traffic saw, and due for a trial`;
     case "open":
       return `${placeText(kind, region)}, its breaker is open`;
     case "full":

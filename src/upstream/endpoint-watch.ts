@@ -9,8 +9,11 @@
  */
 import type { AnswerCode } from "../observation/proxy-error.ts";
 
-/** Why a guard lets nobody in, worst first; `busy`: it does, but others come first. */
-export const HINDRANCES = ["ejected", "open", "full", "busy"] as const;
+/**
+ * Why a guard lets nobody in, worst first. `trial`: it is ejected, but may be tried where nothing else can take the request. `busy`: it
+ * lets in, but others come first.
+ */
+export const HINDRANCES = ["ejected", "open", "full", "trial", "busy"] as const;
 export type Hindrance = (typeof HINDRANCES)[number];
 
 /** One attempt that has been let in. */

@@ -1,0 +1,130 @@
+/** Ejection at the door of an endpoint: it counts what attempts meet there, and lets nobody in while the endpoint is out. */
+import type { AnswerCode } from "../observation/proxy-error.ts";
+import type { EjectionPolicy } from "../table/policy.ts";
+import type { Cells, CellTable } from "./cell-table.ts";
+import { type Ejection, type EjectionEvent, mayTry, mostEjected, readEjection, step, writeEjection } from "./ejection.ts";
+import { endpointsFault, type Guard, type Hindrance, type Visit } from "./endpoint-watch.ts";
+
+/** What is news when an endpoint goes out, or comes back. */
+export interface Turn {
+  readonly key: string;
+  readonly turn: "ejected" | "returned";
+  /** Why it is out. */
+  readonly reason: string;
+  /** Of an ejected one: for how long, and how often in a row. */
+  readonly forMs: number;
+  readonly times: number;
+}
+
+export interface EjectionParts {
+  readonly cells: CellTable;
+  /** The endpoints of its service, itself among them. */
+  peers(): readonly { readonly key: string }[];
+  turned(turn: Turn): void;
+  /** Calls back after a while, if the process still lives then. */
+  after(delayMs: number, run: () => void): void;
+}
+
+export class EjectionGuard implements Guard {
+  readonly #key: string;
+  readonly #policy: EjectionPolicy;
+  readonly #parts: EjectionParts;
+
+  constructor(key: string, policy: EjectionPolicy, parts: EjectionParts) {
+    this.#key = key;
+    this.#policy = policy;
+    this.#parts = parts;
+  }
+
+  look(): Hindrance | null {
+    if (!this.#isOut()) return null;
+    return mayTry(this.#read(), this.#parts.cells.nowMs()) ? "trial" : "ejected";
+  }
+
+  enter(): Visit | null {
+    const beganAtMs = this.#parts.cells.nowMs();
+    if (this.#isOut()) {
+      if (!mayTry(this.#read(), beganAtMs)) return null;
+      this.#step({ kind: "tried", atMs: beganAtMs });
+    }
+    return new EjectionVisit((failure) => this.#ended(beganAtMs, failure));
+  }
+
+  /** How long it has been back; Infinity: it was never out. */
+  get returnedForMs(): number {
+    const now = this.#read();
+    return now.state === "in" && now.returnedAtMs > 0 ? this.#parts.cells.nowMs() - now.returnedAtMs : Infinity;
+  }
+
+  /** Notices that its time is over. */
+  #isOut(): boolean {
+    if (this.#cells()[0] === 0) return false; // the usual case, without an object
+    return this.#step({ kind: "looked", atMs: this.#parts.cells.nowMs() }).state === "out";
+  }
+
+  #ended(beganAtMs: number, failure: AnswerCode | null): void {
+    const atMs = this.#parts.cells.nowMs();
+    if (failure !== null) {
+      if (endpointsFault(failure)) this.#step({ kind: "failed", atMs, mayEject: () => this.#mayEject() }, failure);
+    } else if (this.#isOut()) this.#step({ kind: "succeeded", atMs, beganAtMs }, "a request on trial has succeeded");
+  }
+
+  #mayEject(): boolean {
+    const { cells } = this.#parts;
+    const peers = this.#parts.peers();
+    const nowMs = cells.nowMs();
+    const out = peers.filter(({ key }) => {
+      const peer = readEjection(cells.of(nameOf(key)));
+      return key !== this.#key && peer.state === "out" && peer.untilAtMs > nowMs;
+    });
+    return out.length < mostEjected(peers.length, this.#policy.maxShare);
+  }
+
+  #step(event: EjectionEvent, reason = "its time is over"): Ejection {
+    const before = this.#read();
+    const after = step(before, event, this.#policy);
+    if (after === before) return before;
+    writeEjection(this.#cells(), after);
+    if (after.state !== before.state) this.#tell(after, reason);
+    return after;
+  }
+
+  #tell(ejection: Ejection, reason: string): void {
+    const key = this.#key;
+    const { times } = ejection;
+    if (ejection.state === "in") return this.#parts.turned({ key, turn: "returned", reason, forMs: 0, times });
+    const forMs = Math.round(ejection.untilAtMs - ejection.sinceAtMs);
+    this.#parts.turned({ key, turn: "ejected", reason, forMs, times });
+    this.#parts.after(forMs + 1, () => void this.look()); // or nobody would say that it is back
+  }
+
+  #read(): Ejection {
+    return readEjection(this.#cells());
+  }
+
+  #cells(): Cells {
+    return this.#parts.cells.of(nameOf(this.#key));
+  }
+}
+
+class EjectionVisit implements Visit {
+  readonly #ended: (failure: AnswerCode | null) => void;
+  #answered = false;
+
+  constructor(ended: (failure: AnswerCode | null) => void) {
+    this.#ended = ended;
+  }
+
+  answered(): void {
+    this.#answered = true;
+  }
+
+  /** One that was given up says nothing. */
+  ended(failure: AnswerCode | null): void {
+    if (failure !== null || this.#answered) this.#ended(failure);
+  }
+}
+
+function nameOf(key: string): string {
+  return `ejection/${key}`;
+}

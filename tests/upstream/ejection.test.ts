@@ -1,0 +1,167 @@
+/** Ejection, step by step, in cells, and at the door of an endpoint. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { EjectionPolicy } from "../../src/table/policy.ts";
+import { CellTable } from "../../src/upstream/cell-table.ts";
+import { type Ejection, mostEjected, readEjection, step, writeEjection } from "../../src/upstream/ejection.ts";
+import { EjectionGuard } from "../../src/upstream/ejection-guard.ts";
+
+const POLICY: EjectionPolicy = { errors: 3, windowMs: 10_000, timeMs: 10_000, maxShare: 0.5 };
+const START_MS = 1_000_000;
+const FRESH = readEjection(new Float64Array(6));
+
+function failing(ejection: Ejection, atMs: number, mayEject = true): Ejection {
+  return step(ejection, { kind: "failed", atMs: START_MS + atMs, mayEject: () => mayEject }, POLICY);
+}
+
+function looked(ejection: Ejection, atMs: number): Ejection {
+  return step(ejection, { kind: "looked", atMs: START_MS + atMs }, POLICY);
+}
+
+/** The state after failures at these moments. */
+function after(...moments: readonly number[]): Ejection {
+  return moments.reduce((ejection, atMs) => failing(ejection, atMs), FRESH);
+}
+
+/** For how long it is out; 0: it is not. */
+function outMs(ejection: Ejection): number {
+  return ejection.state === "out" ? ejection.untilAtMs - ejection.sinceAtMs : 0;
+}
+
+test("step() ejects with the third error in ten seconds, wherever these ten seconds begin", () => {
+  assert.equal(after(0, 1).state, "in");
+  assert.equal(after(0, 1, 2).state, "out");
+  assert.equal(after(0, 0, 0).state, "out");
+  assert.equal(after(0, 9_000, 10_500, 11_000).state, "out", "over the border of a window");
+  assert.equal(after(0, 6_000, 12_000, 18_000, 24_000).state, "in", "one error in six seconds");
+  assert.equal(after(0, 1, 60_000, 60_001).state, "in", "long ago");
+});
+
+test("step() doubles the time with each ejection, to five minutes, and begins anew after a good time", () => {
+  let ejection = FRESH, atMs = 0;
+  const times: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    for (let error = 0; error < 3; error++) ejection = failing(ejection, atMs);
+    times.push(outMs(ejection) / 1000);
+    atMs += outMs(ejection) + 500;
+    ejection = looked(ejection, atMs);
+    assert.equal(ejection.state, "in");
+  }
+  assert.deepEqual(times, [10, 20, 40, 80, 160, 300, 300, 300]);
+  atMs += 300_000;
+  for (let error = 0; error < 3; error++) ejection = failing(ejection, atMs);
+  assert.equal(outMs(ejection), 10_000);
+});
+
+test("step() leaves an endpoint in where too many others are out", () => {
+  let ejection = FRESH;
+  for (let i = 0; i < 10; i++) ejection = failing(ejection, i, false);
+  assert.equal(ejection.state, "in");
+  assert.equal(failing(ejection, 11).state, "out", "as soon as it may");
+});
+
+test("mostEjected() is half of the endpoints, and the only one", () => {
+  assert.deepEqual([1, 2, 3, 4, 5, 10].map((count) => mostEjected(count, 0.5)), [1, 1, 1, 2, 2, 5]);
+  assert.equal(mostEjected(10, 0), 0);
+});
+
+test("step() returns an endpoint when a trial succeeds, not when a request of before does", () => {
+  const out = after(100, 100, 100);
+  const before = step(out, { kind: "succeeded", atMs: START_MS + 200, beganAtMs: START_MS + 50 }, POLICY);
+  assert.equal(before, out);
+  const trial = step(out, { kind: "succeeded", atMs: START_MS + 900, beganAtMs: START_MS + 800 }, POLICY);
+  assert.deepEqual([trial.state, trial.state === "in" && trial.returnedAtMs], ["in", START_MS + 900]);
+});
+
+test("step() gives the same object for what means nothing", () => {
+  assert.equal(looked(FRESH, 5), FRESH);
+  assert.equal(step(FRESH, { kind: "tried", atMs: START_MS }, POLICY), FRESH);
+  const out = after(0, 0, 0);
+  assert.equal(failing(out, 10), out);
+  assert.equal(looked(out, 10), out);
+});
+
+test("writeEjection() keeps in cells what readEjection() gives back", () => {
+  const cells = new Float64Array(6);
+  const states = [after(1), after(1, 9_000, 10_500), after(0, 0, 0), looked(after(0, 0, 0), 20_000)];
+  for (const ejection of states) {
+    writeEjection(cells, ejection);
+    assert.deepEqual(readEjection(cells), ejection);
+  }
+});
+
+/** Two or more endpoints of a service as one worker guards them. */
+class Stage {
+  nowMs = START_MS;
+  readonly news: string[] = [];
+  readonly later: (() => void)[] = [];
+  readonly cells: CellTable = new CellTable();
+  readonly guards: readonly EjectionGuard[];
+
+  constructor(...names: readonly string[]) {
+    this.cells.nowMs = () => this.nowMs;
+    const parts = {
+      cells: this.cells,
+      peers: () => names.map((key) => ({ key })),
+      turned: ({ key, turn, reason, forMs }: { key: string; turn: string; reason: string; forMs: number }) => {
+        this.news.push(`${key} ${turn} ${forMs} ${reason}`);
+      },
+      after: (_delayMs: number, run: () => void) => void this.later.push(run),
+    };
+    this.guards = names.map((key) => new EjectionGuard(key, POLICY, parts));
+  }
+
+  fail(guard: EjectionGuard, times = 3): void {
+    for (let i = 0; i < times; i++) guard.enter()?.ended("upstream_reset");
+  }
+}
+
+test("EjectionGuard lets nobody in while the endpoint is out, but one request a second on trial", () => {
+  const stage = new Stage("a", "b");
+  const [a] = stage.guards;
+  assert.equal(a!.look(), null);
+  stage.fail(a!);
+  assert.deepEqual(stage.news, ["a ejected 10000 upstream_reset"]);
+  assert.equal(a!.look(), "trial");
+  assert.notEqual(a!.enter(), null);
+  assert.equal(a!.look(), "ejected");
+  assert.equal(a!.enter(), null);
+  stage.nowMs += 1000;
+  assert.equal(a!.look(), "trial");
+  a!.enter()!.ended("connect_timeout");
+  assert.equal(a!.look(), "ejected");
+  stage.nowMs += 1000;
+  const trial = a!.enter()!;
+  trial.answered(200);
+  trial.ended(null);
+  assert.equal(a!.look(), null);
+  assert.deepEqual(stage.news.slice(1), ["a returned 0 a request on trial has succeeded"]);
+});
+
+test("EjectionGuard tells of a return by time once, also when nobody asks", () => {
+  const stage = new Stage("a");
+  stage.fail(stage.guards[0]!);
+  stage.nowMs += 10_000;
+  for (const run of stage.later) run();
+  assert.deepEqual(stage.news, ["a ejected 10000 upstream_reset", "a returned 0 its time is over"]);
+  assert.equal(stage.guards[0]!.look(), null);
+  assert.equal(stage.news.length, 2);
+  stage.nowMs += 300;
+  assert.equal(stage.guards[0]!.returnedForMs, 300);
+});
+
+test("EjectionGuard never puts more than half of the endpoints out", () => {
+  const stage = new Stage("a", "b", "c", "d");
+  for (const guard of stage.guards) stage.fail(guard, 10);
+  assert.deepEqual(stage.news, ["a ejected 10000 upstream_reset", "b ejected 10000 upstream_reset"]);
+  assert.deepEqual(stage.guards.map((guard) => guard.look()), ["ejected", "ejected", null, null]);
+});
+
+test("EjectionGuard counts neither what clients break off nor what we lack", () => {
+  const stage = new Stage("a", "b");
+  for (let i = 0; i < 10; i++) {
+    stage.guards[0]!.enter()!.ended(null);
+    stage.guards[0]!.enter()!.ended("overloaded");
+  }
+  assert.equal(stage.guards[0]!.look(), null);
+});
