@@ -17,6 +17,7 @@ import { settingRows } from "../lifecycle/setting-table.ts";
 import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import { NoSource } from "../sources/no-source.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { RoutingTable } from "../table/routing-table.ts";
@@ -221,7 +222,8 @@ function hostOf({ url, fields }: RequestWords): string | null {
 }
 
 async function readTable(settings: Settings): Promise<RoutingTable | string> {
-  const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
+  const { databaseUrl } = settings;
+  const source = databaseUrl === "" ? new NoSource() : new PostgresSource({ url: databaseUrl, here: settings });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(30_000));
     const table = new RoutingTable();

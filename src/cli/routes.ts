@@ -23,6 +23,9 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
   const environment = await environmentWith(flags["env-file"], env);
   const settings = environment === null ? null : requireSettings(environment);
   if (settings === null) return 2;
+  if (settings.databaseUrl === "") {
+    return printError("edgeproxy routes: EDGEPROXY_DATABASE_URL is not set: there are no domains", 2);
+  }
   const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));

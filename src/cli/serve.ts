@@ -16,6 +16,8 @@ import { createNotifier, type Notifier } from "../runtime/notify.ts";
 import { onSignals } from "../runtime/signals.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import type { FilePolicies } from "../table/policy.ts";
+import { configuredRoutes } from "./configured-routes.ts";
 import { printError } from "./output.ts";
 
 /** How long the process may outlive its last duty: a handle that somebody forgot must not keep it. */
@@ -25,21 +27,23 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
   const parsed = parseSettings(env);
   const folder = parseSetting("errorPages", env);
   const read = await readErrorPages("value" in folder ? folder.value : "");
-  if ("problems" in parsed || "problems" in read) {
-    const problems = [parsed, read].flatMap((each) => "problems" in each ? each.problems : []);
+  const file = await configuredRoutes(env);
+  if ("problems" in parsed || "problems" in read || "problems" in file) {
+    const problems = [parsed, read, file].flatMap((each) => "problems" in each ? each.problems : []);
     return printError([...parsed.warnings, ...problems].join("\n"), 2);
   }
   const log = createLog(parsed.settings.logLevel);
   for (const warning of parsed.warnings) log.warn("configuration", { problem: warning });
-  const exitCode = await serve(parsed.settings, log, read.pages);
+  for (const warning of file.warnings) log.warn("routes file", { problem: warning });
+  const exitCode = await serve(parsed.settings, log, read.pages, file.policies);
   standardOutput.close();
   setTimeout(() => process.exit(exitCode), LEFTOVER_MS).unref();
   return exitCode;
 }
 
-async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles): Promise<number> {
+async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FilePolicies | null): Promise<number> {
   surviveFaults(log);
-  const supervisor = new Supervisor(settings, log, pages);
+  const supervisor = new Supervisor(settings, log, pages, file);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });
   const signal = untilSignal(supervisor, notifier, log);
   log.info("starting", { version: VERSION, pid: process.pid, settings: effectiveSettings(settings) });

@@ -13,27 +13,32 @@ import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { LastGood, type LastGoodFigures } from "../sources/last-good.ts";
 import { LastGoodFolder } from "../sources/last-good-folder.ts";
+import { NoSource } from "../sources/no-source.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { Refresher } from "../sources/refresh.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Source } from "../sources/source.ts";
+import type { Policies } from "../table/policies.ts";
 import { type Routes, serviceChanges } from "../table/routes.ts";
 import { type Service, Services } from "../table/services.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
+import { PoliciesInForce } from "./policies-in-force.ts";
+import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
 /** All of them. */
 export interface Workers {
-  /** `snapshot` has a new revision. */
+  /** `snapshot` or `policySnapshot` has a new revision. */
   routesChanged(): void;
   healthChanged(verdicts: readonly Verdict[]): void;
   /** Resolves when a revision is in force everywhere (true), or when that has taken too long. */
   applied(revision: number): Promise<boolean>;
+  policiesApplied(revision: number): Promise<boolean>;
 }
 
 /** The 10 s for which workers fall back to where a host led before, and what they may need to take the change. */
@@ -54,25 +59,24 @@ export class ControlPlane {
   /** No request is served in this process. */
   readonly #mayPause: boolean;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
+  readonly policies: PoliciesInForce;
   #cancelRelease: CancelTimer | null = null;
+  #cancelPolicyRelease: CancelTimer = () => {};
 
   constructor(settings: Settings, workers: Workers, log: Log, events: EventLog) {
-    const { regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } = settings;
+    const { databaseUrl, regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } =
+      settings;
     const here = { regionId, regionPort };
     const services = new Services();
     this.#workers = workers;
     this.#events = events;
     this.#mayPause = settings.workers > 0;
-    this.#source = new PostgresSource({
-      url: settings.databaseUrl,
-      here,
-      services,
-      log,
-      ...this.#mayPause && { tidy: collectGarbage },
-    });
-    this.#lastGood = stateDir === ""
+    const tidy = this.#mayPause ? { tidy: collectGarbage } : {};
+    this.#source = databaseUrl === "" ? new NoSource() : new PostgresSource({ url: databaseUrl, here, services, log, ...tidy });
+    this.#lastGood = stateDir === "" || databaseUrl === ""
       ? null
       : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
+    this.policies = new PoliciesInForce({ log, changed: (_before, after) => this.#policiesChanged(after) });
     this.refresher = new Refresher({
       source: this.#source,
       intervalMs: updateIntervalMs,
@@ -117,6 +121,11 @@ export class ControlPlane {
   /** For links to workers; a reader may keep it, it does not change. */
   get snapshot(): Snapshot {
     return { revision: this.refresher.revision, routes: this.refresher.table };
+  }
+
+  /** Likewise. */
+  get policySnapshot(): PolicySnapshot {
+    return this.policies.snapshot;
   }
 
   /** Resolves after a reading that began after this call, when what it found is in force in every worker that answers. */
@@ -172,6 +181,7 @@ export class ControlPlane {
 
   async close(): Promise<void> {
     this.#cancelRelease?.();
+    this.#cancelPolicyRelease();
     this.#prober.stop();
     await this.refresher.stop();
     await Promise.all([this.#source.close(), this.#lastGood?.close()]);
@@ -196,6 +206,7 @@ export class ControlPlane {
       case "listening":
       case "failed-to-start":
       case "taken":
+      case "policies-taken":
       case "resync":
       case "judged":
       case "leaving":
@@ -229,6 +240,20 @@ export class ControlPlane {
     this.#releaseInTime();
   }
 
+  #policiesChanged(after: Policies): void {
+    this.#directory.take(after);
+    this.#workers.routesChanged();
+    this.#cancelPolicyRelease();
+    this.#cancelPolicyRelease = systemTimers.after(KEPT_MS, () => {
+      this.#directory.releasePolicies();
+      this.#retain();
+    });
+  }
+
+  #retain(): void {
+    this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
+  }
+
   #tellRevision(): void {
     const { history, table } = this.refresher;
     const [latest] = history.list(1);
@@ -243,7 +268,7 @@ export class ControlPlane {
     this.#cancelRelease?.();
     this.#cancelRelease = sinceMs === null ? null : systemTimers.after(sinceMs + KEPT_MS - systemTimers.nowMs(), () => {
       this.#directory.release(systemTimers.nowMs() - KEPT_MS);
-      this.#prober.retain({ has: (key) => this.#directory.find(key) !== undefined });
+      this.#retain();
       this.#releaseInTime();
     });
   }

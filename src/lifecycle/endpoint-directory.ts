@@ -3,8 +3,11 @@
  *  An endpoint that no route leads to any more is still found until it is released: workers that have not taken the change yet send
  *  it traffic and ask for its verdict, and for a while it is the fall-back of the hosts that led there.
  */
+import type { Policies } from "../table/policies.ts";
+import type { ServicePolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
+import { PolicyEndpoints } from "./policy-endpoints.ts";
 
 interface Entry {
   readonly record: EndpointRecord;
@@ -21,9 +24,26 @@ export class EndpointDirectory {
   readonly #left: Set<string> = new Set();
   /** Those without a route, and since when, longest first. */
   readonly #unused: Map<string, number> = new Map();
+  readonly #policed: PolicyEndpoints = new PolicyEndpoints();
 
+  /** Also those that policies lead to. */
   find(key: string): EndpointRecord | undefined {
-    return this.#entries.get(key)?.record;
+    return this.#entries.get(key)?.record ?? this.#policed.find(key, (bare) => this.#entries.get(bare)?.record);
+  }
+
+  /** Of the service that an endpoint belongs to; null: none, as the settings say. */
+  policyOf(key: string): ServicePolicy | null {
+    return this.#policed.policyOf(key);
+  }
+
+  /** Policies are in force. */
+  take(policies: Policies): void {
+    this.#policed.take(policies);
+  }
+
+  /** Forgets what policies led to before. */
+  releasePolicies(): void {
+    this.#policed.release();
   }
 
   routesTo(key: string): number {

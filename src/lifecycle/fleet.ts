@@ -21,6 +21,7 @@ import { FleetPlace } from "./fleet-place.ts";
 import { assignSockets } from "./socket-assignment.ts";
 import type { Question, StandingOrders, UpMessage } from "./worker-channel.ts";
 import type { Workers } from "./control-plane.ts";
+import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import { WorkerLink } from "./worker-link.ts";
 
@@ -40,6 +41,8 @@ export interface FleetOptions {
   readonly sockets: number;
   readonly start: StartWorker;
   readonly snapshot: () => Snapshot;
+  /** Absent: there are none. */
+  readonly policies?: () => PolicySnapshot;
   readonly orders: () => StandingOrders;
   /** `wanted`, `failed`, `contradicted`, `seen` and `stats` of any worker. */
   readonly receive: (message: UpMessage) => void;
@@ -101,6 +104,7 @@ export class Fleet implements Workers {
     for (const member of this.#members) member.end.send({ type: "in-charge" });
   }
 
+  /** Routes, policies or both. */
   routesChanged(): void {
     for (const member of this.#members) member.link.routesChanged();
   }
@@ -129,6 +133,14 @@ export class Fleet implements Workers {
   applied(revision: number): Promise<boolean> {
     return this.until(
       () => [...this.#members].every((member) => !member.serves || member.link.appliedRevision >= revision),
+      APPLIED_MS,
+    );
+  }
+
+  /** The same of a revision of the policies. */
+  policiesApplied(revision: number): Promise<boolean> {
+    return this.until(
+      () => [...this.#members].every((member) => !member.serves || member.link.appliedPolicies >= revision),
       APPLIED_MS,
     );
   }
@@ -188,12 +200,12 @@ export class Fleet implements Workers {
   }
 
   #fill(place: FleetPlace): void {
-    const { start, snapshot, timers } = this.#options;
+    const { start, snapshot, policies, timers } = this.#options;
     const end = start(place.worker, {
       message: (message) => this.#receive(member, message),
       exit: (reason) => this.#ended(member, reason),
     });
-    const link = new WorkerLink({ send: (message) => end.send(message), snapshot });
+    const link = new WorkerLink({ send: (message) => end.send(message), snapshot, ...policies !== undefined && { policies } });
     const member: FleetMember = new FleetMember(place.worker, end, link, timers.nowMs());
     place.member = member;
     this.#members.add(member);
@@ -235,6 +247,7 @@ export class Fleet implements Workers {
       case "answer":
         this.#asking.answered(member, message.serial, message.answer);
         break;
+      case "policies-taken":
       case "resync":
       case "judged":
         break; // for the link

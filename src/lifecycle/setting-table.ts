@@ -8,6 +8,7 @@ import {
   anyText,
   databaseUrl,
   duration,
+  file,
   folder,
   integer,
   listenAddress,
@@ -27,6 +28,8 @@ export interface SettingRow<Value> {
   readonly meaning: string;
   readonly kind: ValueKind<Value>;
   readonly required?: true;
+  /** It is not required where this other variable is set. */
+  readonly unless?: string;
   /** Parsed like a set value; absent: none, and the setting is an empty text. */
   readonly default?: string;
   /** What stands for the default where it depends on the machine. */
@@ -49,8 +52,9 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
   databaseUrl: {
     variable: "EDGEPROXY_DATABASE_URL",
     required: true,
+    unless: "EDGEPROXY_CONFIG_FILE",
     example: "postgres://edgeproxy:secret@db.internal:5432/platform?sslmode=verify-full",
-    meaning: "PostgreSQL URL (several hosts allowed: tried in order)",
+    meaning: "PostgreSQL URL (several hosts allowed: tried in order); not required with a routes file",
     kind: databaseUrl,
   },
   regionId: {
@@ -214,6 +218,19 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
     meaning: "`off`, `on`, `errors`, or a share such as `1%`, by lot, besides all errors",
     kind: accessSampling,
   },
+  configFile: {
+    variable: "EDGEPROXY_CONFIG_FILE",
+    example: "/etc/edgeproxy/routes.yaml",
+    meaning: "YAML or JSON file with services, routes and policies, read again when it changes; beside or instead of a database",
+    kind: file,
+  },
+  secret: {
+    variable: "EDGEPROXY_SECRET",
+    defaultMeaning: "random at each start",
+    example: "another-long-random-text",
+    meaning: "signs sticky cookies and route keys; the same on all edges, so that each believes what the others have signed",
+    kind: token,
+  },
   otlpEndpoint: {
     variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
     meaning: "collector that sampled spans are sent to, at `/v1/traces`; empty = none, and OpenTelemetry is not loaded",
@@ -276,7 +293,6 @@ export const SETTINGS: { readonly [Name in keyof Settings]: SettingRow<Settings[
 
 /** Names that later versions will understand: to set one now is a problem, because it would be silently ignored. */
 export const LATER_VARIABLES: readonly string[] = [
-  "EDGEPROXY_CONFIG_FILE",
   "EDGEPROXY_HTTPS_ADDR",
   "EDGEPROXY_TLS_CERT_FILE",
   "EDGEPROXY_TLS_KEY_FILE",

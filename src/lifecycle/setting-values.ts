@@ -104,7 +104,7 @@ export const databaseUrl: ValueKind<string> = {
     const target = parseDatabaseUrl(text);
     return "problem" in target ? target : { value: text };
   }),
-  format: maskDatabaseUrl,
+  format: (url) => url === "" ? "" : maskDatabaseUrl(url),
   mask: maskDatabaseUrl,
 };
 
@@ -124,6 +124,12 @@ export const anyText: ValueKind<string> = {
 
 export const folder: ValueKind<string> = {
   accepts: "path of a folder",
+  parser: parser((text) => ({ value: text })),
+  format: String,
+};
+
+export const file: ValueKind<string> = {
+  accepts: "path of a file",
   parser: parser((text) => ({ value: text })),
   format: String,
 };

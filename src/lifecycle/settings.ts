@@ -23,7 +23,10 @@ export interface UnixAddress {
 /** The settings of contract section 3, parsed. Durations in ms, sizes in bytes. */
 export interface Settings {
   readonly httpAddr: ListenAddress;
+  /** Empty: routes come from the file alone. */
   readonly databaseUrl: string;
+  /** Empty: none. */
+  readonly configFile: string;
   readonly regionId: string;
   readonly regionPort: number;
   readonly updateIntervalMs: number;
@@ -31,6 +34,8 @@ export interface Settings {
   /** null when `off`. */
   readonly adminAddr: ListenAddress | UnixAddress | null;
   readonly adminToken: string;
+  /** Empty: each start makes one of its own. */
+  readonly secret: string;
   readonly workers: number;
   readonly stateDir: string;
   /** A folder; empty: only our own. */
@@ -166,7 +171,9 @@ function defaultOf(row: ReadableRow): unknown {
 
 function parseOne(row: ReadableRow, env: Environment): Outcome {
   const text = given(env, row.variable);
-  if (text === "" && row.required) return { problem: `${row.variable}: is required` };
+  if (text === "" && row.required && (row.unless === undefined || given(env, row.unless) === "")) {
+    return { problem: `${row.variable}: is required` };
+  }
   if (text === "" && row.default === undefined) return { value: "" };
   const parsed = row.kind.parser.safeParse(text === "" ? row.default : text);
   if (parsed.success) return { value: parsed.data };
@@ -186,10 +193,11 @@ function adminProblems(settings: Partial<Settings>, others: readonly string[]): 
 
 /** Guesses are counted per address, and an attacker may have many. */
 function tokenWarnings(env: Environment): string[] {
-  const { variable } = SETTINGS.adminToken;
-  const { length } = given(env, variable);
-  if (length === 0 || length >= SHORT_TOKEN) return [];
-  return [`${variable}: is so short that it can be guessed; ${SHORT_TOKEN} random characters cannot`];
+  const short = [SETTINGS.adminToken, SETTINGS.secret].filter(({ variable }) => {
+    const { length } = given(env, variable);
+    return length > 0 && length < SHORT_TOKEN;
+  });
+  return short.map(({ variable }) => `${variable}: is so short that it can be guessed; ${SHORT_TOKEN} random characters cannot`);
 }
 
 function unknownVariables(env: Environment): string[] {

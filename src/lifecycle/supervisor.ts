@@ -4,6 +4,7 @@
  *   created -------> starting -------------------------------------> ready ------------------> draining ---> stopped    final
  *                        '---------------------------------------------------------------------^
  */
+import { randomBytes } from "node:crypto";
 import { adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
@@ -13,6 +14,7 @@ import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import type { ListeningSocket } from "../runtime/listening-sockets.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
+import type { FilePolicies } from "../table/policy.ts";
 import { AdminAddress } from "./admin-address.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
@@ -69,8 +71,8 @@ export class Supervisor {
   /** null: nothing is exported, or not yet. */
   #traces: TraceExporter | null = null;
 
-  /** `pages`: of the settings' folder. */
-  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles) {
+  /** `pages`: of the settings' folder. `file`: of the settings' routes file; null: there is none. */
+  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FilePolicies | null) {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
@@ -92,10 +94,12 @@ export class Supervisor {
         routesChanged: () => this.#fleet?.routesChanged(),
         healthChanged: (verdicts) => this.#fleet?.healthChanged(verdicts),
         applied: async (revision) => await this.#fleet?.applied(revision) ?? true,
+        policiesApplied: async (revision) => await this.#fleet?.policiesApplied(revision) ?? true,
       },
       log,
       this.#events,
     );
+    if (file !== null) this.control.policies.take({ file, upserts: [], removals: [] }, "start");
     this.#traffic = new TrafficHistory(() => totalOf(this.generation), systemTimers.nowMs);
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {
@@ -283,6 +287,7 @@ export class Supervisor {
       sockets: descriptors.length,
       start,
       snapshot: () => this.control.snapshot,
+      policies: () => this.control.policySnapshot,
       orders: () => this.#steering.orders,
       tell: (worker, state, reason) => this.#events.publish({ type: "worker", worker, state, reason }),
       receive: (message) => {
@@ -318,7 +323,12 @@ function drainReport({ left, deadlineAtMs }: DrainStatus): DrainReport {
 }
 
 function workerSettings(settings: Settings): WorkerSettings {
-  const { databaseUrl: _database, adminAddr: _address, adminToken: _token, ...others } = settings;
+  const { databaseUrl: _database, configFile: _file, adminAddr: _address, adminToken: _token, ...others } = settings;
   const { otlpEndpoint: _endpoint, otlpTracesEndpoint: _traces, otlpHeaders: _headers, ...rest } = others;
-  return { ...rest, exportsSpans: tracesUrl(settings) !== null };
+  return { ...rest, secret: settings.secret === "" ? randomSecret() : settings.secret, exportsSpans: tracesUrl(settings) !== null };
+}
+
+/** Nobody else believes what it has signed, nor do we after the next start. */
+function randomSecret(): string {
+  return randomBytes(32).toString("base64url");
 }

@@ -1,14 +1,16 @@
 /*  The typed messages between the planes, plain JSON each. In one process they are delivered at once; over IPC they are sent as
  *  they are, so there is one code path.
  *
- *  control  -- settings, listen, in-charge, routes, health, heard, collect, standing, ask, drain -------------------------->  worker
- *  control  <-- listening, failed-to-start, taken, resync, judged, stats, failed, wanted, contradicted, seen, answer, leaving, drained --
+ *  control  -- settings, listen, in-charge, routes, policies, health, heard, collect, standing, ask, drain -------------------------->  worker
+ *  control  <-- listening, failed-to-start, taken, policies-taken, resync, judged, stats, failed, wanted, contradicted, seen, answer,
+ *               leaving, drained --
  *
  *  A delta of routes may come in many batches; each is answered by `taken`, and only a few are on the way at a time, so that
  *  neither a slow worker nor a large table fills memory. A worker answers the batches of a large delta in later turns of its event
  *  loop, so in one process, too, a large table is handed over slice by slice. A delta names the revision that it applies to; a
  *  worker that has another says `resync` and is sent the whole table. Verdicts (`health`, answered by `judged`) have a credit of their
- *  own, so that they never wait for routes.
+ *  own, so that they never wait for routes. Policies go before the routes of the same moment: no request is to find a route that its
+ *  policy has not reached.
  */
 import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
@@ -20,15 +22,15 @@ import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
 import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
-import type { PolicyDelta } from "../table/policies.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
+import type { PolicyBatch } from "./policy-transfer.ts";
 import type { RouteBatch } from "./route-batch.ts";
 import type { Settings } from "./settings.ts";
 
-/** What a worker needs to know; the database and the admin address are none of its business. */
-export type WorkerSettings = Omit<Settings, "databaseUrl" | "adminAddr" | "adminToken" | CollectorSetting> & {
+/** What a worker needs to know; the database, the routes file and the admin address are none of its business. `secret` is never empty. */
+export type WorkerSettings = Omit<Settings, "databaseUrl" | "configFile" | "adminAddr" | "adminToken" | CollectorSetting> & {
   /** Absent: no. */
   readonly exportsSpans?: boolean;
 };
@@ -101,14 +103,12 @@ export type DownMessage =
     readonly first: boolean;
     readonly last: boolean;
   })
-  /**
-   * One batch of what changes in the policies, applied when the `last` has come. `base`: the revision that it applies to, 0 = replaces
-   * everything.
-   */
-  | (PolicyDelta & {
+  /** One batch of what changes in the policies; `base`, `first` and `last` as with routes. Answered by `policies-taken`. */
+  | (PolicyBatch & {
     readonly type: "policies";
     readonly revision: number;
     readonly base: number;
+    readonly first: boolean;
     readonly last: boolean;
   })
   /** Verdicts of probes by endpoint key; `unprobed` makes the worker forget and ask again at the next use. */
@@ -131,6 +131,8 @@ export type UpMessage =
   | { readonly type: "failed-to-start"; readonly error: string }
   /** One `routes` message has been worked in; `revision` is the one in force now. */
   | { readonly type: "taken"; readonly revision: number }
+  /** One `policies` message has been worked in; `revision` is the one in force now, null = it does not apply, a whole set is wanted. */
+  | { readonly type: "policies-taken"; readonly revision: number | null }
   /** A delta does not apply to the `revision` in force. */
   | { readonly type: "resync"; readonly revision: number }
   /** One `health` message has been worked in. */

@@ -9,12 +9,15 @@
  *
  *  - A worker has at most ROUTES_CREDIT batches that it has not taken. The link remembers which revision it will have then; what has
  *    changed meanwhile is compared with that one when it is due. So a worker that does not read costs a few messages and one table.
+ *  - Policies go the same way with a credit of their own, ahead of routes: no batch of routes is sent while one of policies is due.
  *  - Verdicts go their own way with their own credit: they never wait for routes. What waits is kept by endpoint, the last word counts.
  *  - Whoever owns the worker creates a link, passes on what the control plane tells all workers, calls `start` when
  *    the worker can be spoken to, gives every message of the worker to `receive` first, and calls `close` when the worker is gone.
  */
+import { Policies } from "../table/policies.ts";
 import { Routes } from "../table/routes.ts";
 import type { Verdict } from "../upstream/prober.ts";
+import { type PolicySnapshot, PolicyTransfer } from "./policy-transfer.ts";
 import { RouteTransfer, type Snapshot } from "./route-transfer.ts";
 import type { DownMessage, UpMessage } from "./worker-channel.ts";
 
@@ -23,14 +26,18 @@ export interface WorkerLinkOptions {
   send(message: DownMessage): void;
   /** The table as of now. */
   snapshot(): Snapshot;
+  /** The policies as of now; absent: there are none. */
+  policies?(): PolicySnapshot;
 }
 
 /** Messages with routes that a worker may have and not have answered. */
 const ROUTES_CREDIT = 8;
+const POLICIES_CREDIT = 4;
 const HEALTH_CREDIT = 4;
 /** Verdicts per message. */
 const VERDICTS = 1000;
 const NOTHING: Snapshot = { revision: 0, routes: Routes.none };
+const NO_POLICIES: PolicySnapshot = { revision: 0, policies: Policies.none };
 
 export class WorkerLink {
   readonly #options: WorkerLinkOptions;
@@ -40,6 +47,12 @@ export class WorkerLink {
   /** What the worker will have when it has taken all that was begun. */
   #begun: Snapshot = NOTHING;
   #routesOut = 0;
+  #policyTransfer: PolicyTransfer | null = null;
+  #policiesBegun: PolicySnapshot = NO_POLICIES;
+  /** The last set that was begun is whole. */
+  #policiesWhole = false;
+  #policiesOut = 0;
+  #appliedPolicies = 0;
   #healthOut = 0;
   #verdicts: Map<string, Verdict> = new Map();
   #sending = false;
@@ -54,6 +67,11 @@ export class WorkerLink {
     return this.#appliedRevision;
   }
 
+  /** Likewise of the policies. */
+  get appliedPolicies(): number {
+    return this.#appliedPolicies;
+  }
+
   /** From now on the worker is told. */
   start(): void {
     if (this.#state !== "created") return;
@@ -66,10 +84,12 @@ export class WorkerLink {
     this.#state = "closed";
     this.#transfer = null;
     this.#begun = NOTHING;
+    this.#policyTransfer = null;
+    this.#policiesBegun = NO_POLICIES;
     this.#verdicts.clear();
   }
 
-  /** There is a new revision. */
+  /** There is a new revision of routes or policies. */
   routesChanged(): void {
     this.#pump();
   }
@@ -86,6 +106,12 @@ export class WorkerLink {
       case "taken":
         this.#routesOut--;
         this.#appliedRevision = message.revision;
+        this.#pump();
+        return true;
+      case "policies-taken":
+        this.#policiesOut--;
+        if (message.revision !== null) this.#appliedPolicies = message.revision;
+        else this.#resyncPolicies();
         this.#pump();
         return true;
       case "judged":
@@ -118,7 +144,7 @@ export class WorkerLink {
     if (this.#sending) return;
     this.#sending = true;
     try {
-      while (this.#sendVerdicts() || this.#sendRoutes());
+      while (this.#sendVerdicts() || this.#sendPolicies() || this.#sendRoutes());
     } finally {
       this.#sending = false;
     }
@@ -137,8 +163,36 @@ export class WorkerLink {
     return true;
   }
 
+  #sendPolicies(): boolean {
+    if (this.#state !== "started" || this.#policiesOut >= POLICIES_CREDIT) return false;
+    const transfer = this.#policyTransfer ??= this.#nextPolicies();
+    if (transfer === null) return false;
+    const message = transfer.next();
+    if (transfer.over) this.#policyTransfer = null;
+    this.#policiesOut++;
+    this.#options.send(message);
+    return true;
+  }
+
+  #nextPolicies(): PolicyTransfer | null {
+    const snapshot = this.#options.policies?.() ?? NO_POLICIES;
+    if (snapshot.revision === this.#policiesBegun.revision) return null;
+    const transfer = new PolicyTransfer(this.#policiesBegun, snapshot);
+    this.#policiesWhole = this.#policiesBegun.revision === 0;
+    this.#policiesBegun = snapshot;
+    return transfer;
+  }
+
+  /** What was on the way is answered in the same manner: only the first answer counts. */
+  #resyncPolicies(): void {
+    if (this.#policiesWhole) return;
+    this.#policyTransfer = null;
+    this.#policiesBegun = NO_POLICIES;
+    this.#policiesWhole = true;
+  }
+
   #sendRoutes(): boolean {
-    if (this.#state !== "started" || this.#routesOut >= ROUTES_CREDIT) return false;
+    if (this.#state !== "started" || this.#routesOut >= ROUTES_CREDIT || this.#policyTransfer !== null) return false;
     const transfer = this.#transfer ??= this.#nextTransfer();
     if (transfer === null) return false;
     const message = transfer.next();

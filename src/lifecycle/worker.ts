@@ -33,6 +33,7 @@ import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
 import { explain, type ExplainParts } from "./explaining.ts";
 import { Outbox } from "./outbox.ts";
+import { PolicyReceiver } from "./policy-receiver.ts";
 import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
@@ -71,6 +72,7 @@ export class Worker {
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
+  readonly #policies: PolicyReceiver;
   readonly #expiry: RouteExpiry;
   /** Of the last `collect`. */
   #serial = 0;
@@ -118,6 +120,11 @@ export class Worker {
       later: (run) => this.#inPeace(run),
       nowMs: systemTimers.nowMs,
       tidy: collectGarbage,
+    });
+    this.#policies = new PolicyReceiver({
+      table: this.#table,
+      committed: () => {},
+      send: (message) => channel.send(message),
     });
     this.#expiry = new RouteExpiry({
       table: this.#table,
@@ -261,7 +268,7 @@ export class Worker {
       case "routes":
         return this.#routes.receive(message);
       case "policies":
-        return; // nobody sends them yet
+        return this.#policies.receive(message);
       case "health":
         this.#standIn.judged(message.verdicts);
         return this.#answerVerdicts(message.verdicts.length);

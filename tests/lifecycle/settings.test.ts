@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { availableParallelism } from "node:os";
 import { describe, it } from "node:test";
 import { LATER_VARIABLES, settingRows } from "../../src/lifecycle/setting-table.ts";
-import { effectiveSettings, type Environment, parseSettings, type Settings } from "../../src/lifecycle/settings.ts";
+import {
+  describeSettings,
+  effectiveSettings,
+  type Environment,
+  parseSettings,
+  type Settings,
+} from "../../src/lifecycle/settings.ts";
 
 const REGION = "0c6d9f3e-5a1b-4c2d-8e3f-123456789abc";
 const MINIMAL: Environment = {
@@ -37,12 +43,14 @@ describe("parseSettings()", () => {
     assert.deepEqual(settings(), {
       httpAddr: { host: "", port: 8080 },
       databaseUrl: "postgres://edge:s3cret@db.example:5432/platform",
+      configFile: "",
       regionId: REGION,
       regionPort: 80,
       updateIntervalMs: 10_000,
       logLevel: "info",
       adminAddr: { host: "127.0.0.1", port: 9090 },
       adminToken: "",
+      secret: "",
       workers: availableParallelism(),
       stateDir: "",
       errorPages: "",
@@ -148,7 +156,7 @@ describe("parseSettings()", () => {
         EDGEPROXY_HTTP_ADDR: "8080",
         EDGEPROXY_UPDATE_INTERVAL: "10",
         EDGEPROXY_WORKERS: "-1",
-        EDGEPROXY_CONFIG_FILE: "/etc/routes.yaml",
+        EDGEPROXY_HTTPS_ADDR: ":8443",
       }),
       [
         'EDGEPROXY_HTTP_ADDR: must be an address such as :8080, 127.0.0.1:8080 or [::1]:8080, got "8080"',
@@ -156,9 +164,23 @@ describe("parseSettings()", () => {
         'EDGEPROXY_REGION_ID: must be a UUID, got "eu"',
         'EDGEPROXY_UPDATE_INTERVAL: must be a duration such as 250ms, 10s or 1m30s, got "10"',
         'EDGEPROXY_WORKERS: must be a whole number from 0 to 256, got "-1"',
-        "EDGEPROXY_CONFIG_FILE: not supported by this version",
+        "EDGEPROXY_HTTPS_ADDR: not supported by this version",
       ],
     );
+  });
+
+  it("wants no database where there is a routes file", () => {
+    assert.deepEqual(problems({ EDGEPROXY_DATABASE_URL: "" }), ["EDGEPROXY_DATABASE_URL: is required"]);
+    const parsed = settings({ EDGEPROXY_DATABASE_URL: "", EDGEPROXY_CONFIG_FILE: "/etc/routes.yaml" });
+    assert.deepEqual([parsed.databaseUrl, parsed.configFile], ["", "/etc/routes.yaml"]);
+    assert.equal(effectiveSettings(parsed)["EDGEPROXY_DATABASE_URL"], "");
+  });
+
+  it("never shows the secret", () => {
+    const parsed = settings({ EDGEPROXY_SECRET: "wonderfully-long-secret" });
+    assert.equal(effectiveSettings(parsed)["EDGEPROXY_SECRET"], "***");
+    assert.equal(JSON.stringify(describeSettings(parsed)).includes("wonderfully"), false);
+    assert.match(problems({ EDGEPROXY_SECRET: "wonderfully ö" }).join(), /got "\*\*\*"/);
   });
 
   it("wants no token for a unix socket, which has permissions", () => {

@@ -1,0 +1,50 @@
+/*  The endpoints that policies lead to, by identity: those that a service names, and the VMs of hosts whose domain has a policy for them
+ *  (`vm/10.0.0.5:8080@app.example.com`), which exist as long as the VM does.
+ *
+ *  Like the table's, an endpoint that no service names any more is still found until it is released: workers need not have taken the
+ *  change yet.
+ */
+import { partsOfKey, Policies } from "../table/policies.ts";
+import type { ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
+import type { EndpointRecord } from "../table/record.ts";
+
+export class PolicyEndpoints {
+  #policies: Policies = Policies.none;
+  #named: Map<string, ServiceEndpoint> = new Map();
+  /** Those that are named no more. */
+  readonly #left: Map<string, ServiceEndpoint> = new Map();
+
+  take(policies: Policies): void {
+    const before = this.#named;
+    this.#policies = policies;
+    this.#named = new Map(namedEndpoints(policies).map((endpoint) => [endpoint.key, endpoint]));
+    for (const [key, endpoint] of before) if (!this.#named.has(key)) this.#left.set(key, endpoint);
+    for (const key of this.#named.keys()) this.#left.delete(key);
+  }
+
+  /** `vm`: what the table knows of the address alone. */
+  find(key: string, vm: (bare: string) => EndpointRecord | undefined): ServiceEndpoint | undefined {
+    const named = this.#named.get(key) ?? this.#left.get(key);
+    if (named !== undefined) return named;
+    const { bare, service } = partsOfKey(key);
+    if (service === null || this.#policies.service(service)?.endpoints !== null) return undefined;
+    const record = vm(bare);
+    return record === undefined ? undefined : { ...record, key, service, weight: 1 };
+  }
+
+  /** null: it is under none. */
+  policyOf(key: string): ServicePolicy | null {
+    const { service } = partsOfKey(key);
+    return service === null ? null : this.#policies.service(service)?.policy ?? null;
+  }
+
+  /** Forgets those that are named no more. */
+  release(): void {
+    this.#left.clear();
+  }
+}
+
+function namedEndpoints({ file, domains }: Policies): readonly ServiceEndpoint[] {
+  const services = [...file.services, ...[...domains.values()].flatMap((domain) => domain.services)];
+  return services.flatMap(({ endpoints }) => endpoints ?? []);
+}
