@@ -63,16 +63,23 @@ export function retryVerdict(failure: Failure, policy: RetryPolicy, progress: Pr
 /** As far as the policy names it. */
 function causeOf(failure: Failure, policy: RetryPolicy): MadeRetry | null {
   if ("status" in failure) return isRetried(failure.status, policy) ? "status" : null;
-  const causes = CAUSES[failure.code];
-  return causes?.find((cause) => policy.on.includes(cause)) ?? null;
+  return causesOf(failure.code).find((cause) => policy.on.includes(cause)) ?? null;
 }
 
-const CAUSES: Partial<Record<AnswerCode, readonly RetryCause[]>> = {
-  connect_failed: ["connect"],
-  connect_timeout: ["connect", "timeout"],
-  upstream_reset: ["reset"],
-  response_timeout: ["timeout"],
-};
+function causesOf(code: AnswerCode): readonly RetryCause[] {
+  switch (code) {
+    case "connect_failed":
+      return ["connect"];
+    case "connect_timeout":
+      return ["connect", "timeout"];
+    case "upstream_reset":
+      return ["reset"];
+    case "response_timeout":
+      return ["timeout"];
+    default: // nobody's fault that another attempt could mend
+      return [];
+  }
+}
 
 export function isRetried(status: number, { statuses }: RetryPolicy): boolean {
   return statuses.some(({ from, to }) => status >= from && status <= to);

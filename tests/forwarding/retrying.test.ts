@@ -28,7 +28,7 @@ const NO_CONNECTION: Failure = { code: "connect_timeout", retry: "safe" };
 const RESET: Failure = { code: "upstream_reset", retry: "never" };
 const STALE: Failure = { code: "upstream_reset", retry: "if-reused" };
 const SLOW: Failure = { code: "response_timeout", retry: "never" };
-const S503: Failure = { status: 503 };
+const ANSWERED_503: Failure = { status: 503 };
 
 const KEPT = { bodySent: true, bodyKept: true };
 const LOST = { bodySent: true, bodyKept: false };
@@ -54,9 +54,9 @@ const CASES: readonly Row[] = [
   ["reset POST with a key", RESET, { method: "POST", idempotencyKey: true, ...KEPT }, "yes: reset"],
   ["slow POST", SLOW, { method: "POST" }, "no: unsafe"],
   ["slow PUT", SLOW, { method: "PUT", ...KEPT }, "yes: timeout"],
-  ["503 to a POST", S503, { method: "POST", ...KEPT }, "no: unsafe"],
-  ["503 to a POST with a key", S503, { method: "POST", idempotencyKey: true, ...KEPT }, "yes: status"],
-  ["503 to a DELETE", S503, { method: "DELETE" }, "yes: status"],
+  ["503 to a POST", ANSWERED_503, { method: "POST", ...KEPT }, "no: unsafe"],
+  ["503 to a POST with a key", ANSWERED_503, { method: "POST", idempotencyKey: true, ...KEPT }, "yes: status"],
+  ["503 to a DELETE", ANSWERED_503, { method: "DELETE" }, "yes: status"],
   ["500, which is not named", { status: 500 }, {}, "no: cause"],
   ["a malformed answer", { code: "upstream_protocol", retry: "never" }, {}, "no: cause"],
 
@@ -87,8 +87,9 @@ test("retryVerdict() says of each case whether, and why", () => {
 
 test("no status, no cause and no policy sends an unsafe request again once something of it was sent", () => {
   const everything: RetryPolicy = { ...POLICY, attempts: 10, statuses: [{ from: 100, to: 999 }], budget: 1 };
+  const failures: readonly Failure[] = [RESET, STALE, SLOW, ANSWERED_503, { status: 200 }];
   for (const method of ["POST", "PATCH", "CONNECT", "LOCK", "get"]) {
-    for (const failure of [RESET, STALE, SLOW, S503, { status: 200 }]) {
+    for (const failure of failures) {
       for (const body of [{}, KEPT, LOST]) {
         assert.equal(
           retryVerdict(failure, everything, { ...FIRST, method, ...body }).again,
