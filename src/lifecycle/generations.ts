@@ -11,7 +11,7 @@ import process from "node:process";
 import type { Predecessor } from "../admin/deps.ts";
 import type { WorkLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
-import type { ListeningSocket } from "../runtime/listening-sockets.ts";
+import { closeDescriptor, type ListeningSocket } from "../runtime/listening-sockets.ts";
 import { startSuccessor, type SuccessorProcess } from "../runtime/successor-process.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
@@ -43,6 +43,7 @@ export class Generations {
   readonly #startedAtMs: number;
   #setSucceeded: (successor: Successor) => void = () => {};
   #sockets: readonly ListeningSocket[] | null = null;
+  #memory: number | null = null;
   #offer: SuccessionOffer | null = null;
   #succession: Succession | null = null;
   #readyAtMs = 0;
@@ -71,6 +72,7 @@ export class Generations {
     this.#offer ??= offerSuccession({
       ...options,
       listeners: () => this.#sockets?.map(({ fd }) => fd) ?? null,
+      memory: () => this.#memory,
       readyWithinMs: waitMs + START_MS,
       onSucceeded: (successor) => this.#succeed(successor),
     });
@@ -96,6 +98,7 @@ export class Generations {
     try {
       const succession = await takeOver({ ...options, role: "worker", waitMs: 0 });
       for (const socket of succession.sockets) socket.close();
+      succession.memory.forEach(closeDescriptor);
       if (this.#left) return succession.close();
       this.#follow(succession, options);
     } catch (error) {
@@ -117,9 +120,15 @@ export class Generations {
       (this.#succession?.predecessors ?? []).some(({ identity, gone }) => !gone && identity.adminAddress === ours);
   }
 
-  /** These may be handed on from now on. */
-  offer(sockets: readonly ListeningSocket[]): void {
+  /** Of those before us, what their workers share: as many descriptors as they have sent, for the caller to close. */
+  get memory(): readonly number[] {
+    return this.#succession?.memory ?? [];
+  }
+
+  /** These may be handed on from now on, and `memory` with them. */
+  offer(sockets: readonly ListeningSocket[], memory: number | null): void {
     this.#sockets = sockets;
+    this.#memory = memory;
   }
 
   /** We accept connections: those before us may drain. */

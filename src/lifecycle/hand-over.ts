@@ -3,6 +3,7 @@
  *      successor (take-over.ts)                            predecessor (succession-offer.ts)
  *          | -- hello ----------------------------------------> |   a supervisor, or a worker whose supervisor is gone
  *          | <------ offer, with the listening descriptors ---- |   or refused: starting, succeeding, draining
+ *          |         and, if it wants it, the memory of cells   |
  *        starts workers, reads a table                       goes on serving
  *          | -- ready ----------------------------------------> |
  *        accepts from the same sockets                       drains: accepts no more, finishes what it has
@@ -38,13 +39,15 @@ const refusal = z.enum(["starting", "succeeding", "draining"]);
 export type Refusal = z.infer<typeof refusal>;
 
 export const fromSuccessor = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("hello"), protocol: z.number(), identity }),
+  /** `memory`: it knows what to do with that of the cells. */
+  z.object({ type: z.literal("hello"), protocol: z.number(), identity, memory: z.boolean().default(false) }),
   z.object({ type: z.literal("ready") }),
 ]);
-export type FromSuccessor = z.infer<typeof fromSuccessor>;
+export type FromSuccessor = z.input<typeof fromSuccessor>;
 
 export const fromPredecessor = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("offer"), protocol: z.number(), identity }),
+  /** `memory`: the last descriptor is that of the cells. */
+  z.object({ type: z.literal("offer"), protocol: z.number(), identity, memory: z.boolean().default(false) }),
   /** `by`: the successor that is under way, or 0. */
   z.object({ type: z.literal("refused"), reason: refusal, by: z.number(), identity }),
   z.object({
@@ -53,7 +56,7 @@ export const fromPredecessor = z.discriminatedUnion("type", [
     remainingMs: z.number(),
   }),
 ]);
-export type FromPredecessor = z.infer<typeof fromPredecessor>;
+export type FromPredecessor = z.input<typeof fromPredecessor>;
 
 /** Under which generations that serve this address find each other; null for a port that the kernel chooses, which no two share. */
 export function handOverKey(host: string, port: number): string | null {

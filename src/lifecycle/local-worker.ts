@@ -3,6 +3,7 @@ import process from "node:process";
 import type { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { socketDoors } from "../runtime/sockets.ts";
+import type { CellTable } from "../upstream/cell-table.ts";
 import type { StartWorker, WorkerEvents } from "./fleet.ts";
 import { type DownMessage, inProcessChannel, type WorkerSettings } from "./worker-channel.ts";
 import { Worker } from "./worker.ts";
@@ -10,15 +11,16 @@ import { Worker } from "./worker.ts";
 export interface LocalWorkerOptions {
   readonly settings: WorkerSettings;
   readonly descriptors: readonly number[];
+  readonly cells: CellTable;
   readonly log: Log;
   readonly accessLog: AccessLog;
 }
 
-export function localWorker({ settings, descriptors, log, accessLog }: LocalWorkerOptions): StartWorker {
+export function localWorker({ settings, descriptors, cells, log, accessLog }: LocalWorkerOptions): StartWorker {
   return (_number, events) => {
     const channel = inProcessChannel();
     channel.control.onMessage = (message) => events.message(message);
-    const worker = new Worker(settings, channel.worker, log, accessLog, descriptors);
+    const worker = new Worker(settings, channel.worker, log, accessLog, descriptors, 0, cells);
     return {
       pid: process.pid,
       send: (message) => passOn(message, worker, events, (rest) => channel.control.send(rest)),

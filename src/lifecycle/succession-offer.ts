@@ -27,6 +27,8 @@ export interface SuccessionOptions {
   readonly identity: Identity;
   /** What a successor is to accept from; null while this generation has not opened its own sockets. */
   readonly listeners: () => readonly number[] | null;
+  /** What its workers share besides (`CellFile`); absent or null: nothing. */
+  readonly memory?: () => number | null;
   /** A successor that is not ready by then is forgotten: it may hang, and must not keep others from coming. */
   readonly readyWithinMs: number;
   /** Others accept from these sockets from now on: drain. Once. */
@@ -123,13 +125,16 @@ class Offer implements SuccessionOffer {
     switch (message.type) {
       case "hello":
         cancel();
-        return this.#answer(channel, message.protocol, message.identity);
+        return this.#answer(channel, message);
       case "ready":
         return this.#succeed(channel);
     }
   }
 
-  #answer(channel: FdChannel, protocol: number, told: Identity): void {
+  #answer(
+    channel: FdChannel,
+    { protocol, identity: told, memory: wanted = false }: Extract<FromSuccessor, { type: "hello" }>,
+  ): void {
     const { identity, listeners, log } = this.#options;
     const successor = { ...told, pid: channel.peer.pid || told.pid };
     const descriptors = listeners();
@@ -147,7 +152,9 @@ class Offer implements SuccessionOffer {
       protocol,
       sockets: descriptors.length,
     });
-    say(channel, { type: "offer", protocol: PROTOCOL, identity }, descriptors);
+    const memory = wanted ? this.#options.memory?.() ?? null : null;
+    const offer = { type: "offer", protocol: PROTOCOL, identity, memory: memory !== null } as const;
+    say(channel, offer, memory === null ? descriptors : [...descriptors, memory]);
   }
 
   #refusal(descriptors: readonly number[] | null): Refusal | null {

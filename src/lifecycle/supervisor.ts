@@ -19,6 +19,7 @@ import { AdminAddress } from "./admin-address.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
+import { type CellFile, cellTable, openCellFile } from "./cell-file.ts";
 import { childWorker } from "./child-worker.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { Drain, type DrainManner } from "./drain.ts";
@@ -67,6 +68,7 @@ export class Supervisor {
   #isReady = false;
   /** The service manager has opened the sockets. */
   #activated = false;
+  #cells: CellFile | null = null;
   #fleet: Fleet | null = null;
   /** null: nothing is exported, or not yet. */
   #traces: TraceExporter | null = null;
@@ -123,7 +125,8 @@ export class Supervisor {
   async start(): Promise<void> {
     await Promise.all([this.#takeSockets(), this.#steering.cordons.load()]);
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
-    this.#generations.offer(this.#sockets);
+    this.#cells = openCellFile(this.#generations.memory, this.#settings.workers, this.#log);
+    this.#generations.offer(this.#sockets, this.#cells?.descriptor ?? null);
     this.#traces = traceExporter(this.#settings, this.#log);
     this.#fleet = this.#createFleet();
     this.#fleet.start();
@@ -223,6 +226,7 @@ export class Supervisor {
     this.#cancelSample();
     this.#steering.close();
     this.#generations.leave();
+    this.#cells?.close();
     await exported;
     this.#log.debug("traces", { opentelemetry_loaded: otlpLoaded(), ...this.#traces?.figures });
     this.#accessLog.close();
@@ -279,9 +283,12 @@ export class Supervisor {
     const { shutdownTimeoutMs: graceMs, workers } = this.#settings;
     const settings = workerSettings(this.#settings);
     const descriptors = this.#sockets.map(({ fd }) => fd);
+    const cells = this.#cells;
+    const beside = () => this.#generations.preceded && !this.#isReady;
+    const local = () => ({ settings, descriptors, log: this.#log, accessLog: this.#accessLog });
     const start = workers === 0
-      ? localWorker({ settings, descriptors, log: this.#log, accessLog: this.#accessLog })
-      : childWorker(settings, descriptors, () => this.#generations.preceded && !this.#isReady);
+      ? localWorker({ ...local(), cells: cellTable(cells?.descriptor ?? null, this.#log) })
+      : childWorker({ settings, descriptors, cells, beside });
     return new Fleet({
       workers: workers === 0 ? [0] : Array.from({ length: workers }, (_, index) => index + 1),
       sockets: descriptors.length,

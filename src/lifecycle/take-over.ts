@@ -50,6 +50,8 @@ export interface Succession {
   readonly predecessors: readonly Predecessor[];
   /** Listening sockets of all of them, each once. */
   readonly sockets: readonly ListeningSocket[];
+  /** What their workers share (`CellFile`), a descriptor of each that has sent one. Whoever takes over closes them. */
+  readonly memory: readonly number[];
   /** Connections are accepted: the predecessors may drain. */
   ready(): void;
   /** Called whenever a predecessor reports or is gone. */
@@ -59,7 +61,13 @@ export interface Succession {
 }
 
 type Answer =
-  | { readonly kind: "offer"; readonly predecessor: Offered; readonly descriptors: readonly number[] }
+  | {
+    readonly kind: "offer";
+    readonly predecessor: Offered;
+    readonly descriptors: readonly number[];
+    /** Whether the last of them is no socket but memory. */
+    readonly memory: boolean;
+  }
   | { readonly kind: "refused"; readonly reason: Refusal; readonly by: number; readonly identity: Identity }
   | { readonly kind: "none" };
 
@@ -119,7 +127,7 @@ function ask(name: string, { identity, log, timers }: TakeOverOptions): Promise<
       passOver(error?.message ?? "it has closed");
     },
   };
-  say(channel, { type: "hello", protocol: PROTOCOL, identity });
+  say(channel, { type: "hello", protocol: PROTOCOL, identity, memory: true });
   return answered.promise;
 }
 
@@ -132,7 +140,8 @@ function hasRole(answer: Answer, { role }: TakeOverOptions): boolean {
 function readAnswer(channel: FdChannel, message: unknown, descriptors: readonly number[]): Answer | null {
   const parsed = fromPredecessor.safeParse(message);
   if (parsed.success && parsed.data.type === "offer") {
-    return { kind: "offer", predecessor: new Offered(channel, parsed.data.identity), descriptors };
+    const { identity, memory } = parsed.data;
+    return { kind: "offer", predecessor: new Offered(channel, identity), descriptors, memory };
   }
   descriptors.forEach(closeDescriptor);
   if (!parsed.success || parsed.data.type !== "refused") return null;
@@ -175,19 +184,22 @@ function succession(answers: readonly Answer[], { identity, log }: TakeOverOptio
     const whose = `process ${pid} (edgeproxy ${version}) serves this address for region ${region}`;
     throw new Error(`Cannot take over: ${whose}, not for ${identity.region}`);
   }
-  const descriptors = offers.flatMap((offer) => offer.descriptors);
+  const descriptors = offers.flatMap(({ descriptors, memory }) => memory ? descriptors.slice(0, -1) : descriptors);
+  const memory = offers.flatMap(({ descriptors, memory }) => memory ? descriptors.slice(-1) : []);
   const sockets = adoptListeningSockets(descriptors, (problem) => log.warn("a predecessor's socket is of no use", { problem }));
-  return new Taken(offers.map(({ predecessor }) => predecessor), sockets);
+  return new Taken(offers.map(({ predecessor }) => predecessor), sockets, memory);
 }
 
 class Taken implements Succession {
   onChange: (predecessor: Predecessor) => void = () => {};
   readonly predecessors: readonly Offered[];
   readonly sockets: readonly ListeningSocket[];
+  readonly memory: readonly number[];
 
-  constructor(predecessors: readonly Offered[], sockets: readonly ListeningSocket[]) {
+  constructor(predecessors: readonly Offered[], sockets: readonly ListeningSocket[], memory: readonly number[]) {
     this.predecessors = predecessors;
     this.sockets = sockets;
+    this.memory = memory;
     for (const predecessor of predecessors) predecessor.onChange = () => this.onChange(predecessor);
   }
 

@@ -75,14 +75,15 @@ export type Answer =
 /** Control to worker. */
 export type DownMessage =
   /**
-   * First of all, to a worker process. `worker`: its number, from 1. `descriptors`: the listening sockets that it has inherited. `beside`:
-   * another generation accepts from them, too, until `in-charge`.
+   * First of all, to a worker process. `worker`: its number, from 1. `descriptors`: the listening sockets that it has inherited. `cells`:
+   * the memory file, inherited as well. `beside`: another generation accepts from the sockets, too, until `in-charge`.
    */
   | {
     readonly type: "settings";
     readonly worker: number;
     readonly settings: WorkerSettings;
     readonly descriptors: readonly number[];
+    readonly cells?: number | null;
     readonly beside: boolean;
   }
   /**

@@ -18,6 +18,7 @@ import { closeDescriptor } from "../runtime/listening-sockets.ts";
 import { onSignals } from "../runtime/signals.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { socketDoors } from "../runtime/sockets.ts";
+import { cellTable } from "./cell-file.ts";
 import { identityOf } from "./generations.ts";
 import { handOverKey } from "./hand-over.ts";
 import { offerSuccession, type SuccessionOffer } from "./succession-offer.ts";
@@ -38,6 +39,8 @@ export class WorkerProcess {
   #phase: Phase = "waiting";
   #settings: WorkerSettings | null = null;
   #descriptors: readonly number[] = [];
+  /** Of the memory that workers share; null: none. */
+  #memory: number | null = null;
   #log: AdjustableLog = createLog("info");
   #worker: Worker | null = null;
   #accessLog: AccessLog | null = null;
@@ -83,14 +86,16 @@ export class WorkerProcess {
     }
   }
 
-  #begin({ worker, settings, descriptors, beside }: Extract<DownMessage, { type: "settings" }>): void {
+  #begin({ worker, settings, descriptors, cells = null, beside }: Extract<DownMessage, { type: "settings" }>): void {
     this.#phase = "starting";
     this.#settings = settings;
     this.#beside = beside;
     this.#descriptors = descriptors;
     this.#log = createLog(settings.logLevel, undefined, { worker });
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
-    this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors, worker);
+    this.#memory = cells;
+    const table = cellTable(cells, this.#log);
+    this.#worker = new Worker(settings, this.#channel, this.#log, this.#accessLog, descriptors, worker, table);
   }
 
   /** A worker that serves does not end because one more socket cannot be had: the connections that it has are worth more. */
@@ -151,6 +156,7 @@ export class WorkerProcess {
       key,
       identity: identityOf(settings, performance.timeOrigin, "worker"),
       listeners: () => this.#descriptors,
+      memory: () => this.#memory,
       readyWithinMs: settings.handOverTimeoutMs,
       onSucceeded: ({ pid, close }) => {
         this.#log.info("a new supervisor has taken over, draining", { pid });

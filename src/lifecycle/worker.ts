@@ -25,6 +25,7 @@ import { watchStallsByTimer } from "../runtime/stalls.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { RoutingTable } from "../table/routing-table.ts";
+import { CellTable } from "../upstream/cell-table.ts";
 import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
@@ -69,6 +70,8 @@ export class Worker {
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
   readonly #hosts: HostCounts = new HostCounts(this.#table);
+  /** What all workers count together. */
+  readonly #cells: CellTable;
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -93,7 +96,10 @@ export class Worker {
     accessLog: AccessLog,
     descriptors: readonly number[] = [],
     number = 0,
+    cells: CellTable = new CellTable(),
   ) {
+    this.#cells = cells;
+    cells.attend();
     this.#settings = settings;
     this.#log = log;
     this.#descriptors = descriptors;
@@ -160,6 +166,7 @@ export class Worker {
     this.#endpoints.close();
     this.#sweep.close();
     this.#stopStalls();
+    this.#cells.leave();
     return cut;
   }
 

@@ -75,7 +75,7 @@ const FUNCTIONS: readonly (readonly [ours: string, theirs: string, args: string,
 ];
 
 /** glibc and musl. */
-const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+export const LIBC_NAMES: readonly string[] = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 let bound: Libc | null | undefined;
 
@@ -92,7 +92,7 @@ function bind(): Libc | null {
   const symbols = Object.fromEntries(FUNCTIONS.map(([, theirs, args, returns]) => {
     return [theirs, { args: args === "" ? [] : args.split(" "), returns: returns ?? "i32" }];
   }));
-  for (const name of NAMES) {
+  for (const name of LIBC_NAMES) {
     try {
       const found = ffi.dlopen(name, symbols).symbols as Record<string, (...values: unknown[]) => number>;
       const functions = Object.fromEntries(FUNCTIONS.map(([ours, theirs]) => [ours, found[theirs]!]));

@@ -11,7 +11,8 @@ import type { Timers } from "../../src/runtime/timers.ts";
 import { systemTimers } from "../../src/runtime/timers.ts";
 import { epollSystem } from "../../src/runtime/epoll-door.ts";
 import { connectChannel, listenForChannels } from "../../src/runtime/fd-channel.ts";
-import { copyDescriptor, openListeningSockets } from "../../src/runtime/listening-sockets.ts";
+import { createMemoryFile, mapMemoryFile } from "../../src/runtime/memory-file.ts";
+import { closeDescriptor, copyDescriptor, openListeningSockets } from "../../src/runtime/listening-sockets.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers } from "../fixtures/fake-timers.ts";
 import { askGeneration, freshKey, GenerationProcess } from "../fixtures/generation-process.ts";
@@ -39,7 +40,13 @@ class Generation {
   readonly #offer: SuccessionOffer;
   #succeeded: Successor[] = [];
 
-  constructor(key: string, descriptors: readonly number[] | null, told: Partial<Identity> = {}, timers: Timers = systemTimers) {
+  constructor(
+    key: string,
+    descriptors: readonly number[] | null,
+    told: Partial<Identity> = {},
+    timers: Timers = systemTimers,
+    memory: number | null = null,
+  ) {
     const { promise, resolve } = Promise.withResolvers<Successor>();
     this.succeeded = promise;
     this.identity = identity({ startedAtMs: 0, ...told });
@@ -51,6 +58,7 @@ class Generation {
       key,
       identity: this.identity,
       listeners: () => descriptors,
+      memory: () => memory,
       readyWithinMs: 60_000,
       onSucceeded,
       log: this.log,
@@ -81,6 +89,7 @@ function change(succession: Succession): Promise<void> {
 function giveUp(succession: Succession): void {
   succession.close();
   succession.sockets.forEach((socket) => socket.close());
+  succession.memory.forEach(closeDescriptor);
 }
 
 test("handOverKey() is the same for all spellings of all addresses, and null for a port that the kernel chooses", () => {
@@ -185,6 +194,39 @@ test("a successor that is not ready in time is forgotten, and the next one takes
   assert.equal(predecessor.successors, 1);
   giveUp(hanging);
   giveUp(succession);
+});
+
+test("takeOver() has the memory of each that shares some, apart from the sockets", { skip }, async () => {
+  const key = freshKey();
+  const sockets = openSockets(1);
+  const { descriptor, memory } = createMemoryFile("test", 4096);
+  using _first = new Generation(key, sockets.map(({ fd }) => fd), {}, systemTimers, descriptor);
+  using _second = new Generation(key, sockets.map(({ fd }) => fd));
+  const succession = await take(key);
+  assert.equal(succession.sockets.length, 1);
+  assert.equal(succession.memory.length, 1);
+  new Uint8Array(memory)[0] = 42;
+  assert.equal(new Uint8Array(mapMemoryFile(succession.memory[0]!, 4096))[0], 42);
+  giveUp(succession);
+  closeDescriptor(descriptor);
+  sockets.forEach((socket) => socket.close());
+});
+
+test("a successor of a release that knows nothing of memory is sent sockets only", { skip }, async () => {
+  const key = freshKey();
+  const sockets = openSockets(2);
+  const { descriptor } = createMemoryFile("test", 4096);
+  using generation = new Generation(key, sockets.map(({ fd }) => fd), {}, systemTimers, descriptor);
+  const channel = connectChannel(`${namePrefix(key)}${generation.identity.pid}`);
+  const offered = Promise.withResolvers<readonly number[]>();
+  channel.handler = { onMessage: (_message, descriptors) => offered.resolve(descriptors), onClose: () => {} };
+  channel.send({ type: "hello", protocol: PROTOCOL, identity: identity() });
+  const descriptors = await offered.promise;
+  assert.deepEqual(descriptors.map((fd) => fstatSync(fd).isSocket()), [true, true]);
+  descriptors.forEach(closeDescriptor);
+  channel.close();
+  closeDescriptor(descriptor);
+  sockets.forEach((socket) => socket.close());
 });
 
 test("takeOver() of workers alone gives supervisors their offers back", { skip }, async () => {

@@ -1,0 +1,160 @@
+/*  Memory of cells: rows of numbers that are found by name, in an ArrayBuffer that several processes may share.
+ *
+ *      header   layout, seed of the hash, seats: one for each process that writes
+ *      lasting  65,536 rows: what services and endpoints have, as many as are configured
+ *      passing 131,072 rows: what clients have, as many as ever come; the row used longest ago gives way
+ *
+ *      row      fingerprint of its name, when it was last asked for, six numbers: one cache line
+ *
+ *  A name has 64 places where its row may be, 8 among the passing ones. There are no locks: a process that dies holds none. Two that claim the same row at the
+ *  same moment both write their fingerprint, and the loser claims another one when it asks next. A fingerprint has 53 bits and its seed is
+ *  secret, so two names are hardly ever taken for one another, and nobody can choose names that push out a certain one.
+ */
+
+/** Numbers per name. */
+export const CELLS = 6;
+
+const ROW = 2 + CELLS;
+const LASTING_ROWS = 1 << 16;
+const LASTING_PLACES = 64;
+const PASSING_ROWS = 1 << 17;
+const PASSING_PLACES = 8;
+/** In numbers of 8 bytes. */
+const HEADER = 512;
+const LASTING_AT = HEADER;
+const PASSING_AT = LASTING_AT + LASTING_ROWS * ROW;
+export const MEMORY_BYTES = 8 * (PASSING_AT + PASSING_ROWS * ROW);
+
+/** Of the header. Whoever changes what is where changes the number. */
+const LAYOUT = 0xed9e_0001;
+const LAYOUT_AT = 0, SEED_AT = 1, SEATS_AT = 8;
+const SEATS = 128;
+/** A seat is a token and a pid of 4 bytes each, then when its process last said that it lives. */
+const SEAT = 2;
+/** A process that says nothing for so long is gone, or as good as. */
+const SEAT_SILENT_MS = 10_000;
+/** Nobody keeps numbers that mean something after so long. */
+const STALE_MS = 3_600_000;
+
+export type Region = "lasting" | "passing";
+
+export class CellMemory {
+  readonly #numbers: Float64Array;
+  readonly #integers: Int32Array;
+  readonly #seed: number;
+
+  /** `memory` of MEMORY_BYTES, formatted or zeroed; throws if it has another layout. */
+  constructor(memory: ArrayBuffer, random: () => number = Math.random) {
+    this.#numbers = new Float64Array(memory);
+    this.#integers = new Int32Array(memory);
+    if (this.#numbers[LAYOUT_AT] === 0) {
+      this.#numbers[SEED_AT] = Math.floor(random() * 2 ** 32);
+      this.#numbers[LAYOUT_AT] = LAYOUT;
+    }
+    const layout = this.#numbers[LAYOUT_AT];
+    if (layout !== LAYOUT) throw new Error(`Cannot use memory of layout ${layout}, where ${LAYOUT} is meant`);
+    this.#seed = this.#numbers[SEED_AT]!;
+  }
+
+  /** The numbers of a name, zero at first; null: no place left, which happens to lasting ones only. */
+  find(name: string, region: Region, nowMs: number): Float64Array | null {
+    const print = fingerprint(name, this.#seed);
+    const row = this.#rowOf(print, region, nowMs);
+    return row < 0 ? null : this.#numbers.subarray(row + 2, row + ROW);
+  }
+
+  /** Whether `cells`, found a moment ago, are still those of the name; if so, they are in use. */
+  keep(cells: Float64Array, print: number, nowMs: number): boolean {
+    const row = cells.byteOffset / 8 - 2;
+    if (this.#numbers[row] !== print) return false;
+    this.#numbers[row + 1] = nowMs;
+    return true;
+  }
+
+  fingerprint(name: string): number {
+    return fingerprint(name, this.#seed);
+  }
+
+  #rowOf(print: number, region: Region, nowMs: number): number {
+    const numbers = this.#numbers;
+    const passing = region === "passing";
+    const places = passing ? PASSING_PLACES : LASTING_PLACES;
+    const groups = (passing ? PASSING_ROWS : LASTING_ROWS) / places;
+    const first = (passing ? PASSING_AT : LASTING_AT) + (print % groups) * places * ROW;
+    let free = -1, oldestAtMs = passing ? Infinity : nowMs - STALE_MS;
+    for (let row = first; row < first + places * ROW; row += ROW) {
+      const other = numbers[row];
+      if (other === print) {
+        numbers[row + 1] = nowMs;
+        return row;
+      }
+      const usedAtMs = other === 0 ? -Infinity : numbers[row + 1]!;
+      if (usedAtMs >= oldestAtMs) continue;
+      oldestAtMs = usedAtMs;
+      free = row;
+    }
+    if (free >= 0) this.#claim(free, print, nowMs);
+    return free;
+  }
+
+  #claim(row: number, print: number, nowMs: number): void {
+    const numbers = this.#numbers;
+    numbers[row] = 0;
+    numbers.fill(0, row + 2, row + ROW);
+    numbers[row + 1] = nowMs;
+    numbers[row] = print;
+  }
+
+  /** Takes a free seat, or says again that its process lives; false: all are taken. */
+  sit(token: number, pid: number, nowMs: number): boolean {
+    for (const wanted of [token, 0]) {
+      for (let seat = SEATS_AT; seat < SEATS_AT + SEATS * SEAT; seat += SEAT) {
+        const held = Atomics.load(this.#integers, 2 * seat);
+        const given = wanted === 0 && held !== 0 && !this.#lives(seat, nowMs) ? held : wanted;
+        if (held !== given || Atomics.compareExchange(this.#integers, 2 * seat, given, token) !== given) continue;
+        this.#integers[2 * seat + 1] = pid;
+        this.#numbers[seat + 1] = nowMs;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The process has ended: what it has counted counts no more. */
+  vacate(pid: number): void {
+    for (let seat = SEATS_AT; seat < SEATS_AT + SEATS * SEAT; seat += SEAT) {
+      if (this.#integers[2 * seat + 1] !== pid) continue;
+      this.#integers[2 * seat + 1] = 0;
+      Atomics.store(this.#integers, 2 * seat, 0);
+    }
+  }
+
+  /** Tokens of the processes that live. */
+  seated(nowMs: number): number[] {
+    const tokens: number[] = [];
+    for (let seat = SEATS_AT; seat < SEATS_AT + SEATS * SEAT; seat += SEAT) {
+      const token = this.#integers[2 * seat]!;
+      if (token !== 0 && this.#lives(seat, nowMs)) tokens.push(token);
+    }
+    return tokens;
+  }
+
+  #lives(seat: number, nowMs: number): boolean {
+    return this.#numbers[seat + 1]! > nowMs - SEAT_SILENT_MS;
+  }
+}
+
+/** 1 to 2^53. */
+function fingerprint(name: string, seed: number): number {
+  let high = 0xdeadbeef ^ seed, low = 0x41c6ce57 ^ Math.imul(seed, 0x9e3779b1);
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i);
+    high = Math.imul(high ^ unit, 0x9e3779b1);
+    low = Math.imul(low ^ unit, 0x5f356495);
+    high = (high << 13) | (high >>> 19);
+    low ^= low >>> 15;
+  }
+  high = Math.imul(high ^ (high >>> 16), 0x85ebca6b) ^ Math.imul(low ^ (low >>> 13), 0xc2b2ae35);
+  low = Math.imul(low ^ (low >>> 16), 0x85ebca6b) ^ Math.imul(high ^ (high >>> 13), 0xc2b2ae35);
+  return 4294967296 * (2097151 & low) + (high >>> 0) + 1;
+}
