@@ -100,23 +100,29 @@ class Passage implements AttemptOwner {
     this.#matched = null;
     if (table.policies.empty) return true;
     const exchange = this.#exchange;
+    if (!table.policies.mayConcern(exchange.host)) return true;
     const view = new ExchangeView(exchange, this.#parts.identity.isTrusted);
-    const bareRoute = table.find(exchange.host) !== undefined;
-    this.#matched = matchRoute(view, { policies: table.policies, bareRoute, random: this.#parts.surroundings.random });
-    if (this.#matched === null) return true;
-    const plan = planOf(this.#matched, view);
-    if (typeof plan === "string") {
-      exchange.record.problem = plan;
-      this.#refuse("bad_request");
-      return false;
-    }
+    const matched = matchRoute(view, this.#parts.surroundings);
+    if (matched === null) return true;
+    if (typeof matched === "string") return this.#malformed(matched);
+    const plan = planOf(matched, view);
+    if (typeof plan === "string") return this.#malformed(plan);
+    this.#matched = matched;
     this.#plan = plan;
     return true;
   }
 
+  /** There is nothing to decide. */
+  #malformed(problem: string): false {
+    this.#exchange.record.problem = problem;
+    this.#refuse("bad_request");
+    return false;
+  }
+
   #decide(tried: ReadonlySet<string> | null): Decision {
     const exchange = this.#exchange;
-    const asked = { host: exchange.host, via: viaOf(exchange), tried, matched: this.#matched ?? null };
+    const matched = this.#matched ?? null;
+    const asked = { host: matched === null ? exchange.host : matched.host, via: viaOf(exchange), tried, matched };
     const decision = decide(asked, this.#parts.surroundings);
     if (this.#parts.log.enabled("debug")) {
       this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { EXPLANATION, type ExplanationView, explanationView } from "../admin/explain-api.ts";
 import { type RequestWords, writtenRequest } from "../admin/written-request.ts";
 import { pseudonym } from "../decision/loop.ts";
+import { NO_HOOKS } from "../decision/policy-hooks.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
 import { forwardingIdentity } from "../forwarding/request-fields.ts";
 import { explain } from "../lifecycle/explaining.ts";
@@ -202,6 +203,7 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
       availability: ({ kind, key }) => kind === "region" || probed.get(key)?.healthy === true ? "available" : "unhealthy",
       load: () => 0,
       random: Math.random,
+      hooks: NO_HOOKS,
     },
   });
   const place = settings.adminAddr === null ? "" : ` at ${adminPlace(settings)}`;

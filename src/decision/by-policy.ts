@@ -1,16 +1,97 @@
-/** The decision on a request that a policy applies to. */
+/*  The decision on a request that a policy applies to:
+ *
+ *      maintenance --> its answer, or another service
+ *      redirect, fixed answer
+ *      rate limit --> refused
+ *      service: nothing there --> refused; else its endpoints, by the rules of `choice`
+ */
+import { ownEndpoints, type PolicyService } from "../table/policies.ts";
+import { type MaintenancePolicy, PLAIN_SERVICE, type RedirectPolicy, type ServiceEndpoint } from "../table/policy.ts";
+import { decideByHost } from "./by-host.ts";
+import { Choice } from "./choice.ts";
 import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import type { MatchedRoute } from "./match-route.ts";
 import type { Trace } from "./trace.ts";
 
-/** null: as without a policy. */
+const NO_ENDPOINTS: Decision = { kind: "refuse", code: "no_endpoints" };
+const NO_ROUTE: Decision = { kind: "refuse", code: "no_route" };
+const RATE_LIMITED: Decision = { kind: "refuse", code: "rate_limited" };
+
 export function decideByPolicy(
-  _matched: MatchedRoute,
-  _asked: Asked,
-  _edges: readonly string[],
-  _around: Surroundings,
-  _trace?: Trace,
-): Decision | null {
-  return null;
+  matched: MatchedRoute,
+  asked: Asked,
+  edges: readonly string[],
+  around: Surroundings,
+  trace?: Trace,
+): Decision {
+  const { route } = matched;
+  const maintenance = maintenanceOf(matched, around);
+  if (maintenance !== null) {
+    const { service, answer } = maintenance;
+    trace?.({ kind: "note", text: `in maintenance${service === null ? "" : `: service ${service} answers`}` });
+    if (service === null) return { kind: "respond", answer, why: "maintenance" };
+    return chooseOf(serviceNamed(service, matched, around), matched, asked, edges, around, trace);
+  }
+  if (route.redirect !== null) return { kind: "respond", answer: redirectAnswer(route.redirect), why: "redirect" };
+  if (route.respond !== null) return { kind: "respond", answer: route.respond, why: "respond" };
+  if (route.rateLimit !== null && !isAllowed(matched, around, trace)) return RATE_LIMITED;
+  return matched.service === null ? NO_ENDPOINTS : chooseOf(matched.service, matched, asked, edges, around, trace);
+}
+
+function chooseOf(
+  service: PolicyService,
+  matched: MatchedRoute,
+  asked: Asked,
+  edges: readonly string[],
+  around: Surroundings,
+  trace?: Trace,
+): Decision {
+  if (service.plain) return decideByHost(asked, edges, around, trace);
+  const endpoints = endpointsOf(service, asked, around);
+  if (endpoints === null) {
+    trace?.({ kind: "no-route", host: asked.host });
+    return NO_ROUTE;
+  }
+  trace?.({ kind: "note", text: `service ${service.name} with ${endpoints.length} endpoint(s)` });
+  if (!endpoints.some(({ weight }) => weight > 0)) return NO_ENDPOINTS;
+  // As in `decide`: one VM, here
+  const only = endpoints[0]!;
+  if (endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") {
+    if (around.availability(only) === "available") return { kind: "forward", endpoint: only };
+  }
+  return new Choice(asked, edges, around, trace, { service, matched }).among(endpoints);
+}
+
+/** null: the VMs of a host that the routing table does not know. */
+function endpointsOf(service: PolicyService, asked: Asked, around: Surroundings): readonly ServiceEndpoint[] | null {
+  if (service.endpoints !== null) return service.endpoints;
+  const vms = around.table.find(asked.host);
+  return vms === undefined ? null : ownEndpoints(service, vms);
+}
+
+function serviceNamed(name: string, { domain }: MatchedRoute, around: Surroundings): PolicyService {
+  return around.table.policies.service(name, domain) ?? { name, policy: PLAIN_SERVICE, endpoints: [], plain: false };
+}
+
+/** That is in force now: what operators have ordered comes before what the policy says, and the route before its service. */
+export function maintenanceOf({ route, service }: MatchedRoute, { hooks }: Surroundings): MaintenancePolicy | null {
+  const ofRoute = hooks.maintenance("route", route.id) ?? route.maintenance;
+  if (ofRoute?.enabled === true) return ofRoute;
+  if (service === null) return null;
+  const ofService = hooks.maintenance("service", service.name) ?? service.policy.maintenance;
+  return ofService?.enabled === true ? ofService : null;
+}
+
+/** Once per request, also when it is decided again. */
+function isAllowed(matched: MatchedRoute, { hooks }: Surroundings, trace?: Trace): boolean {
+  const verdict = matched.limit ??= hooks.limit(matched);
+  trace?.({ kind: "limit", allowed: verdict.allowed, remaining: verdict.remaining, limit: verdict.limit });
+  return verdict.allowed;
+}
+
+/** Its variables are filled in where it is written. */
+function redirectAnswer({ to, scheme, host, status }: RedirectPolicy): Extract<Decision, { kind: "respond" }>["answer"] {
+  const location = to ?? `${scheme ?? "{scheme}"}://${host ?? "{host}"}{path}{query}`;
+  return { status, body: "", headers: [["Location", location]] };
 }

@@ -18,10 +18,13 @@ type Found = Extract<Step, { kind: "endpoint" }>;
 export function candidatesOf(steps: readonly Step[], decision: Decision): Candidate[] {
   const drawn = steps.find((step) => step.kind === "drawn");
   const candidates = new Map<string, Candidate>();
+  const by = steps.find((step) => step.kind === "balanced")?.by;
+  const stuck = steps.some((step) => step.kind === "sticky" && step.finding === "available");
+  const how = stuck ? "the client sticks to it" : by !== undefined ? `the balancer's choice: ${by}` : null;
   for (const step of steps) {
     if (step.kind !== "endpoint" || candidates.has(step.endpoint.key)) continue;
     const { endpoint, when, finding } = step;
-    candidates.set(endpoint.key, { endpoint, when, finding, ...outcomeOf(step, decision, drawn) });
+    candidates.set(endpoint.key, { endpoint, when, finding, ...outcomeOf(step, decision, drawn, how) });
   }
   return [...candidates.values()];
 }
@@ -30,13 +33,14 @@ function outcomeOf(
   found: Found,
   decision: Decision,
   drawn: Extract<Step, { kind: "drawn" }> | undefined,
+  how: string | null,
 ): Pick<Candidate, "outcome" | "why"> {
   const { key } = found.endpoint;
   const place = drawn?.drawn.findIndex((each) => each.key === key) ?? -1;
   switch (decision.kind) {
     case "forward":
     case "fall-back":
-      if (decision.endpoint.key === key) return { outcome: "chosen", why: whyChosen(found, drawn !== undefined) };
+      if (decision.endpoint.key === key) return { outcome: "chosen", why: how ?? whyChosen(found, drawn !== undefined) };
       if (place >= 0) return { outcome: "lost", why: "the other one that was drawn is less busy, or was drawn first" };
       return { outcome: "lost", why: whyLost(found, decision.endpoint, drawn !== undefined) };
     case "probe-first":
@@ -86,6 +90,8 @@ function whyOut(finding: Finding): string | null {
       return "its breaker is open";
     case "full":
       return "it carries as many requests as it may";
+    case "weightless":
+      return "its weight is 0";
     case "available":
     case "busy":
     case "failing":

@@ -17,4 +17,16 @@ export type Decision =
   | { readonly kind: "respond"; readonly answer: FixedResponse; readonly why: "respond" | "redirect" | "maintenance" }
   /** Every endpoint that could take it carries as many requests as it may: wait for a place at any of them. */
   | { readonly kind: "queue"; readonly endpoints: readonly EndpointRecord[]; readonly timeoutMs: number }
-  | { readonly kind: "refuse"; readonly code: "no_route" | "no_table" | "vm_unhealthy" | "vm_cordoned" | "loop" };
+  | { readonly kind: "refuse"; readonly code: RefusalCode };
+
+export type RefusalCode =
+  | "no_route"
+  | "no_table"
+  | "vm_unhealthy"
+  | "vm_cordoned"
+  | "loop"
+  /** Under a policy: */
+  | "no_endpoints"
+  | "rate_limited"
+  | "breaker_open"
+  | "queue_full";

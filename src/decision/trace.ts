@@ -1,12 +1,16 @@
 /** The steps that lead to a decision, for whoever asks why: what `decide` saw, in its order. Nobody else pays for them. */
+import type { BalanceKind } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability } from "../upstream/availability.ts";
 
 /** Of an endpoint: the host leads there now, or did a moment ago. */
 export type When = "now" | "before";
 
-/** `tried`: for this request, without success. `passed`: the request comes from that region. */
-export type Finding = Availability | "tried" | "passed";
+/**
+ * `tried`: for this request, without success. `passed`: the request comes from that region. `weightless`: its weight is 0, so it takes
+ * nobody new.
+ */
+export type Finding = Availability | "tried" | "passed" | "weightless";
 
 export type Step =
   | { readonly kind: "edges-passed"; readonly edges: readonly string[]; readonly loop: boolean }
@@ -18,7 +22,16 @@ export type Step =
   | { readonly kind: "looked-back"; readonly endpoints: number }
   | { readonly kind: "endpoint"; readonly endpoint: EndpointRecord; readonly when: When; readonly finding: Finding }
   /** Two at random, the first of them unless the second has fewer attempts under way. */
-  | { readonly kind: "drawn"; readonly among: number; readonly drawn: readonly [Drawn, Drawn] };
+  | { readonly kind: "drawn"; readonly among: number; readonly drawn: readonly [Drawn, Drawn] }
+  /** The policy that applies. `service`: what the split led to; null: it answers by itself. */
+  | { readonly kind: "policy"; readonly id: string; readonly origin: string; readonly service: string | null }
+  /** Anything about policies that is best said in words. */
+  | { readonly kind: "note"; readonly text: string }
+  | { readonly kind: "limit"; readonly allowed: boolean; readonly remaining: number; readonly limit: number }
+  /** The endpoint that the client's cookie names. */
+  | { readonly kind: "sticky"; readonly endpoint: EndpointRecord; readonly finding: Finding }
+  /** `key`: the one that the balancer chose; `why`: in a few words. */
+  | { readonly kind: "balanced"; readonly by: BalanceKind; readonly among: number; readonly key: string; readonly why: string };
 
 export interface Drawn {
   readonly key: string;
@@ -46,6 +59,16 @@ export function stepText(step: Step): string {
       const [one, other] = step.drawn.map(({ key, load }) => `${key} with ${load} under way`);
       return `drawn of ${step.among}: ${one}, ${other}`;
     }
+    case "policy":
+      return `policy ${step.id} (${step.origin})${step.service === null ? "" : ` leads to service ${step.service}`}`;
+    case "note":
+      return step.text;
+    case "limit":
+      return `rate limit: ${step.remaining} of ${step.limit} left${step.allowed ? "" : ", refused"}`;
+    case "sticky":
+      return `the client sticks to ${step.endpoint.key}: ${findingText(step.endpoint, step.finding)}`;
+    case "balanced":
+      return `${step.by} of ${step.among}: ${step.key}${step.why === "" ? "" : `, ${step.why}`}`;
   }
 }
 
@@ -67,6 +90,8 @@ function findingText({ kind, region }: EndpointRecord, finding: Finding): string
       return `${placeText(kind, region)}, carries as many requests as it may`;
     case "busy":
       return `${placeText(kind, region)}, available, but above its soft limit`;
+    case "weightless":
+      return `${placeText(kind, region)}, weight 0`;
     default:
       return `${placeText(kind, region)}, ${finding}`;
   }

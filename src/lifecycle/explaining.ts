@@ -2,9 +2,11 @@
 import { type Candidate, candidatesOf } from "../decision/candidates.ts";
 import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
-import { type Step, stepText } from "../decision/trace.ts";
+import { matchRoute } from "../decision/match-route.ts";
+import { type Step, stepText, type Trace } from "../decision/trace.ts";
 import { H1Exchange } from "../downstream/h1-exchange.ts";
 import { type ForwardingIdentity, viaOf } from "../forwarding/request-fields.ts";
+import { ExchangeView } from "../forwarding/request-view.ts";
 import type { Conclusion, ExplainedCandidate, ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import { blameOf, CODES, type ErrorCode } from "../observation/proxy-error.ts";
 import type { EndpointRecord } from "../table/record.ts";
@@ -39,6 +41,7 @@ function supposing(around: Surroundings, verdicts: ExplainQuestion["suppose"]): 
     availability: supposed,
     load: (endpoint) => around.load(endpoint),
     random: () => around.random(),
+    hooks: around.hooks,
   };
 }
 
@@ -48,7 +51,10 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   const asked = { method, target, authority };
   if (!(read instanceof H1Exchange)) return { ...asked, ...unread(read) };
   const steps: Step[] = [];
-  const decision = decide({ host: read.host, via: viaOf(read), tried: null, matched: null }, around, (step) => steps.push(step));
+  const trace: Trace = (step) => steps.push(step);
+  const matched = around.table.policies.empty ? null : matchRoute(new ExchangeView(read, identity.isTrusted), around, trace);
+  if (typeof matched === "string") return { ...asked, ...unread({ code: "bad_request", problem: matched }), host: read.host };
+  const decision = decide({ host: matched?.host ?? read.host, via: viaOf(read), tried: null, matched }, around, trace);
   const goes = decision.kind === "refuse" ? null : sentHead(read, identity);
   const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
   return {

@@ -3,6 +3,7 @@
  */
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
+import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
 import { ErrorPages } from "../downstream/error-page.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
@@ -255,7 +256,13 @@ export class Worker {
       availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
       load: (endpoint) => endpoints.of(endpoint).inFlight,
       random: Math.random,
+      hooks: this.#hooks(),
     };
+  }
+
+  /** What takes something for a request under a policy; the onlooker's must only look. */
+  #hooks(): PolicyHooks {
+    return NO_HOOKS;
   }
 
   /** The same, for who asks without sending a request. */
@@ -265,6 +272,7 @@ export class Worker {
       ...this.#surroundings(),
       availability: (endpoint) => endpoints.look(endpoint, performance.now()),
       load: ({ key }) => endpoints.loadOf(key),
+      hooks: NO_HOOKS,
     };
   }
 

@@ -55,6 +55,56 @@ export const CODES = {
     advice:
       "`problem` names the endpoints, `/api/cordons` says who did that, why and until when; uncordon one or wait until it expires.",
   },
+  no_endpoints: {
+    status: 503,
+    text: "Service Unavailable",
+    cause: "edge",
+    level: "warn",
+    meaning:
+      "The service that the route leads to has no endpoint: none is written, its name is not resolved, or all weights are 0.",
+    advice: "`problem` names the service, `edgeproxy explain URL` the route; give the service an endpoint in the routes file.",
+  },
+  rate_limited: {
+    status: 429,
+    text: "Too Many Requests",
+    cause: "client",
+    level: "debug",
+    meaning: "The client has sent more requests than the `rateLimit` of the route allows.",
+    advice:
+      "`Retry-After` and the RateLimit fields tell the client when to come again; raise the limit if such clients are welcome.",
+  },
+  breaker_open: {
+    status: 503,
+    text: "Service Unavailable",
+    cause: "vm",
+    level: "debug",
+    meaning: "The circuit breaker of every endpoint that could take the request is open.",
+    advice: "`problem` names the endpoints and what opened the breakers; they close by themselves once trials succeed.",
+  },
+  queue_full: {
+    status: 503,
+    text: "Service Unavailable",
+    cause: "vm",
+    level: "debug",
+    meaning: "Every endpoint carries as many requests as `limits.hard` allows, and as many wait as `limits.queue` allows.",
+    advice: "The service is slower than its clients are many: give it more endpoints, or raise its `limits`.",
+  },
+  queue_timeout: {
+    status: 503,
+    text: "Service Unavailable",
+    cause: "vm",
+    level: "debug",
+    meaning: "The request waited for `limits.queueTimeout`, and no endpoint had a place for it.",
+    advice: "The service is slower than its clients are many: give it more endpoints, or raise its `limits`.",
+  },
+  maintenance: {
+    status: 503,
+    text: "Service Unavailable",
+    cause: "edge",
+    level: "debug",
+    meaning: "The route or its service is in maintenance, as an operator has ordered.",
+    advice: "It ends when `maintenance.enabled` is false, or by the admin API.",
+  },
   no_table: {
     status: 503,
     text: "Service Unavailable",

@@ -317,3 +317,19 @@ export const DEFAULT_SANDBOX: SandboxPolicy = {
   trust: "trusted-proxies",
 };
 export const NO_FILE: FilePolicies = { services: [], routes: [], sandbox: DEFAULT_SANDBOX };
+
+/** Nothing is asked for. */
+export const PLAIN_SERVICE: ServicePolicy = {
+  balance: "p2c",
+  hashKey: { kind: "client-ip" },
+  sticky: null,
+  health: null,
+  ejection: null,
+  retry: null,
+  breaker: null,
+  limits: null,
+  timeouts: { connectMs: null, responseMs: null, idleMs: null },
+  tls: null,
+  maintenance: null,
+  drain: null,
+};

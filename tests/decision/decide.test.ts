@@ -6,6 +6,7 @@ import type { Decision } from "../../src/decision/decision.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
 import { type Step, stepText } from "../../src/decision/trace.ts";
 import type { EndpointRecord, RouteRecord } from "../../src/table/record.ts";
+import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, route, routesOf, vm } from "../fixtures/records.ts";
@@ -46,6 +47,7 @@ function decided(given: Case, trace?: Step[]): Decision {
       availability: (endpoint) => given.availability?.[endpoint.key] ?? "available",
       load: (endpoint) => given.load?.[endpoint.key] ?? 0,
       random: () => random.shift() ?? 0,
+      hooks: NO_HOOKS,
     },
     trace === undefined ? undefined : (step) => trace.push(step),
   );

@@ -6,6 +6,7 @@ import { type Asked, decide, type Surroundings } from "../../src/decision/decide
 import { pseudonym } from "../../src/decision/loop.ts";
 import { type Step, stepText } from "../../src/decision/trace.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
+import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, route, routesOf, vm } from "../fixtures/records.ts";
@@ -66,6 +67,7 @@ function world(seed: number): { asked: Asked; around: () => Surroundings } {
     availability: ({ key }) => availability.get(key)!,
     load: ({ key }) => load.get(key)!,
     random: chance(seed + 1),
+    hooks: NO_HOOKS,
   });
   return { asked: { host: one(HOSTS, random), via, tried, matched: null }, around };
 }

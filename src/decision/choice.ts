@@ -1,0 +1,261 @@
+/*  Which endpoint of a service takes a request: see `decide` for the order in which they are looked at. Under a policy the service's
+ *  balancer orders those that can take it, a sticky client comes first, and there are more ways of being out: ejected, an open breaker,
+ *  full, weight 0.
+ */
+import { ownEndpoints, type PolicyService } from "../table/policies.ts";
+import type { ServiceEndpoint } from "../table/policy.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { Service } from "../table/services.ts";
+import type { Asked, Surroundings } from "./decide.ts";
+import type { Decision } from "./decision.ts";
+import { pseudonym } from "./loop.ts";
+import type { MatchedRoute } from "./match-route.ts";
+import type { Finding, Trace, When } from "./trace.ts";
+
+/** Endpoints by what can be done with them. */
+interface Offer {
+  /** VMs here; the busy ones only if there are no others. */
+  readonly available: readonly EndpointRecord[];
+  readonly unprobed: readonly EndpointRecord[];
+  /** Nobody needs to wait for the verdict on any of the unprobed ones: it has been waited for. */
+  readonly overdue: boolean;
+  /** Those that have just failed or are busy only if there are no others. */
+  readonly regions: readonly EndpointRecord[];
+  /** Ejected, and due for a trial. */
+  readonly onTrial: readonly EndpointRecord[];
+  readonly full: readonly EndpointRecord[];
+  /** How many are regions which the request comes from. */
+  readonly passed: number;
+  readonly cordoned: number;
+  /** How many have an open breaker. */
+  readonly open: number;
+}
+
+/** A service under a policy, for one request. */
+interface UnderPolicy {
+  readonly service: PolicyService;
+  readonly matched: MatchedRoute;
+}
+
+const UNHEALTHY: Decision = { kind: "refuse", code: "vm_unhealthy" };
+const CORDONED: Decision = { kind: "refuse", code: "vm_cordoned" };
+const BREAKER_OPEN: Decision = { kind: "refuse", code: "breaker_open" };
+const QUEUE_FULL: Decision = { kind: "refuse", code: "queue_full" };
+const TABLE_FIRST: Decision = { kind: "table-first" };
+const NONE: readonly EndpointRecord[] = [];
+const NOTHING: Offer = {
+  available: NONE,
+  unprobed: NONE,
+  overdue: true,
+  regions: NONE,
+  onTrial: NONE,
+  full: NONE,
+  passed: 0,
+  cordoned: 0,
+  open: 0,
+};
+
+/** Of an endpoint for one request. */
+export class Choice {
+  readonly #asked: Asked;
+  readonly #edges: readonly string[];
+  readonly #around: Surroundings;
+  readonly #trace: Trace | undefined;
+  readonly #policy: UnderPolicy | null;
+
+  constructor(
+    asked: Asked,
+    edges: readonly string[],
+    around: Surroundings,
+    trace: Trace | undefined,
+    policy: UnderPolicy | null = null,
+  ) {
+    this.#asked = asked;
+    this.#edges = edges;
+    this.#around = around;
+    this.#trace = trace;
+    this.#policy = policy;
+  }
+
+  among(endpoints: readonly EndpointRecord[]): Decision {
+    const stuck = this.#stuck(endpoints);
+    if (stuck !== null) return forward(stuck);
+    const now = this.#offer(endpoints, "now");
+    if (now.available.length > 0) return forward(this.#one(now.available));
+    if (now.unprobed.length === 0 && now.regions.length > 0) return forward(this.#one(now.regions));
+    return this.#withPrevious(now, endpoints);
+  }
+
+  /** Where the client's cookie leads, as long as it can take the request; also with weight 0, which only takes nobody new. */
+  #stuck(endpoints: readonly EndpointRecord[]): EndpointRecord | null {
+    if (this.#policy === null || this.#policy.service.policy.sticky === null) return null;
+    const { service, matched } = this.#policy;
+    const key = this.#around.hooks.stickyKey(matched, service);
+    const endpoint = key === null ? undefined : endpoints.find((each) => each.key === key);
+    if (endpoint === undefined) return null;
+    const finding = this.#triedOrPassed(endpoint) ?? this.#around.availability(endpoint);
+    this.#trace?.({ kind: "sticky", endpoint, finding });
+    if (finding !== "available") return null;
+    this.#trace?.({ kind: "endpoint", endpoint, when: "now", finding });
+    return endpoint;
+  }
+
+  /** None of the endpoints of now can take it at once. */
+  #withPrevious(now: Offer, endpoints: readonly EndpointRecord[]): Decision {
+    const before = this.#offerBefore(endpoints);
+    const available = before.available.length > 0;
+    if (now.unprobed.length > 0) {
+      return available && now.overdue
+        ? this.#fallBack(before.available, now.unprobed)
+        : { kind: "probe-first", endpoints: now.unprobed, patient: !available };
+    }
+    if (available) return this.#fallBack(before.available, NONE);
+    if (before.unprobed.length > 0) return { kind: "probe-first", endpoints: before.unprobed, patient: true };
+    if (before.regions.length > 0) return this.#fallBack(before.regions, NONE);
+    if (endpoints.length > 0 && now.passed === endpoints.length) return TABLE_FIRST;
+    return this.#lastResort(now);
+  }
+
+  /** Nobody can take it now. */
+  #lastResort(now: Offer): Decision {
+    if (this.#policy !== null) {
+      const { service } = this.#policy;
+      if (now.onTrial.length > 0) return forward(this.#one(now.onTrial));
+      const { limits } = service.policy;
+      if (now.full.length > 0) {
+        return limits === null || limits.queue === 0
+          ? QUEUE_FULL
+          : { kind: "queue", endpoints: now.full, timeoutMs: limits.queueTimeoutMs };
+      }
+      if (now.open > 0) return BREAKER_OPEN;
+    }
+    return now.cordoned > 0 ? CORDONED : UNHEALTHY;
+  }
+
+  /** Those that the host led to a moment ago and does not lead to now: the last with an available VM, else the last of use. */
+  #offerBefore(now: readonly EndpointRecord[]): Offer {
+    let last = NOTHING;
+    for (const endpoints of this.#previous()) {
+      const left = endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
+      this.#trace?.({ kind: "looked-back", endpoints: left.length });
+      const offer = this.#offer(left, "before");
+      if (offer.available.length > 0) return offer;
+      if (last.unprobed.length + last.regions.length === 0) last = offer;
+    }
+    return last;
+  }
+
+  /** Of services with endpoints of their own nothing is kept. */
+  #previous(): readonly (readonly EndpointRecord[])[] {
+    const policy = this.#policy;
+    if (policy !== null && policy.service.endpoints !== null) return [];
+    const services: readonly Service[] = this.#around.previous(this.#asked.host);
+    return services.map((service) => policy === null ? service.endpoints : ownEndpoints(policy.service, service));
+  }
+
+  #offer(endpoints: readonly EndpointRecord[], when: When): Offer {
+    const available: EndpointRecord[] = [], unprobed: EndpointRecord[] = [];
+    const regions: EndpointRecord[] = [], failing: EndpointRecord[] = [];
+    let busy = NONE, onTrial = NONE, full = NONE;
+    let passed = 0, cordoned = 0, open = 0;
+    let overdue = true;
+    for (const endpoint of endpoints) {
+      const finding = this.#find(endpoint);
+      this.#trace?.({ kind: "endpoint", endpoint, when, finding });
+      switch (finding) {
+        case "available":
+          (endpoint.kind === "vm" ? available : regions).push(endpoint);
+          break;
+        case "busy":
+          if (endpoint.kind === "vm") busy = [...busy, endpoint];
+          else failing.push(endpoint);
+          break;
+        case "failing":
+          failing.push(endpoint);
+          break;
+        case "unprobed":
+          overdue = false;
+          unprobed.push(endpoint);
+          break;
+        case "overdue":
+          unprobed.push(endpoint);
+          break;
+        case "passed":
+          passed++;
+          break;
+        case "draining":
+          cordoned++;
+          break;
+        case "trial":
+          onTrial = [...onTrial, endpoint];
+          break;
+        case "full":
+          full = [...full, endpoint];
+          break;
+        case "open":
+          open++;
+          break;
+        case "tried":
+        case "weightless":
+        case "ejected":
+        case "unhealthy":
+      }
+    }
+    return {
+      available: available.length > 0 ? available : busy,
+      unprobed,
+      overdue,
+      regions: regions.length > 0 ? regions : failing,
+      onTrial,
+      full,
+      passed,
+      cordoned,
+      open,
+    };
+  }
+
+  #find(endpoint: EndpointRecord): Finding {
+    const gone = this.#triedOrPassed(endpoint);
+    if (gone !== null) return gone;
+    if (this.#policy !== null && (endpoint as ServiceEndpoint).weight === 0) return "weightless";
+    return this.#around.availability(endpoint);
+  }
+
+  #triedOrPassed(endpoint: EndpointRecord): Finding | null {
+    if (this.#asked.tried?.has(endpoint.key)) return "tried";
+    return endpoint.kind === "region" && this.#edges.includes(pseudonym(endpoint.region)) ? "passed" : null;
+  }
+
+  #fallBack(endpoints: readonly EndpointRecord[], probe: readonly EndpointRecord[]): Decision {
+    return { kind: "fall-back", endpoint: this.#one(endpoints), probe };
+  }
+
+  #one(endpoints: readonly EndpointRecord[]): EndpointRecord {
+    if (endpoints.length === 1) return endpoints[0]!;
+    if (this.#policy === null) return this.#lessBusy(endpoints);
+    const { service, matched } = this.#policy;
+    const trace = this.#trace;
+    let why = "";
+    const told = trace === undefined ? undefined : (text: string) => void (why = text);
+    const chosen = this.#around.hooks.balance(service, endpoints as readonly ServiceEndpoint[], matched, told);
+    if (chosen === null) return this.#lessBusy(endpoints);
+    trace?.({ kind: "balanced", by: service.policy.balance, among: endpoints.length, key: chosen.key, why });
+    return chosen;
+  }
+
+  /** Power of two choices: two different ones at random, the one with fewer attempts under way. */
+  #lessBusy(endpoints: readonly EndpointRecord[]): EndpointRecord {
+    const around = this.#around;
+    const count = endpoints.length;
+    const first = Math.floor(around.random() * count);
+    const second = (first + 1 + Math.floor(around.random() * (count - 1))) % count;
+    const a = endpoints[first]!, b = endpoints[second]!;
+    const loadA = around.load(a), loadB = around.load(b);
+    this.#trace?.({ kind: "drawn", among: count, drawn: [{ key: a.key, load: loadA }, { key: b.key, load: loadB }] });
+    return loadB < loadA ? b : a;
+  }
+}
+
+function forward(endpoint: EndpointRecord): Decision {
+  return { kind: "forward", endpoint };
+}

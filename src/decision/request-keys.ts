@@ -1,0 +1,52 @@
+/** What a request is told apart by: for splits, balancers that hash, and rate limits. */
+import { isIPv6 } from "node:net";
+import type { KeySource } from "../table/policy.ts";
+import { cookieValues } from "../wire/cookies.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import type { RequestView } from "./match-route.ts";
+
+/** null: the request has none of it. */
+export function requestKey(source: KeySource, view: RequestView, routeKey: string | null): string | null {
+  switch (source.kind) {
+    case "client-ip":
+      return clientKey(view.clientAddress);
+    case "path":
+      return view.path;
+    case "route-key":
+      return routeKey;
+    case "header":
+      return fieldValue(view.fields, source.name);
+    case "cookie":
+      return cookieValues(view.fields, source.name)[0] ?? null;
+  }
+}
+
+/** The first of that name (lower-case); null: none. */
+export function fieldValue(fields: HeaderList, name: string): string | null {
+  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, name)) return fields.value(i);
+  return null;
+}
+
+/** An address; of IPv6 the first 64 bits, which is what one customer has at least. An IPv4 address within IPv6 counts as itself. */
+export function clientKey(address: string): string {
+  if (!address.includes(":") || !isIPv6(address)) return address;
+  const groups = groupsOf(address);
+  const v4 = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
+  if (v4) return [groups[6]! >> 8, groups[6]! & 255, groups[7]! >> 8, groups[7]! & 255].join(".");
+  return `${groups.slice(0, 4).map((group) => group.toString(16)).join(":")}::/64`;
+}
+
+/** The eight groups of a valid IPv6 address. */
+function groupsOf(address: string): number[] {
+  let text = address.split("%")[0]!;
+  const dotted = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  if (dotted !== null) {
+    const [a, b, c, d] = dotted.slice(1).map(Number);
+    text = `${text.slice(0, dotted.index)}${(a! << 8 | b!).toString(16)}:${(c! << 8 | d!).toString(16)}`;
+  }
+  const [head = "", tail] = text.split("::");
+  const left = head === "" ? [] : head.split(":");
+  const right = tail === undefined || tail === "" ? [] : tail.split(":");
+  const missing = tail === undefined ? 0 : 8 - left.length - right.length;
+  return [...left, ...Array.from({ length: missing }, () => "0"), ...right].map((group) => parseInt(group, 16));
+}

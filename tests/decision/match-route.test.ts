@@ -1,0 +1,187 @@
+/** Which of the routes that match a request is taken, and where it leads. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Surroundings } from "../../src/decision/decide.ts";
+import { type MatchedRoute, matchRoute, type RequestView } from "../../src/decision/match-route.ts";
+import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { DomainPolicy, PolicyRoute } from "../../src/table/policy.ts";
+import type { Policies } from "../../src/table/policies.ts";
+import type { RouteRecord } from "../../src/table/record.ts";
+import { RoutingTable } from "../../src/table/routing-table.ts";
+import { filePolicies, fileService, policiesOf, policyRoute, requestView } from "../fixtures/requests-under-policies.ts";
+import { route, routesOf, vm } from "../fixtures/records.ts";
+
+function around(policies: Policies, routes: readonly RouteRecord[] = [], random = 0): Surroundings {
+  const table = new RoutingTable();
+  table.commit(routesOf(routes), 1, 0);
+  table.policies = policies;
+  return {
+    table,
+    previous: () => [],
+    pseudonym: "edgeproxy-here",
+    availability: () => "available",
+    load: () => 0,
+    random: () => random,
+    hooks: NO_HOOKS,
+  };
+}
+
+function matched(view: RequestView, policies: Policies, routes: readonly RouteRecord[] = [], random = 0): MatchedRoute | null {
+  const found = matchRoute(view, around(policies, routes, random));
+  assert.ok(typeof found !== "string", String(found));
+  return found;
+}
+
+/** The route's id; null: the bare route. */
+function idOf(view: RequestView, routes: readonly PolicyRoute[], bare: readonly string[] = []): string | null {
+  return matched(view, policiesOf(filePolicies(routes)), bare.map((host) => route(host, vm("10.0.0.1"))))?.route.id ?? null;
+}
+
+test("matchRoute() compares paths by segments", () => {
+  const routes = [
+    policyRoute("api", { match: { path: { kind: "prefix", value: "/api" } } }),
+    policyRoute("users", { match: { path: { kind: "prefix", value: "/api/users" } } }),
+    policyRoute("one", { match: { path: { kind: "exact", value: "/api/users/1" } } }),
+  ];
+  const cases = ["/api api", "/api/ api", "/api/x api", "/apix null", "/API null", "/ null", "/api/users users", "/api/usersx api"];
+  for (const each of [...cases, "/api/users/1 one", "/api/users/1/ users", "/api/users/12 users"]) {
+    const [path, id] = each.split(" ");
+    assert.equal(String(idOf(requestView(`a.test${path}`), routes)), id, each);
+  }
+});
+
+test("matchRoute() takes the host's name before wildcards, long ones before short ones, any host last", () => {
+  const routes = [
+    policyRoute("any"),
+    policyRoute("wide", { hosts: ["*.test"] }),
+    policyRoute("narrow", { hosts: ["*.a.test"] }),
+    policyRoute("name", { hosts: ["x.a.test", "y.test"] }),
+  ];
+  const cases = {
+    "x.a.test": "name",
+    "y.test": "name",
+    "z.a.test": "narrow",
+    "deep.z.a.test": "narrow",
+    "a.test": "wide",
+    "b.test": "wide",
+  };
+  for (const [host, id] of Object.entries({ ...cases, test: "any", "[::1]": "any" })) {
+    assert.equal(idOf(requestView(host), routes), id, host);
+  }
+});
+
+test("matchRoute() puts the priority before all else, then host, path, number of matchers and age", () => {
+  const path = { kind: "prefix", value: "/long/path" } as const;
+  const view = requestView("a.test/long/path", { fields: { "X-A": "1" } });
+  const header = { name: "x-a", matcher: { kind: "present" } } as const;
+  assert.equal(idOf(view, [policyRoute("path", { match: { path } }), policyRoute("first", { priority: 1 })]), "first");
+  assert.equal(idOf(view, [policyRoute("path", { match: { path } }), policyRoute("host", { hosts: ["a.test"] })]), "host");
+  assert.equal(
+    idOf(view, [policyRoute("field", { match: { headers: [header] } }), policyRoute("path", { match: { path } })]),
+    "path",
+  );
+  assert.equal(idOf(view, [policyRoute("plain"), policyRoute("field", { match: { headers: [header] } })]), "field");
+  const two = { methods: ["GET", "HEAD"], headers: [header] };
+  assert.equal(idOf(view, [policyRoute("method", { match: { methods: ["GET"] } }), policyRoute("two", { match: two })]), "two");
+  assert.equal(idOf(view, [policyRoute("older"), policyRoute("younger")]), "older");
+  assert.equal(idOf(view, [policyRoute("below", { priority: -1 }), policyRoute("none")]), "none");
+});
+
+test("matchRoute() leaves a host of the routing table its bare route, unless a route is more specific", () => {
+  const view = requestView("a.test/x");
+  const bare = ["a.test"];
+  assert.equal(idOf(view, [policyRoute("any")], bare), null);
+  assert.equal(
+    idOf(view, [policyRoute("any", { match: { path: { kind: "prefix", value: "/x" } } })], bare),
+    null,
+    "host before path",
+  );
+  assert.equal(idOf(view, [policyRoute("same", { hosts: ["a.test"] })], bare), null, "older");
+  assert.equal(
+    idOf(view, [policyRoute("path", { hosts: ["a.test"], match: { path: { kind: "prefix", value: "/x" } } })], bare),
+    "path",
+  );
+  assert.equal(idOf(view, [policyRoute("high", { priority: 1 })], bare), "high");
+  assert.equal(idOf(view, [policyRoute("low", { hosts: ["a.test"], priority: -1, match: { methods: ["GET"] } })], bare), null);
+  assert.equal(idOf(view, [policyRoute("name", { hosts: ["a.test"] })], ["*.test"]), "name", "a name before a wildcard");
+  assert.equal(idOf(requestView("a.b.test"), [policyRoute("wide", { hosts: ["*.test"] })], ["*.b.test"]), null);
+});
+
+test("matchRoute() compares methods, fields, cookies and parameters", () => {
+  const of = (match: Parameters<typeof policyRoute>[1] & object) => [policyRoute("it", match)];
+  const fits = (view: RequestView, match: NonNullable<NonNullable<Parameters<typeof policyRoute>[1]>["match"]>) =>
+    idOf(view, of({ match })) === "it";
+  assert.ok(fits(requestView("a.test", { method: "POST" }), { methods: ["PUT", "POST"] }));
+  assert.ok(!fits(requestView("a.test"), { methods: ["PUT", "POST"] }));
+  const equal = (name: string, value: string) => [{ name, matcher: { kind: "equal", value } as const }];
+  const pattern = (name: string, text: string) => [{ name, matcher: { kind: "pattern", pattern: text } as const }];
+  const env = requestView("a.test", { fields: { "X-Env": "beta" } });
+  assert.ok(fits(env, { headers: equal("x-env", "beta") }));
+  assert.ok(!fits(env, { headers: equal("x-env", "Beta") }));
+  assert.ok(fits(env, { headers: [{ name: "x-env", matcher: { kind: "prefix", value: "be" } }] }));
+  assert.ok(fits(env, { headers: pattern("x-env", "^b.t") }) && !fits(env, { headers: pattern("x-env", "^e") }));
+  assert.ok(!fits(requestView("a.test"), { headers: [{ name: "x-env", matcher: { kind: "present" } }] }));
+  const cookies = requestView("a.test", { fields: { Cookie: "a=1; beta=yes; a=2", "X-Env": "x" } });
+  for (const [name, value] of [["a", "1"], ["a", "2"], ["beta", "yes"]]) {
+    assert.ok(fits(cookies, { cookies: equal(name!, value!) }));
+  }
+  assert.ok(!fits(cookies, { cookies: equal("Beta", "yes") }), "names are spelled exactly");
+  const query = requestView("a.test/x?v=2&name=a%20b+c&empty&%76=3");
+  for (const [name, value] of [["v", "2"], ["v", "3"], ["name", "a b c"], ["empty", ""]]) {
+    assert.ok(fits(query, { query: equal(name!, value!) }));
+  }
+  assert.ok(!fits(query, { query: equal("V", "2") }));
+  assert.ok(
+    fits(requestView("a.test", { fields: { "X-Name": "J\u00fcrgen" } }), { headers: equal("x-name", "J\u00fcrgen") }),
+    "as UTF-8",
+  );
+});
+
+test("matchRoute() splits by share, and keeps a client on its side", () => {
+  const split = [{ service: "new", share: 1 }, { service: "canary", share: 999 }, { service: "old", share: 9000 }];
+  const policies = policiesOf(filePolicies([policyRoute("split", { split })]));
+  const at = (random: number) => matched(requestView("a.test"), policies, [], random)?.service?.name;
+  assert.deepEqual([0, 0.00009, 0.0001, 0.0999, 0.1, 0.99999].map(at), ["new", "new", "canary", "canary", "old", "old"]);
+  const sticky = policiesOf(filePolicies([policyRoute("split", { split, splitKey: { kind: "header", name: "x-user" } })]));
+  const seen = new Map<string, number>();
+  for (let user = 0; user < 20_000; user++) {
+    const view = requestView("a.test", { fields: { "X-User": `user-${user}` } });
+    const name = matched(view, sticky, [], Math.random())!.service!.name;
+    assert.equal(matched(view, sticky, [], Math.random())!.service!.name, name);
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+  }
+  assert.ok(Math.abs(seen.get("canary")! / 20_000 - 0.0999) < 0.01, JSON.stringify([...seen]));
+  const withoutUser = requestView("a.test", { clientAddress: "198.51.100.7" });
+  assert.equal(
+    matched(withoutUser, sticky, [], 0)!.service!.name,
+    matched(withoutUser, sticky, [], 0.999)!.service!.name,
+    "by address",
+  );
+});
+
+test("matchRoute() lets the policy of a domain speak only for hosts that fall under it", () => {
+  const own: DomainPolicy = {
+    host: "a.test",
+    services: [{ ...fileService("a.test"), endpoints: null }, fileService("a.test/users")],
+    routes: [
+      policyRoute("users", {
+        hosts: ["a.test"],
+        match: { path: { kind: "prefix", value: "/users" } },
+        split: [{ service: "a.test/users", share: 10_000 }],
+      }),
+    ],
+  };
+  const policies = policiesOf(filePolicies([]), [own]);
+  const routes = [route("a.test", vm("10.0.0.1"))];
+  const serviceAt = (url: string, known = routes) => matched(requestView(url), policies, known)?.service?.name ?? null;
+  assert.equal(serviceAt("a.test/users/1"), "a.test/users");
+  assert.equal(serviceAt("a.test/"), "a.test", "its own VMs are under a policy");
+  assert.equal(serviceAt("b.test/users"), null);
+  assert.equal(serviceAt("a.test/users", []), null, "a domain that is not routed is not served by its policy");
+});
+
+test("matchRoute() tells nothing of hosts that no policy concerns", () => {
+  const policies = policiesOf(filePolicies([policyRoute("a", { hosts: ["a.test"] })]));
+  assert.ok(policies.mayConcern("a.test") && !policies.mayConcern("b.test"));
+  assert.equal(matched(requestView("b.test"), policies), null);
+});
