@@ -18,7 +18,8 @@ import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
 import { type AttemptPlan, planOf } from "./forwarding/attempt-plan.ts";
-import { consequence, speaksOfHealth } from "./forwarding/failure.ts";
+import { consequence, isIdempotent, speaksOfHealth } from "./forwarding/failure.ts";
+import { afterBackoff, Retries } from "./forwarding/retries.ts";
 import { viaOf } from "./forwarding/request-fields.ts";
 import { ExchangeView } from "./forwarding/request-view.ts";
 import type { Log } from "./observation/log.ts";
@@ -71,6 +72,9 @@ class Passage implements AttemptOwner {
   /** Asked for once; null: no policy applies. */
   #matched: MatchedRoute | null | undefined;
   #plan: AttemptPlan | null = null;
+  retries: Retries | null = null;
+  /** It is tried again: also where it was, if there is nothing else. */
+  #mayReturn = false;
   #tried: Set<string> | null = null;
   #probedAgain: string | null = null;
   #shutOuts = 0;
@@ -91,7 +95,13 @@ class Passage implements AttemptOwner {
     const exchange = this.#exchange;
     if (exchange.ended) return; // the client has gone while middleware took its time
     if (this.#matched === undefined && !this.#match()) return;
-    this.#carryOut(this.#decide(this.#tried));
+    const decision = this.#decide(this.#tried);
+    if (this.#mayReturn && decision.kind === "refuse" && this.#tried !== null) {
+      this.#mayReturn = false;
+      this.#tried = null;
+      return this.route();
+    }
+    this.#carryOut(decision);
   }
 
   /** Whether there is something to decide yet. */
@@ -109,6 +119,8 @@ class Passage implements AttemptOwner {
     if (typeof plan === "string") return this.#malformed(plan);
     this.#matched = matched;
     this.#plan = plan;
+    const retry = this.#matched.service?.policy.retry ?? null;
+    if (retry !== null) this.retries = new Retries(exchange, retry, this.#parts.metrics, this.#parts.surroundings.random);
     return true;
   }
 
@@ -233,6 +245,8 @@ class Passage implements AttemptOwner {
     exchange.record.problem = error.message;
     if (speaksOfHealth(error)) endpoint.failed(error.message, this.#parts.sweep.nowMs);
     const { answered, head } = exchange;
+    const staleConnection = error.retry === "if-reused" && isIdempotent(head.method) && !attempt.bodySent;
+    if (this.retries !== null && !staleConnection) return this.#retryOrEnd(attempt, error, this.retries);
     const probedAgain = this.#probedAgain === record.key;
     const next = consequence({
       error,
@@ -262,6 +276,44 @@ class Passage implements AttemptOwner {
       case "refuse":
         return this.#refuse(error.code);
     }
+  }
+
+  /** By the retry policy of its service. */
+  #retryOrEnd(attempt: Attempt, error: ProxyError, retries: Retries): void {
+    const waitMs = retries.after(error, attempt);
+    if (waitMs !== null) return this.#retry(attempt, waitMs);
+    retries.body?.drop();
+    if (!this.#exchange.answered) return this.#refuse(error.code);
+    this.#exchange.record.code = error.code;
+    this.#exchange.reset();
+  }
+
+  onUnwanted(attempt: Attempt, status: number): boolean {
+    const waitMs = this.retries?.after({ status }, attempt) ?? null;
+    if (waitMs === null) return false;
+    this.#exchange.record.problem = `The endpoint has answered ${status}`;
+    attempt.disown();
+    this.#retry(attempt, waitMs);
+    return true;
+  }
+
+  /** At another endpoint, if there is one. */
+  #retry({ endpoint }: Attempt, waitMs: number): void {
+    const exchange = this.#exchange;
+    this.#leaveOut(endpoint.record);
+    this.#mayReturn = true;
+    if (waitMs === 0) return this.route();
+    if (exchange.requestLength !== 0) exchange.pauseRequest(); // nobody would take it
+    const giveUp = afterBackoff(waitMs, () => {
+      exchange.onGone = null;
+      this.#parts.metrics.exchangesWaiting--;
+      this.route();
+    });
+    this.#parts.metrics.exchangesWaiting++;
+    exchange.onGone = () => {
+      this.#parts.metrics.exchangesWaiting--;
+      giveUp();
+    };
   }
 
   /**
@@ -294,6 +346,7 @@ class Passage implements AttemptOwner {
   }
 
   #refuse(code: AnswerCode): void {
+    this.retries?.body?.drop();
     this.#exchange.refuse(code);
   }
 }

@@ -120,6 +120,8 @@ export interface ExchangeRecord {
   bodyBytesOut: number;
   /** How often it was sent, or was tried to be. */
   attempts: number;
+  /** What a retry policy made of failed attempts, in order: `connect, no budget`; empty: it was not asked. */
+  retry: string;
   /** The last attempt went on a pooled connection. */
   reused: boolean;
   /** Spent on waiting for verdicts of probes, or for a newer table. */

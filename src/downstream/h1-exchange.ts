@@ -47,6 +47,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   bodyBytesIn = 0;
   bodyBytesOut = 0;
   attempts = 0;
+  retry = "";
   reused = false;
   probeWaitMs = 0;
   probeSinceMs = 0;

@@ -17,7 +17,9 @@ import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
 import type { AttemptPlan } from "./attempt-plan.ts";
+import type { KeptBody } from "./kept-body.ts";
 import { mayGoElsewhere } from "./failure.ts";
+import type { Retries } from "./retries.ts";
 import { type ForwardingIdentity, upgradeOffer, writeRequestHead } from "./request-fields.ts";
 
 /** What attempts need besides their exchange and endpoint; one object per worker. */
@@ -33,6 +35,10 @@ export interface AttemptOwner {
   onAttemptFailure(attempt: Attempt, error: ProxyError): void;
   /** Another region's edge has refused the request by itself, and it may go elsewhere. Whether the attempt was disowned for that. */
   onRefusal(attempt: Attempt): boolean;
+  /** null: the request has no retry policy. */
+  readonly retries: Retries | null;
+  /** The answer has a status that the retry policy may want another attempt for. Whether the attempt was disowned for that. */
+  onUnwanted(attempt: Attempt, status: number): boolean;
 }
 
 export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
@@ -105,9 +111,19 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     }
     // A client that expects 100 sends nothing before the endpoint has said something
     if (exchange.head.expectsContinue) connection.deadlineAtMs = this.#responseDeadline();
+    const body = this.#owner.retries?.body;
+    if (body?.begun === true) this.#replay(body, connection);
     exchange.claim(this);
     exchange.resumeRequest();
     if (!exchange.reading) connection.out.flush();
+  }
+
+  /** Of the body, what an attempt before has sent; the rest comes from the client. */
+  #replay(body: KeptBody, connection: H1UpstreamConnection): void {
+    connection.deadlineAtMs = Infinity;
+    this.bodySent = true;
+    for (const chunk of body.chunks()) connection.out.sendBody(chunk);
+    if (body.ended) this.#requestComplete(connection, null);
   }
 
   onConnectFailure(error: ProxyError): void {
@@ -120,11 +136,13 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   onRequestBody(chunk: Buffer): void {
     if (!this.bodySent && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.bodySent = true;
+    this.#owner.retries?.body?.keep(chunk);
     if (this.#connection?.out.sendBody(chunk) === false) this.exchange.pauseRequest();
   }
 
   onRequestEnd(trailers: HeaderList | null): void {
     this.bodySent = true;
+    this.#owner.retries?.body?.end(trailers);
     if (this.#connection !== null) this.#requestComplete(this.#connection, trailers);
     if (this.#tunnelAnswerEnded) this.#end();
   }
@@ -134,6 +152,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onAbort(): void {
+    this.#owner.retries?.body?.drop(); // also where the request waits for the next attempt
     if (this.#ended) return;
     const connection = this.#connection;
     this.#end();
@@ -143,6 +162,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   // ---- answer
 
   onInformational(head: ResponseHead): void {
+    const again = head.status === 100 && this.bodySent && this.#owner.retries !== null;
+    if (again) return; // the client was told so at an attempt before
     const clientsTurn = head.status === 100 && this.exchange.requestLength !== 0 && !this.bodySent;
     if (clientsTurn && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.exchange.sendInformational(head);
@@ -151,6 +172,9 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   onHead(head: ResponseHead, length: BodyLength): void {
     if (head.status >= 500 && this.#isRefusal(head) && this.#owner.onRefusal(this)) return;
     if (this.#visit !== null) this.#visit.answered(head.status);
+    const { retries } = this.#owner;
+    if (retries !== null && retries.concerns(head.status) && this.#owner.onUnwanted(this, head.status)) return;
+    retries?.body?.drop();
     this.#tunnel = head.status === 101;
     this.exchange.sendHead(head, length);
   }
@@ -212,7 +236,9 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   #responseDeadline(): number {
-    return this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs;
+    const atMs = this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs;
+    const { retries } = this.#owner;
+    return retries === null ? atMs : Math.min(atMs, retries.overAtMs);
   }
 
   #end(failure: AnswerCode | null = null): void {

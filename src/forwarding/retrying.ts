@@ -15,6 +15,7 @@
  *
  *  A pooled connection that turns out dead is not among these: it is replaced, once, as without a policy (see failure.ts).
  */
+import type { NoRetryReason } from "../observation/metrics.ts";
 import type { AnswerCode, ProxyError } from "../observation/proxy-error.ts";
 import type { RetryCause, RetryPolicy } from "../table/policy.ts";
 import { isIdempotent } from "./failure.ts";
@@ -39,8 +40,6 @@ export interface Progress {
   budgetLeft(): boolean;
 }
 
-export const NO_RETRY_REASONS = ["answered", "cause", "unsafe", "body", "attempts", "time", "budget"] as const;
-export type NoRetryReason = (typeof NO_RETRY_REASONS)[number];
 export type MadeRetry = RetryCause | "status";
 
 export type RetryVerdict =

@@ -106,6 +106,7 @@ export class ExchangeObserver {
       upstreamKind: record.upstreamKind,
       region: record.region,
       attempts: record.attempts,
+      retry: record.retry,
       reused: record.reused,
       headWaitMs: record.headAtMs - record.startedAtMs,
       probeWaitMs: record.probeWaitMs + sinceThen(record.probeSinceMs, endedAtMs),

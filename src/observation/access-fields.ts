@@ -66,6 +66,14 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
     meaning: "from the end of the request's head until the head of the answer was there; null without an answer",
   },
   { name: "attempts", type: "integer", meaning: "how often the request was sent to an endpoint, or was tried to be" },
+  {
+    name: "retry",
+    type: "string",
+    meaning:
+      "what the retry policy of its service made of failed attempts, in order: `connect`, `reset`, `timeout` or `status` where it was " +
+      "sent again, `no ` and why where it was not (`unsafe`, `body`, `attempts`, `time`, `budget`, `cause`, `answered`); empty: " +
+      "nothing failed, or there is no policy",
+  },
   { name: "reused", type: "boolean", meaning: "the last attempt went on a pooled connection" },
   { name: "worker", type: "integer", meaning: "number of the worker process; 0 where everything is one process" },
   {

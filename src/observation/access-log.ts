@@ -75,7 +75,9 @@ export function accessLine(report: ExchangeReport, share: number): string {
     msText(report.probeWaitMs)
   },"connect_ms":${msText(report.connectMs)},"first_byte_ms":${
     firstByteMs === null ? "null" : msText(firstByteMs)
-  },"attempts":${report.attempts},"reused":${report.reused ? "true" : "false"},"worker":${report.worker},"sample":${share}}`;
+  },"attempts":${report.attempts},"retry":"${report.retry}","reused":${
+    report.reused ? "true" : "false"
+  },"worker":${report.worker},"sample":${share}}`;
 }
 
 /** `.000` to `.999` */

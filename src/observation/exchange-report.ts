@@ -42,6 +42,8 @@ export interface ExchangeReport {
   readonly region: string;
   /** How often it was sent, or was tried to be. */
   readonly attempts: number;
+  /** What a retry policy made of failed attempts, in order: `connect, no budget`; empty: it was not asked. */
+  readonly retry: string;
   /** The last attempt went on a pooled connection. */
   readonly reused: boolean;
   /** From the request's first byte to the end of its head. */

@@ -13,10 +13,22 @@ export type OutcomeKind = (typeof OUTCOMES)[number];
 
 /**
  * Why a request was sent again, or was to be: the pooled connection turned out dead; a fresh probe of a VM that refused a connection
- * passed; without the endpoint that could not be reached.
+ * passed; without the endpoint that could not be reached; by the retry policy of its service, with the cause.
  */
-export const RETRY_REASONS = ["stale_connection", "probe_passed", "other_endpoint"] as const;
+export const RETRY_REASONS = [
+  "stale_connection",
+  "probe_passed",
+  "other_endpoint",
+  "connect",
+  "reset",
+  "timeout",
+  "status",
+] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
+
+/** Why a retry policy did not have a request sent again; worst news for the client first. */
+export const NO_RETRY_REASONS = ["answered", "cause", "unsafe", "body", "attempts", "time", "budget"] as const;
+export type NoRetryReason = (typeof NO_RETRY_REASONS)[number];
 
 /** Plain JSON; counters only grow, gauges are as of now. Adds up over workers. */
 export interface MetricsSnapshot {
@@ -39,6 +51,8 @@ export interface MetricsSnapshot {
   readonly upstreamReuses: number;
   /** In the order of RETRY_REASONS. */
   readonly upstreamRetries: readonly number[];
+  /** In the order of NO_RETRY_REASONS. */
+  readonly retriesRefused: readonly number[];
   readonly upstreamOpen: number;
   readonly upstreamIdle: number;
   /** Being opened: an exchange waits for each. */
@@ -71,6 +85,7 @@ export class Metrics {
   upstreamConnectFailures = 0;
   upstreamReuses = 0;
   readonly upstreamRetries: Float64Array = new Float64Array(RETRY_REASONS.length);
+  readonly retriesRefused: Float64Array = new Float64Array(NO_RETRY_REASONS.length);
   upstreamOpen = 0;
   upstreamIdle = 0;
   upstreamConnecting = 0;
@@ -101,6 +116,10 @@ export class Metrics {
     this.upstreamRetries[RETRY_REASONS.indexOf(reason)]!++;
   }
 
+  recordNoRetry(reason: NoRetryReason): void {
+    this.retriesRefused[NO_RETRY_REASONS.indexOf(reason)]!++;
+  }
+
   recordBadEnd(code: ErrorCode, blame: Blame): void {
     const index = ERROR_CODES.indexOf(code) * BLAMES.length + BLAMES.indexOf(blame);
     this.badEnds[index] = (this.badEnds[index] ?? 0) + 1;
@@ -119,6 +138,7 @@ export class Metrics {
       badEnds: [...this.badEnds],
       durationBuckets: [...this.durationBuckets],
       upstreamRetries: [...this.upstreamRetries],
+      retriesRefused: [...this.retriesRefused],
     };
   }
 }

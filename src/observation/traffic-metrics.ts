@@ -1,6 +1,6 @@
 /** The metrics of traffic, summed over all workers: exchanges, errors, connections of both sides. */
 import { counter, gauge, type MetricRow, type Sample } from "./metric-row.ts";
-import { DURATION_BUCKETS, OUTCOMES, RETRY_REASONS } from "./metrics.ts";
+import { DURATION_BUCKETS, NO_RETRY_REASONS, OUTCOMES, RETRY_REASONS } from "./metrics.ts";
 import { ANSWER_CODES, type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "./proxy-error.ts";
 import { STATUS_CLASSES } from "./traffic-history.ts";
 
@@ -89,9 +89,17 @@ export const TRAFFIC_METRICS: readonly MetricRow[] = [
     type: "counter",
     name: "edgeproxy_upstream_retries_total",
     help:
-      "Failed attempts that were not the end: the pooled connection was dead, a fresh probe of the VM passed, or without that endpoint.",
+      "Failed attempts that were not the end: the pooled connection was dead, a fresh probe of the VM passed, or without that endpoint; by a retry policy: connect, reset, timeout, status.",
     labels: ["reason"],
     samples: ({ data }) => RETRY_REASONS.map((reason, index): Sample => [{ reason }, data.upstreamRetries[index] ?? 0]),
+  },
+  {
+    type: "counter",
+    name: "edgeproxy_upstream_retries_refused_total",
+    help:
+      "Failed attempts after which a retry policy did not have the request sent again: unsafe to repeat, out of attempts, time or budget, its body not kept, no cause that the policy names, or its answer had begun.",
+    labels: ["reason"],
+    samples: ({ data }) => NO_RETRY_REASONS.map((reason, index): Sample => [{ reason }, data.retriesRefused[index] ?? 0]),
   },
 ];
 

@@ -92,6 +92,7 @@ test("an exchange on a pooled connection is told with its route, its ids, and no
     upstreamKind: "vm",
     region: VM.region,
     attempts: 1,
+    retry: "",
     reused: true,
     probeWaitMs: 0,
     connectMs: 0,

@@ -39,6 +39,7 @@ test("accessLine() writes every field of the contract and of the table", () => {
     connect_ms: 0,
     first_byte_ms: 1,
     attempts: 1,
+    retry: "",
     reused: true,
     worker: 2,
     sample: 0.25,

@@ -1,0 +1,92 @@
+/*  The retries of one request whose service has a policy for them: what was tried, what is kept to be sent again, how long to wait. Others
+ *  have none, and pay for none.
+ */
+import type { Exchange } from "../downstream/exchange.ts";
+import type { Metrics } from "../observation/metrics.ts";
+import { nowMs } from "../runtime/clock.ts";
+import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
+import type { RetryPolicy } from "../table/policy.ts";
+import { budgetOf } from "../upstream/retry-budget.ts";
+import type { HeaderList } from "../wire/header-list.ts";
+import { BodyMemory, KeptBody } from "./kept-body.ts";
+import { backoffMs, type Failure, isRetried, mayRepeat, retryVerdict } from "./retrying.ts";
+
+/** A quarter of what 1,000 bodies of the largest usual size would take. */
+const MOST_KEPT_BYTES = 16 * 2 ** 20;
+const memory = new BodyMemory(MOST_KEPT_BYTES);
+
+/** How an attempt stands when it does not count. */
+interface Attempted {
+  readonly bodySent: boolean;
+}
+
+export class Retries {
+  /** null: what leaves of the body could not be sent again anyway. */
+  readonly body: KeptBody | null;
+  /** When the time for all attempts is over; monotonic. */
+  readonly overAtMs: number;
+  readonly #exchange: Exchange;
+  readonly #policy: RetryPolicy;
+  readonly #metrics: Metrics;
+  readonly #random: () => number;
+  readonly #idempotencyKey: boolean;
+  #attempts = 1;
+  #bodySent = false;
+
+  constructor(exchange: Exchange, policy: RetryPolicy, metrics: Metrics, random: () => number) {
+    const { head, requestLength, record } = exchange;
+    this.#exchange = exchange;
+    this.#policy = policy;
+    this.#metrics = metrics;
+    this.#random = random;
+    this.#idempotencyKey = hasIdempotencyKey(head.fields);
+    this.overAtMs = policy.totalMs > 0 ? record.headAtMs + policy.totalMs : Infinity;
+    const keeps = requestLength !== 0 && requestLength <= policy.maxBodyBytes &&
+      mayRepeat(policy, head.method, this.#idempotencyKey);
+    this.body = keeps ? new KeptBody(policy.maxBodyBytes, memory) : null;
+    budgetOf(policy).deposit(systemTimers.nowMs());
+  }
+
+  /** Whether an answer with this status may be worth another attempt. */
+  concerns(status: number): boolean {
+    return isRetried(status, this.#policy);
+  }
+
+  /** How long to wait before another attempt; null: there is none. */
+  after(failure: Failure, { bodySent }: Attempted): number | null {
+    const { head, answered, record } = this.#exchange;
+    if (bodySent) this.#bodySent = true;
+    const waitMs = backoffMs(this.#policy, this.#attempts, this.#random());
+    const verdict = retryVerdict(failure, this.#policy, {
+      attempts: this.#attempts,
+      answered,
+      method: head.method,
+      idempotencyKey: this.#idempotencyKey,
+      bodySent: this.#bodySent,
+      bodyKept: this.body?.whole === true,
+      elapsedMs: nowMs() - record.headAtMs,
+      backoffMs: waitMs,
+      budgetLeft: () => budgetOf(this.#policy).withdraw(systemTimers.nowMs()),
+    });
+    record.retry += `${record.retry === "" ? "" : ", "}${verdict.again ? "" : "no "}${verdict.why}`;
+    if (!verdict.again) {
+      this.#metrics.recordNoRetry(verdict.why);
+      return null;
+    }
+    this.#attempts++;
+    this.#metrics.recordRetry(verdict.why);
+    return waitMs;
+  }
+}
+
+const KEY = "idempotency-key";
+
+function hasIdempotencyKey(fields: HeaderList): boolean {
+  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, KEY) && fields.value(i) !== "") return true;
+  return false;
+}
+
+/** Runs `next` after a while; the answer is how to give up. */
+export function afterBackoff(waitMs: number, next: () => void): CancelTimer {
+  return systemTimers.after(waitMs, next);
+}
