@@ -2,6 +2,7 @@
 import { isIP, isIPv6 } from "node:net";
 import { z } from "zod";
 import { type AccessSampling, NO_ACCESS_LOG } from "../observation/access-log.ts";
+import { formatDuration, formatSize, parseDuration, parseSize } from "../sources/amounts.ts";
 import { maskDatabaseUrl, parseDatabaseUrl } from "../sources/database-url.ts";
 import { MOST_PATH_BYTES } from "../runtime/unix-path.ts";
 import type { ListenAddress, UnixAddress } from "./settings.ts";
@@ -193,53 +194,6 @@ export function parser<Value>(parse: (text: string) => Verdict<Value>): z.ZodTyp
     context.addIssue({ code: "custom", message: verdict.problem });
     return z.NEVER;
   });
-}
-
-const DURATION_UNITS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
-
-function parseDuration(text: string): number | null {
-  if (!/^(\d{1,12}(\.\d{1,6})?(ms|s|m|h))+$/.test(text)) return null;
-  let total = 0;
-  for (const [, amount, unit] of text.matchAll(/([\d.]+)(ms|s|m|h)/g)) total += Number(amount) * (DURATION_UNITS[unit!] ?? NaN);
-  return Math.round(total);
-}
-
-function formatDuration(ms: number): string {
-  if (ms === 0) return "0s";
-  let rest = ms;
-  let text = "";
-  for (const [unit, length] of Object.entries(DURATION_UNITS)) {
-    const amount = Math.floor(rest / length);
-    if (amount > 0) text += `${amount}${unit}`;
-    rest -= amount * length;
-  }
-  return text;
-}
-
-const SIZE_UNITS: Readonly<Record<string, number>> = {
-  gib: 2 ** 30,
-  gb: 1e9,
-  mib: 2 ** 20,
-  mb: 1e6,
-  kib: 2 ** 10,
-  kb: 1e3,
-  b: 1,
-};
-
-function parseSize(text: string): number | null {
-  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([kmg]i?b|b)?$/i.exec(text);
-  if (match === null) return null;
-  const bytes = Number(match[1]) * (SIZE_UNITS[(match[2] ?? "b").toLowerCase()] ?? NaN);
-  return Number.isSafeInteger(bytes) ? bytes : null;
-}
-
-function formatSize(bytes: number): string {
-  const names: readonly (readonly [string, string])[] = [["gib", "GiB"], ["mib", "MiB"], ["kib", "KiB"]];
-  for (const [unit, name] of names) {
-    const length = SIZE_UNITS[unit]!;
-    if (bytes >= length && bytes % length === 0) return `${bytes / length}${name}`;
-  }
-  return String(bytes);
 }
 
 function parseAddress(text: string): ListenAddress | null {

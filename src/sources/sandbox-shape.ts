@@ -1,0 +1,112 @@
+/*  The sandbox router's own file, understood as it is: `routing` with a target per route key, and `server` with ports that are ours to set.
+ *
+ *  A rule becomes a route on any host for each of its path prefixes. Its priority is between 0 and 1: above the routes that say none, and
+ *  so above the bare routes of the database, which know their host better; below every route that claims a priority; and each above the
+ *  rules after it, for the first that fits is meant and not the most specific.
+ */
+import { endpointKey } from "../table/record.ts";
+import { serviceKey } from "../table/policies.ts";
+import type { PathMatch, PolicyRoute, ServiceRecord } from "../table/policy.ts";
+import type { PolicyProblems } from "./policy-problems.ts";
+import { endpointPolicy, type RouteFrame, routeRecord } from "./policy-records.ts";
+import { bareRouteSchema, routingKeys, sandboxRuleSchema, serverSchema, type WrittenSandboxRule } from "./policy-schema.ts";
+import { entriesOf, itemsOf } from "./policy-sets.ts";
+import { endpointPolicyKeys } from "./policy-schema-services.ts";
+import { type EndpointAddress, mapping } from "./policy-values.ts";
+import { z } from "zod";
+
+export interface SandboxShape {
+  readonly services: readonly ServiceRecord[];
+  /** Before all others and in order. */
+  readonly rules: readonly PolicyRoute[];
+  /** After all others; null: no default. */
+  readonly fallback: PolicyRoute | null;
+  readonly routeKeyHeader: string | null;
+}
+
+const EVERYTHING: PathMatch = { kind: "prefix", value: "/" };
+const NO_CONDITION = { path: EVERYTHING, methods: [], headers: [], cookies: [], query: [], routeKey: null };
+const routingSchema = mapping({ ...routingKeys, rules: z.unknown().optional() });
+const PLAIN_POLICY = endpointPolicy(z.object(endpointPolicyKeys).parse({}));
+const PLAIN_TREATMENT = bareRouteSchema.parse({});
+
+export function readSandboxShape(routing: unknown, hereRegion: string, problems: PolicyProblems): SandboxShape {
+  const none = { services: [], rules: [], fallback: null, routeKeyHeader: null };
+  if (routing === undefined || routing === null) return none;
+  const written = problems.read(routingSchema, routing, ["routing"]);
+  const rules = itemsOf((routing as { rules?: unknown }).rules, ["routing", "rules"], problems)
+    .map((rule, index) => problems.read(sandboxRuleSchema, rule, ["routing", "rules", index]));
+  if (written === null) return none;
+  const services = new Map<string, ServiceRecord>();
+  const serviceOf = (target: EndpointAddress, name: string): string => {
+    const address = endpointKey("vm", target.address, target.port);
+    const service = services.get(address) ?? sandboxService(name, target, hereRegion);
+    services.set(address, service);
+    return service.name;
+  };
+  const routes = rules.flatMap((rule, index) => {
+    if (rule === null) return [];
+    const priority = (rules.length - index) / (rules.length + 1);
+    return ruleRoutes(rule, index, priority, serviceOf(rule.targetService, `sandbox-${index + 1}`), problems);
+  });
+  const fallback = written.defaultTarget === undefined
+    ? null
+    : fallbackRoute(serviceOf(written.defaultTarget, "sandbox-default"), problems);
+  return {
+    services: [...services.values()],
+    rules: routes,
+    fallback,
+    routeKeyHeader: written.routeKeyHeader?.toLowerCase() ?? null,
+  };
+}
+
+function sandboxService(name: string, { address, port }: EndpointAddress, region: string): ServiceRecord {
+  const key = serviceKey(endpointKey("vm", address, port), name);
+  return { name, endpoints: [{ key, kind: "vm", address, port, region, service: name, weight: 1 }], policy: PLAIN_POLICY };
+}
+
+function ruleRoutes(
+  rule: WrittenSandboxRule,
+  index: number,
+  priority: number,
+  service: string,
+  problems: PolicyProblems,
+): PolicyRoute[] {
+  const headers = (rule.headerMatchers ?? []).map(([name, value]) => ({
+    name: name.toLowerCase(),
+    matcher: { kind: "equal" as const, value },
+  }));
+  const paths = rule.pathPrefixes.length === 0 ? [EVERYTHING] : rule.pathPrefixes;
+  return paths.map((path, part) => {
+    const id = `sandbox-rule-${index + 1}${paths.length === 1 ? "" : `-${part + 1}`}`;
+    const match = { ...NO_CONDITION, path, headers, routeKey: rule.routeKey };
+    const route = plainRoute({ id, origin: `routing.rules[${index}]`, hosts: [], match, priority, ownTarget: service }, problems);
+    return { ...route, requestFields: { ...route.requestFields, set: rule.additionalHeaders ?? [] } };
+  });
+}
+
+function fallbackRoute(service: string, problems: PolicyProblems): PolicyRoute {
+  return plainRoute(
+    { id: "sandbox-default", origin: "routing.defaultTarget", hosts: [], match: NO_CONDITION, priority: 0, ownTarget: service },
+    problems,
+  );
+}
+
+function plainRoute(frame: RouteFrame, problems: PolicyProblems): PolicyRoute {
+  return routeRecord(frame, PLAIN_TREATMENT, ["routing"], { full: (name) => name, all: [] }, problems);
+}
+
+const SETTINGS: Readonly<Record<string, string>> = { httpPort: "EDGEPROXY_HTTP_ADDR", metricsPort: "EDGEPROXY_ADMIN_ADDR" };
+
+/** Addresses are settings of the process. */
+export function noteServer(server: unknown, problems: PolicyProblems): void {
+  if (server === undefined || server === null) return;
+  if (problems.read(serverSchema, server, ["server"]) === null) return;
+  for (const [name, port] of entriesOf(server, ["server"], problems)) {
+    const setting = SETTINGS[name];
+    const hint = setting === undefined
+      ? "gRPC has no port of its own"
+      : `set ${setting}=${name === "metricsPort" ? "127.0.0.1" : ""}:${port}`;
+    problems.note(["server", name], `ignored: ${hint}`);
+  }
+}

@@ -1,0 +1,264 @@
+/*  The one document of a YAML (or JSON) text as a plain value, with the place of each of its parts.
+ *
+ *  What such texts are used to harm or to fool with is a problem here: keys twice in a mapping, aliases that unfold to millions of nodes or
+ *  into themselves, nesting without end, a second document that nobody would read, tags that make other values than they look like.
+ */
+import {
+  Composer,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type ParsedNode,
+  Parser,
+  type Range,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
+
+export interface TextPlace {
+  /** From 1. */
+  readonly line: number;
+  /** From 1, in UTF-16 units. */
+  readonly column: number;
+}
+
+export interface YamlProblem extends TextPlace {
+  readonly message: string;
+}
+
+export type ValuePath = readonly (string | number)[];
+
+export interface YamlValue {
+  readonly value: unknown;
+  /** Of the key where there is one, else of the value; of the nearest part that exists. `inside`: of the value. */
+  placeOf(path: ValuePath, inside?: boolean): TextPlace;
+}
+
+const MOST_CHARACTERS = 16 * 2 ** 20;
+const MOST_DEPTH = 64;
+/** With aliases unfolded. */
+const MOST_NODES = 4_000_000;
+const MOST_PROBLEMS = 20;
+const PLAIN_TAGS = /^tag:yaml\.org,2002:(map|seq|str|int|float|bool|null)$/;
+
+export function parseYaml(text: string): YamlValue | { readonly problems: readonly YamlProblem[] } {
+  if (text.length > MOST_CHARACTERS) return refused(`is larger than ${MOST_CHARACTERS / 2 ** 20} MiB`);
+  const lines = new LineCounter();
+  try {
+    const tokens = new Parser(lines.addNewLine).parse(text);
+    const composer = new Composer({ version: "1.2", uniqueKeys: false, keepSourceTokens: false, logLevel: "silent" });
+    const documents = [...composer.compose(tokens, true, text.length)];
+    const errors = documents.flatMap((document) => document.errors);
+    if (errors.length > 0) {
+      return {
+        problems: errors.slice(0, MOST_PROBLEMS).map(({ pos, message }) => ({
+          ...placeAt(lines, pos[0]),
+          message: firstLine(message),
+        })),
+      };
+    }
+    const [document, second] = documents;
+    if (second !== undefined) {
+      return refused("is a second document: there can be only one", placeAt(lines, second.range[0]));
+    }
+    return new Reading(lines).of((document?.contents ?? null) as ParsedNode | null);
+  } catch (error) {
+    // Nested so deeply that the parser itself gives up.
+    if (error instanceof RangeError) return refused(`is nested more than ${MOST_DEPTH} deep`);
+    throw error;
+  }
+}
+
+function refused(message: string, place: TextPlace = { line: 1, column: 1 }): { readonly problems: readonly YamlProblem[] } {
+  return { problems: [{ ...place, message }] };
+}
+
+function firstLine(message: string): string {
+  return message.split("\n", 1)[0]!;
+}
+
+function placeAt(lines: LineCounter, offset: number): TextPlace {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(line, 1), column: Math.max(col, 1) };
+}
+
+type Collection = YAMLMap | YAMLSeq;
+
+class Reading {
+  readonly #lines: LineCounter;
+  readonly #problems: YamlProblem[] = [];
+  /** What an alias of that name means at this point of the text. */
+  readonly #anchors: Map<string, { readonly node: ParsedNode; readonly value: unknown; readonly size: number } | "open"> =
+    new Map();
+  /** Where objects and arrays come from. */
+  readonly #origins: WeakMap<object, Collection> = new WeakMap();
+  #nodes = 0;
+
+  constructor(lines: LineCounter) {
+    this.#lines = lines;
+  }
+
+  of(root: ParsedNode | null): YamlValue | { readonly problems: readonly YamlProblem[] } {
+    const value = root === null ? null : this.#value(root, 1);
+    if (this.#problems.length > 0) return { problems: this.#problems };
+    const start = root === null ? 0 : startOf(root);
+    return { value, placeOf: (path, inside) => this.#placeOf(value, path, start, inside === true) };
+  }
+
+  #value(node: ParsedNode | null, depth: number): unknown {
+    if (node === null) return null;
+    if (this.#exhausted(node, depth)) return null;
+    if (isAlias(node)) return this.#aliased(node);
+    const anchor = node.anchor;
+    const before = this.#nodes++;
+    if (anchor !== undefined) this.#anchors.set(anchor, "open");
+    if (node.tag !== undefined && !PLAIN_TAGS.test(node.tag)) {
+      this.#problem(node, `has the tag ${node.tag}, which means nothing here`);
+    }
+    const value = isMap(node) ? this.#mapping(node, depth) : isSeq(node) ? this.#list(node, depth) : scalarValue(node as Scalar);
+    if (anchor !== undefined) this.#anchors.set(anchor, { node, value, size: this.#nodes - before });
+    return value;
+  }
+
+  /** One problem is enough of that kind. */
+  #exhausted(node: ParsedNode, depth: number): boolean {
+    if (this.#problems.length >= MOST_PROBLEMS) return true;
+    if (depth > MOST_DEPTH) this.#last(node, `is nested more than ${MOST_DEPTH} deep`);
+    else if (this.#nodes > MOST_NODES) this.#last(node, `is too much: more than ${MOST_NODES} values, with aliases unfolded`);
+    else return false;
+    return true;
+  }
+
+  #last(node: ParsedNode, message: string): void {
+    this.#problem(node, message);
+    while (this.#problems.length < MOST_PROBLEMS) this.#problems.push(this.#problems.at(-1)!);
+    this.#problems.splice(1 + this.#problems.findIndex((each) => each.message === message));
+    this.#nodes = Infinity;
+  }
+
+  #aliased(node: ParsedNode & { readonly source: string }): unknown {
+    const anchor = this.#anchors.get(node.source);
+    if (anchor === undefined || anchor === "open") {
+      this.#problem(
+        node,
+        anchor === undefined ? `no anchor &${node.source} is above` : `the alias *${node.source} contains itself`,
+      );
+      return null;
+    }
+    this.#nodes += anchor.size;
+    return anchor.value;
+  }
+
+  #list(node: YAMLSeq, depth: number): unknown[] {
+    const list = node.items.map((item) => this.#value(item as ParsedNode, depth + 1));
+    this.#origins.set(list, node);
+    return list;
+  }
+
+  #mapping(node: YAMLMap, depth: number): Record<string, unknown> {
+    const entries: [string, unknown][] = [];
+    const merged: [string, unknown][] = [];
+    const seen = new Set<string>();
+    for (const pair of node.items) {
+      const name = this.#name(pair.key as ParsedNode | null, node);
+      if (name === null) continue;
+      const value = this.#value(pair.value as ParsedNode | null, depth + 1);
+      if (name === MERGE && isMergeKey(pair.key)) this.#merge(value, pair.key as ParsedNode, merged);
+      else if (seen.has(name)) this.#problem(pair.key as ParsedNode, `the key ${quoted(name)} is there twice`);
+      else {
+        seen.add(name);
+        entries.push([name, value]);
+      }
+    }
+    // Own keys win, and of several merged mappings the first.
+    for (const [name, value] of merged) {
+      if (!seen.has(name)) {
+        seen.add(name);
+        entries.push([name, value]);
+      }
+    }
+    const mapping = Object.fromEntries(entries);
+    this.#origins.set(mapping, node);
+    return mapping;
+  }
+
+  #name(key: ParsedNode | null, owner: YAMLMap): string | null {
+    const node = key !== null && isAlias(key) ? this.#anchoredNode(key.source) : key;
+    if (!isScalar(node)) {
+      this.#problem(key ?? owner as ParsedNode, "a key must be a word");
+      return null;
+    }
+    const name = typeof node.value === "string" ? node.value : node.source ?? String(node.value);
+    // Objects have it already, and it is no key of theirs.
+    if (name !== "__proto__") return name;
+    this.#problem(node as ParsedNode, `the key "__proto__" cannot be used`);
+    return null;
+  }
+
+  #anchoredNode(name: string): ParsedNode | null {
+    const anchor = this.#anchors.get(name);
+    return anchor === undefined || anchor === "open" ? null : anchor.node;
+  }
+
+  #merge(value: unknown, key: ParsedNode, into: [string, unknown][]): void {
+    for (const mapping of Array.isArray(value) ? value : [value]) {
+      if (typeof mapping !== "object" || mapping === null || Array.isArray(mapping)) this.#problem(key, "<< needs a mapping");
+      else {
+        into.push(...Object.entries(mapping));
+        this.#nodes += Object.keys(mapping).length;
+      }
+    }
+  }
+
+  #problem(node: ParsedNode, message: string): void {
+    if (this.#problems.length < MOST_PROBLEMS) this.#problems.push({ ...placeAt(this.#lines, startOf(node)), message });
+  }
+
+  #placeOf(root: unknown, path: ValuePath, start: number, inside: boolean): TextPlace {
+    let offset = start;
+    let container = root;
+    for (const [index, step] of path.entries()) {
+      const node = typeof container === "object" && container !== null ? this.#origins.get(container) : undefined;
+      const found = node === undefined ? undefined : placeWithin(node, step, inside && index === path.length - 1);
+      if (found === undefined) break;
+      offset = found;
+      container = (container as Record<string | number, unknown>)[step];
+    }
+    return placeAt(this.#lines, offset);
+  }
+}
+
+const MERGE = "<<";
+
+function isMergeKey(key: unknown): boolean {
+  return isScalar(key) && key.type === "PLAIN";
+}
+
+function scalarValue(node: Scalar): unknown {
+  // Integers beyond 2^53 would quietly be others.
+  return typeof node.value === "bigint" ? String(node.value) : node.value;
+}
+
+function startOf(node: ParsedNode): number {
+  return (node.range as Range | null)?.[0] ?? 0;
+}
+
+function placeWithin(node: Collection, step: string | number, inside: boolean): number | undefined {
+  if (isSeq(node)) {
+    const item = node.items[Number(step)] as ParsedNode | undefined;
+    return item === undefined || item === null ? undefined : startOf(item);
+  }
+  const pairs = node.items.filter(isPair);
+  const pair = pairs.find(({ key }) => isScalar(key) && (key.value === step || key.source === step)) ??
+    pairs.find(({ key }) => isScalar(key) && key.value === MERGE);
+  const part = (inside && pair?.value ? pair.value : pair?.key) as ParsedNode | undefined;
+  return part === undefined ? undefined : startOf(part);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
