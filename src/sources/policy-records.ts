@@ -1,4 +1,5 @@
 /** Written services and routes become records: references followed, shares counted, names made; what cannot be is a problem. */
+import { readFileSync } from "node:fs";
 import { endpointKey } from "../table/record.ts";
 import { serviceKey } from "../table/policies.ts";
 import {
@@ -20,10 +21,10 @@ import type { ValuePath } from "./yaml-value.ts";
 
 /** What a policy is read with. */
 export interface PolicySurroundings {
-  /** Our own region's id: that of endpoints which name none. */
-  readonly hereRegion: string;
-  /** For `tls.caFile`; throws. */
-  readonly readFile: (path: string) => string;
+  /** Our own: that of endpoints which name none. */
+  readonly regionId: string;
+  /** For `tls.caFile`; throws. Absent: the machine's files. */
+  readonly readFile?: (path: string) => string;
 }
 
 /** The full name of a service that a route may lead to; null: there is none of that name. */
@@ -42,13 +43,13 @@ export function serviceRecord(
   name: string,
   written: WrittenService,
   path: ValuePath,
-  { hereRegion, readFile }: PolicySurroundings,
+  { regionId, readFile = readText }: PolicySurroundings,
   names: ServiceNames,
   problems: PolicyProblems,
 ): ServiceRecord {
   const known = new Map<string, number>();
-  const endpoints = written.endpoints.map(({ url, weight, region = hereRegion }, index): ServiceEndpoint => {
-    const kind = region === hereRegion ? "vm" : "region";
+  const endpoints = written.endpoints.map(({ url, weight, region = regionId }, index): ServiceEndpoint => {
+    const kind = region === regionId ? "vm" : "region";
     const key = serviceKey(endpointKey(kind, url.address, url.port), name);
     const first = known.get(key);
     if (first !== undefined) problems.add([...path, "endpoints", index], `is the same endpoint as endpoints[${first}]`);
@@ -93,6 +94,10 @@ export function endpointPolicy(
     maintenance: null,
     drain: null,
   };
+}
+
+function readText(path: string): string {
+  return readFileSync(path, "utf8");
 }
 
 /** Of no effect while no endpoint is spoken to with TLS: then its file need not be there. */

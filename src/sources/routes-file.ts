@@ -13,42 +13,33 @@ import { mapping } from "./policy-values.ts";
 import { parseYaml, type TextPlace, type YamlValue } from "./yaml-value.ts";
 import { z } from "zod";
 
-export interface ReadingContext extends PolicySurroundings {
+export interface FileContext extends PolicySurroundings {
   /** As problems name it. */
   readonly file: string;
 }
 
-export interface Finding extends TextPlace {
-  /** `routes[2].split`; empty: the text as such. */
-  readonly place: string;
-  readonly message: string;
-  /** The whole line for people: `routes.yaml:12:5: routes[2].split: …`. */
-  readonly text: string;
-}
+/** Each line with its place: `routes.yaml:12:5: routes[2].split: …`. Warnings never stop anything. */
+export type ParsedFile =
+  | { readonly policies: FilePolicies; readonly warnings: readonly string[] }
+  | { readonly problems: readonly string[] };
 
-/** `notes`: odd, but no reason to refuse the file. */
-export type RoutesFileReading =
-  | { readonly policies: FilePolicies; readonly notes: readonly Finding[] }
-  | { readonly problems: readonly Finding[]; readonly notes: readonly Finding[] };
+const MOST_LINES = 100;
 
-const MOST_FINDINGS = 100;
-
-export function parseRoutesFile(text: string, context: ReadingContext): RoutesFileReading {
+export function parseRoutesFile(text: string, context: FileContext): ParsedFile {
   const yaml = parseYaml(text);
   if ("problems" in yaml) {
-    return { problems: yaml.problems.map((problem) => finding(context.file, "", problem.message, problem)), notes: [] };
+    return { problems: yaml.problems.map((problem) => lineOf(context.file, problem, "", problem.message)) };
   }
   const problems = new PolicyProblems();
   const policies = readFile(yaml.value, context, problems);
-  const notes = findings(problems.notes, yaml, context.file);
-  if (problems.problems.length > 0) return { problems: findings(problems.problems, yaml, context.file), notes };
-  return { policies, notes };
+  if (problems.problems.length > 0) return { problems: linesOf(problems.problems, yaml, context.file) };
+  return { policies, warnings: linesOf(problems.notes, yaml, context.file) };
 }
 
 const anything = z.unknown().optional();
 const topSchema = mapping({ services: anything, routes: anything, sandbox: anything, routing: anything, server: anything });
 
-function readFile(value: unknown, context: ReadingContext, problems: PolicyProblems): FilePolicies {
+function readFile(value: unknown, context: FileContext, problems: PolicyProblems): FilePolicies {
   const nothing: FilePolicies = { services: [], routes: [], sandbox: DEFAULT_SANDBOX };
   // Editors and shells empty a file before they write it: that must not take all routes away.
   if (value === null) {
@@ -61,7 +52,7 @@ function readFile(value: unknown, context: ReadingContext, problems: PolicyProbl
   }
   problems.read(topSchema, withoutExtensions(value), []);
   const top = value as Record<string, unknown>;
-  const shape = readSandboxShape(top["routing"], context.hereRegion, problems);
+  const shape = readSandboxShape(top["routing"], context.regionId, problems);
   noteServer(top["server"], problems);
   const written = entriesOf(top["services"], ["services"], problems);
   const names = fileNames(written.map(([name]) => name), shape.services.map(({ name }) => name), problems);
@@ -102,15 +93,13 @@ function sandboxOf(written: unknown, routeKeyHeader: string | null, problems: Po
 }
 
 /** In the order of the text. */
-function findings(problems: readonly PolicyProblem[], yaml: YamlValue, file: string): Finding[] {
-  const all = problems.map(({ path, message }) => finding(file, placeName(path), message, yaml.placeOf(path)));
-  all.sort((a, b) => a.line - b.line || a.column - b.column);
-  const different = all.filter(({ text }, index) => text !== all[index - 1]?.text);
-  if (different.length <= MOST_FINDINGS) return different;
-  const last = different[MOST_FINDINGS]!;
-  return [...different.slice(0, MOST_FINDINGS), finding(file, "", `and ${different.length - MOST_FINDINGS} more`, last)];
+function linesOf(problems: readonly PolicyProblem[], yaml: YamlValue, file: string): string[] {
+  const placed = problems.map(({ path, message }) => ({ path, message, place: yaml.placeOf(path) }));
+  placed.sort((a, b) => a.place.line - b.place.line || a.place.column - b.place.column);
+  const lines = [...new Set(placed.map(({ path, message, place }) => lineOf(file, place, placeName(path), message)))];
+  return lines.length <= MOST_LINES ? lines : [...lines.slice(0, MOST_LINES), `${file}: and ${lines.length - MOST_LINES} more`];
 }
 
-function finding(file: string, place: string, message: string, { line, column }: TextPlace): Finding {
-  return { line, column, place, message, text: `${file}:${line}:${column}: ${place === "" ? "" : `${place}: `}${message}` };
+function lineOf(file: string, { line, column }: TextPlace, place: string, message: string): string {
+  return `${file}:${line}:${column}: ${place === "" ? "" : `${place}: `}${message}`;
 }

@@ -30,7 +30,7 @@ const routingSchema = mapping({ ...routingKeys, rules: z.unknown().optional() })
 const PLAIN_POLICY = endpointPolicy(z.object(endpointPolicyKeys).parse({}));
 const PLAIN_TREATMENT = bareRouteSchema.parse({});
 
-export function readSandboxShape(routing: unknown, hereRegion: string, problems: PolicyProblems): SandboxShape {
+export function readSandboxShape(routing: unknown, regionId: string, problems: PolicyProblems): SandboxShape {
   const none = { services: [], rules: [], fallback: null, routeKeyHeader: null };
   if (routing === undefined || routing === null) return none;
   const written = problems.read(routingSchema, routing, ["routing"]);
@@ -40,7 +40,7 @@ export function readSandboxShape(routing: unknown, hereRegion: string, problems:
   const services = new Map<string, ServiceRecord>();
   const serviceOf = (target: EndpointAddress, name: string): string => {
     const address = endpointKey("vm", target.address, target.port);
-    const service = services.get(address) ?? sandboxService(name, target, hereRegion);
+    const service = services.get(address) ?? sandboxService(name, target, regionId);
     services.set(address, service);
     return service.name;
   };

@@ -39,6 +39,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@opentelemetry": ["lifecycle/otlp-"],
   "prom-client": ["observation/"],
   "re2js": ["wire/", "table/", "sources/"],
+  "yaml": ["sources/"],
 };
 
 const NAMES_THAT_SAY_NOTHING = new Set(

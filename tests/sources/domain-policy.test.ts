@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { type DomainPolicyReading, parseDomainPolicy } from "../../src/sources/domain-policy.ts";
 
 function read(value: unknown): DomainPolicyReading {
-  const hereRegion = "11111111-1111-4111-8111-111111111111";
-  return parseDomainPolicy("app.example.com", value, { hereRegion, readFile: () => "" });
+  const regionId = "11111111-1111-4111-8111-111111111111";
+  return parseDomainPolicy("app.example.com", value, { regionId, readFile: () => "" });
 }
 
 function policyOf(value: unknown) {

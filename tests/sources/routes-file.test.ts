@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FilePolicies } from "../../src/table/policy.ts";
-import { parseRoutesFile, type RoutesFileReading } from "../../src/sources/routes-file.ts";
+import { type ParsedFile, parseRoutesFile } from "../../src/sources/routes-file.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
 
-function read(text: string, files: Readonly<Record<string, string>> = {}): RoutesFileReading {
+function read(text: string, files: Readonly<Record<string, string>> = {}): ParsedFile {
   return parseRoutesFile(text, {
     file: "routes.yaml",
-    hereRegion: HERE,
+    regionId: HERE,
     readFile: (path) => {
       if (files[path] === undefined) throw new Error(`no such file ${path}`);
       return files[path];
@@ -27,11 +27,13 @@ function policiesOf(text: string): FilePolicies {
 function problemsOf(text: string): string[] {
   const reading = read(text);
   assert.ok("problems" in reading, "expected problems");
-  return reading.problems.map((problem) => problem.text);
+  return [...reading.problems];
 }
 
-function notesOf(text: string): string[] {
-  return read(text).notes.map((note) => note.text);
+function warningsOf(text: string): string[] {
+  const reading = read(text);
+  assert.ok("policies" in reading, JSON.stringify(reading));
+  return [...reading.warnings];
 }
 
 /** Section 12 of the contract, with one target and every name defined. */
@@ -148,7 +150,7 @@ routing:
 });
 
 test("parseRoutesFile() notes what has no effect", () => {
-  assert.deepEqual(notesOf(CONTRACT), [
+  assert.deepEqual(warningsOf(CONTRACT), [
     "routes.yaml:16:5: services.users.tls: has no effect: no endpoint begins with https://",
     "routes.yaml:41:11: server.httpPort: ignored: set EDGEPROXY_HTTP_ADDR=:8080",
     "routes.yaml:41:27: server.grpcPort: ignored: gRPC has no port of its own",
