@@ -19,6 +19,7 @@ import { SHOW_METRICS } from "./metrics-api.ts";
 import { openApi } from "./openapi.ts";
 import { type AdminEnvironment, type AdminPath, adminPath } from "./path.ts";
 import { SHOW_OVERVIEW } from "./overview-api.ts";
+import { LIST_POLICY_ROUTES, LIST_POLICY_SERVICES, SHOW_POLICIES } from "./policies-api.ts";
 import { problem } from "./problem.ts";
 import { SHOW_READINESS } from "./readiness-api.ts";
 import { LIST_REGIONS, RUN_REFRESH } from "./refresh-api.ts";
@@ -49,6 +50,9 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   LIST_ROUTES,
   SHOW_ROUTE,
   LIST_EXCLUDED,
+  SHOW_POLICIES,
+  LIST_POLICY_ROUTES,
+  LIST_POLICY_SERVICES,
   EXPLAIN,
   LIST_REGIONS,
   RUN_REFRESH,

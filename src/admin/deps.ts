@@ -15,6 +15,7 @@ import type { PinAnswer } from "../sources/served-table.ts";
 import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
+import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { CordonDeps, EndpointDeps } from "./endpoint-deps.ts";
 
 /** A generation that has handed over to this one and still drains. */
@@ -75,6 +76,8 @@ export interface AdminDeps {
   readonly refreshStatus: () => RefreshStatus;
   /** Of the table on disk; null where none is kept. */
   readonly lastGood: () => LastGoodFigures | null;
+  /** Of the routes file and the domains; those in force. */
+  readonly policies: () => PolicyStatus;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;
   /** Served now. */

@@ -44,10 +44,28 @@ export const EVENT = z.discriminatedUnion("type", [
   }),
   z.object({ ...STORED, type: z.literal("error"), exchange: EXCHANGE }),
   z.object({ ...STORED, type: z.literal("worker"), worker: z.int(), state: z.string(), reason: z.string() }),
+  z.object({
+    ...STORED,
+    type: z.literal("policies"),
+    state: z.enum(["changed", "refused", "recovered"]).describe("`refused`: the file is wrong, and the one before stays in force"),
+    revision: z.int().describe("In force"),
+    services: z.int(),
+    routes: z.int(),
+    domains: z.int(),
+    problem: z.string(),
+  }),
   AUDIT_ENTRY,
 ]);
 
-export const EVENT_TYPES = ["table", "source", "health", "error", "worker", "audit"] as const satisfies readonly EventType[];
+export const EVENT_TYPES = [
+  "table",
+  "source",
+  "health",
+  "error",
+  "worker",
+  "policies",
+  "audit",
+] as const satisfies readonly EventType[];
 
 export type EventView = z.output<typeof EVENT>;
 

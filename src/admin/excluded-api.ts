@@ -6,13 +6,13 @@ import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
 import { type AdminContext, adminPath, type Given } from "./path.ts";
 import { badAfter } from "./problem.ts";
 
-const CODE = z.enum(["bad_row", "conflict", "flapping"]);
+const CODE = z.enum(["bad_row", "conflict", "flapping", "bad_policy"]);
 const QUERY = listQuery(["domain", "code"], "domain", { code: CODE.optional() });
 const COLUMNS = { domain: (each: Exclusion) => each.domain, code: (each: Exclusion) => each.code };
 const EXCLUSION = z.object({ domain: z.string(), host: z.string().nullable(), code: CODE, reason: z.string() });
 const PAGE = z.object({
   total: TOTAL,
-  counts: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int() }).describe(
+  counts: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int(), bad_policy: z.int() }).describe(
     "All of them; a source lists only its first",
   ),
   excluded: z.array(EXCLUSION),

@@ -1,5 +1,6 @@
 /** May this proxy receive traffic, and if not, why not. */
 import { z } from "zod";
+import type { ConfigFileStatus } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
@@ -16,10 +17,11 @@ const TABLE = z.object({
   stale: z.boolean().describe("What is served may no longer be what the database says"),
   held_removals: z.int(),
   bad_rows: z.int(),
-  excluded: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int() }),
+  excluded: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int(), bad_policy: z.int() }),
   source: z.string().nullable(),
   pinned: PIN.nullable(),
 });
+const MOST_PROBLEMS = 10;
 const DETAIL = "Only to whoever is authorised";
 const READINESS = z.object({
   ready: z.boolean(),
@@ -37,6 +39,13 @@ const READINESS = z.object({
     path: z.string().optional().describe(DETAIL),
     last_error: z.string().nullable().optional().describe(DETAIL),
   }).optional().describe("Of the table on disk, where one is kept"),
+  routes_file: z.object({
+    ok: z.boolean().describe("false: the file is wrong, and the one before stays in force"),
+    loaded_seconds_ago: z.number(),
+    problems: z.int(),
+    path: z.string().optional().describe(DETAIL),
+    first_problems: z.array(z.string()).optional().describe(`${DETAIL}; /api/policies has all`),
+  }).optional().describe("Where there is one"),
   workers: z.object({ serving: z.int(), total: z.int() }),
   drain: DRAIN.partial().optional().describe("While it drains"),
 });
@@ -69,6 +78,7 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
     reasons.push("a worker serves without the routing table");
   }
   const lastGood = deps.lastGood();
+  const { file } = deps.policies();
   const ready = reasons.length === 0;
   // An error of the database may name hosts and users: not for those who show no token.
   const detailed = isAuthorised(c);
@@ -78,6 +88,7 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
     table: tableOf(status, deps.nowMs()),
     database: databaseOf(status, detailed),
     ...(lastGood !== null && { state: stateOf(lastGood, deps.nowMs(), detailed) }),
+    ...(file !== null && { routes_file: routesFileOf(file, deps.nowMs(), detailed) }),
     workers: { serving: serving.length, total: new Set(workers.map(({ worker }) => worker)).size },
     ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
   }, ready ? 200 : 503);
@@ -112,6 +123,17 @@ function stateOf(
 ): z.output<typeof READINESS>["state"] {
   const state = { writable: lastError === null, "saved_seconds_ago": ageSeconds(lastWriteAtMs, nowMs) };
   return detailed ? { ...state, path, last_error: lastError } : state;
+}
+
+/** Nobody's readiness depends on it: the one before serves on. */
+function routesFileOf(
+  { path, problems, loadedAtMs }: ConfigFileStatus,
+  nowMs: number,
+  detailed: boolean,
+): z.output<typeof READINESS>["routes_file"] {
+  const loaded = Math.round(Math.max(0, nowMs - loadedAtMs)) / 1000;
+  const file = { ok: problems.length === 0, loaded_seconds_ago: loaded, problems: problems.length };
+  return detailed ? { ...file, path, first_problems: problems.slice(0, MOST_PROBLEMS) } : file;
 }
 
 function ageSeconds(atMs: number | null, nowMs: number): number | null {

@@ -1,15 +1,13 @@
 /** The routes file that the environment names. */
 import { type Environment, parseSetting } from "../lifecycle/settings.ts";
-import { readConfigFile } from "../sources/config-file.ts";
-import type { FilePolicies } from "../table/policy.ts";
+import { type GoodFile, readConfigFile } from "../sources/config-file.ts";
 
-/** `policies` null: none is named. */
-export type ConfiguredRoutes =
-  | { readonly policies: FilePolicies | null; readonly warnings: readonly string[] }
-  | { readonly problems: readonly string[] };
+/** `file` null: none is named. */
+export type ConfiguredRoutes = { readonly file: GoodFile | null } | { readonly problems: readonly string[] };
 
 export async function configuredRoutes(env: Environment): Promise<ConfiguredRoutes> {
   const path = parseSetting("configFile", env), region = parseSetting("regionId", env);
-  if ("problem" in path || path.value === "") return { policies: null, warnings: [] };
-  return await readConfigFile(path.value, { regionId: "value" in region ? region.value : "" });
+  if ("problem" in path || path.value === "") return { file: null };
+  const read = await readConfigFile(path.value, { regionId: "value" in region ? region.value : "" });
+  return "problems" in read ? read : { file: read };
 }

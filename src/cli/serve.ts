@@ -16,7 +16,7 @@ import { createNotifier, type Notifier } from "../runtime/notify.ts";
 import { onSignals } from "../runtime/signals.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
-import type { FilePolicies } from "../table/policy.ts";
+import type { GoodFile } from "../sources/config-file.ts";
 import { configuredRoutes } from "./configured-routes.ts";
 import { printError } from "./output.ts";
 
@@ -27,21 +27,21 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
   const parsed = parseSettings(env);
   const folder = parseSetting("errorPages", env);
   const read = await readErrorPages("value" in folder ? folder.value : "");
-  const file = await configuredRoutes(env);
-  if ("problems" in parsed || "problems" in read || "problems" in file) {
-    const problems = [parsed, read, file].flatMap((each) => "problems" in each ? each.problems : []);
+  const routes = await configuredRoutes(env);
+  if ("problems" in parsed || "problems" in read || "problems" in routes) {
+    const problems = [parsed, read, routes].flatMap((each) => "problems" in each ? each.problems : []);
     return printError([...parsed.warnings, ...problems].join("\n"), 2);
   }
   const log = createLog(parsed.settings.logLevel);
   for (const warning of parsed.warnings) log.warn("configuration", { problem: warning });
-  for (const warning of file.warnings) log.warn("routes file", { problem: warning });
-  const exitCode = await serve(parsed.settings, log, read.pages, file.policies);
+  for (const warning of routes.file?.warnings ?? []) log.warn("routes file", { problem: warning });
+  const exitCode = await serve(parsed.settings, log, read.pages, routes.file);
   standardOutput.close();
   setTimeout(() => process.exit(exitCode), LEFTOVER_MS).unref();
   return exitCode;
 }
 
-async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FilePolicies | null): Promise<number> {
+async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: GoodFile | null): Promise<number> {
   surviveFaults(log);
   const supervisor = new Supervisor(settings, log, pages, file);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });

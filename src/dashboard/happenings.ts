@@ -79,4 +79,13 @@ export type EdgeEvent =
     readonly verdict: string;
     readonly reason: string;
   }
+  | Stored & {
+    readonly type: "policies";
+    readonly state: string;
+    readonly revision: number;
+    readonly services: number;
+    readonly routes: number;
+    readonly domains: number;
+    readonly problem: string;
+  }
   | Stored & { readonly type: "worker"; readonly worker: number; readonly state: string; readonly reason: string };

@@ -9,6 +9,8 @@ import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import type { ConfigFileStatus } from "../sources/config-file.ts";
+import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { LogLevelOrder } from "./log-level-order.ts";
@@ -56,6 +58,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     workers: () => generation.workers(),
     refreshStatus: () => control.refresher.status(),
     lastGood: () => control.lastGoodFigures(),
+    policies: () => control.policies.status,
     refreshNow: (reason) => generation.refreshNow(reason),
     routes: () => control.table,
     excluded: () => control.refresher.excluded,
@@ -89,6 +92,14 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
       };
     },
   };
+}
+
+function fileFigures(file: ConfigFileStatus | null): ControlFigures["configFile"] {
+  return file === null ? null : { ok: file.problems.length === 0, loadedAtMs: file.loadedAtMs, results: file.results };
+}
+
+function policyFigures({ revision, policies: { file, domains } }: PolicyStatus): ControlFigures["policies"] {
+  return { revision, services: file.services.length, routes: file.routes.length, domains: domains.size };
 }
 
 /** Over the workers that there are and those that were. */
@@ -127,6 +138,8 @@ function controlFigures(control: ControlPlane, settings: Settings, generation: G
     stateWrites: lastGood?.writes ?? 0,
     stateFailures: lastGood?.failures ?? 0,
     lastStateWriteAtMs: lastGood?.lastWriteAtMs ?? null,
+    configFile: fileFigures(control.policies.status.file),
+    policies: policyFigures(control.policies.status),
     spans: generation.spans(),
     ...control.proberFigures(),
     cordoned: generation.cordons.list().length,

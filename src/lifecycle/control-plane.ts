@@ -11,6 +11,7 @@ import { collectGarbage } from "../runtime/garbage.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
+import type { GoodFile } from "../sources/config-file.ts";
 import { LastGood, type LastGoodFigures } from "../sources/last-good.ts";
 import { LastGoodFolder } from "../sources/last-good-folder.ts";
 import { NoSource } from "../sources/no-source.ts";
@@ -25,7 +26,7 @@ import { httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
-import { PoliciesInForce } from "./policies-in-force.ts";
+import { PolicyPlane } from "./policy-plane.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
 import type { Snapshot } from "./route-transfer.ts";
@@ -59,11 +60,13 @@ export class ControlPlane {
   /** No request is served in this process. */
   readonly #mayPause: boolean;
   readonly #directory: EndpointDirectory = new EndpointDirectory();
-  readonly policies: PoliciesInForce;
+  /** Also for the admin address. */
+  readonly policies: PolicyPlane;
   #cancelRelease: CancelTimer | null = null;
   #cancelPolicyRelease: CancelTimer = () => {};
 
-  constructor(settings: Settings, workers: Workers, log: Log, events: EventLog) {
+  /** `file`: the routes file as it was read at the start; null: there is none. */
+  constructor(settings: Settings, workers: Workers, log: Log, events: EventLog, file: GoodFile | null) {
     const { databaseUrl, regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } =
       settings;
     const here = { regionId, regionPort };
@@ -76,7 +79,15 @@ export class ControlPlane {
     this.#lastGood = stateDir === "" || databaseUrl === ""
       ? null
       : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
-    this.policies = new PoliciesInForce({ log, changed: (_before, after) => this.#policiesChanged(after) });
+    this.policies = new PolicyPlane({
+      settings,
+      file,
+      log,
+      events,
+      timers: systemTimers,
+      changed: (after) => this.#policiesChanged(after),
+      applied: (revision) => workers.policiesApplied(revision),
+    });
     this.refresher = new Refresher({
       source: this.#source,
       intervalMs: updateIntervalMs,
@@ -105,6 +116,7 @@ export class ControlPlane {
   }
 
   start(): void {
+    this.policies.start(); // first: no request is to find a route that its policy has not reached
     this.refresher.start();
   }
 
@@ -130,7 +142,7 @@ export class ControlPlane {
 
   /** Resolves after a reading that began after this call, when what it found is in force in every worker that answers. */
   async refreshNow(reason: string): Promise<void> {
-    await this.refresher.refreshNow(reason);
+    await Promise.all([this.refresher.refreshNow(reason), this.policies.reload(reason)]);
     await this.#workers.applied(this.refresher.revision);
   }
 
@@ -184,7 +196,7 @@ export class ControlPlane {
     this.#cancelPolicyRelease();
     this.#prober.stop();
     await this.refresher.stop();
-    await Promise.all([this.#source.close(), this.#lastGood?.close()]);
+    await Promise.all([this.#source.close(), this.policies.close(), this.#lastGood?.close()]);
   }
 
   /** What any of the workers says. */

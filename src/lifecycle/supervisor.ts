@@ -13,8 +13,8 @@ import type { AdjustableLog } from "../observation/log.ts";
 import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import type { ListeningSocket } from "../runtime/listening-sockets.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
+import type { GoodFile } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
-import type { FilePolicies } from "../table/policy.ts";
 import { AdminAddress } from "./admin-address.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
@@ -74,7 +74,7 @@ export class Supervisor {
   #traces: TraceExporter | null = null;
 
   /** `pages`: of the settings' folder. `file`: of the settings' routes file; null: there is none. */
-  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FilePolicies | null) {
+  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: GoodFile | null) {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });
@@ -100,8 +100,8 @@ export class Supervisor {
       },
       log,
       this.#events,
+      file,
     );
-    if (file !== null) this.control.policies.take({ file, upserts: [], removals: [] }, "start");
     this.#traffic = new TrafficHistory(() => totalOf(this.generation), systemTimers.nowMs);
     const { drainDelayMs: delayMs, shutdownTimeoutMs: graceMs } = settings;
     const work = {

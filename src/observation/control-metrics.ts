@@ -89,6 +89,37 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
     labels: [],
     samples: ({ control: { lastStateWriteAtMs } }) => lastStateWriteAtMs === null ? [] : [[{}, lastStateWriteAtMs / 1000]],
   },
+  {
+    type: "gauge",
+    name: "edgeproxy_config_file_ok",
+    help: "1 while the routes file is right, 0 while it is wrong and the one before stays in force; absent where there is none.",
+    labels: [],
+    samples: ({ control: { configFile } }) => configFile === null ? [] : [[{}, Number(configFile.ok)]],
+  },
+  {
+    type: "gauge",
+    name: "edgeproxy_config_file_loaded_timestamp_seconds",
+    help: "When what is in force of the routes file was read first, since 1970; absent where there is none.",
+    labels: [],
+    samples: ({ control: { configFile } }) => configFile === null ? [] : [[{}, configFile.loadedAtMs / 1000]],
+  },
+  counter(
+    "edgeproxy_config_file_reloads_total",
+    "Readings of the routes file after the first by result: changed, unchanged or refused; absent where there is none.",
+    "result",
+    ({ control: { configFile } }) => configFile === null ? {} : configFile.results,
+  ),
+  gauge(
+    "edgeproxy_policies",
+    "Services and routes of the routes file in force, and domains with a policy of their own.",
+    "kind",
+    ({ control: { policies: { services, routes, domains } } }) => ({ services, routes, domains }),
+  ),
+  gauge(
+    "edgeproxy_policies_revision",
+    "Revision of the policies; grows with each change.",
+    ({ control }) => control.policies.revision,
+  ),
   counter(
     "edgeproxy_spans_total",
     "Spans by what became of them: exported or lost; absent where none are exported.",

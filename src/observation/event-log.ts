@@ -23,6 +23,18 @@ export type EdgeEvent =
     readonly reason: string;
   }
   | { readonly type: "error"; readonly exchange: ExchangeReport }
+  /** Of the routes file and the policies of domains. `refused`: the file is wrong, and the one before stays in force. */
+  | {
+    readonly type: "policies";
+    readonly state: "changed" | "refused" | "recovered";
+    /** In force. */
+    readonly revision: number;
+    readonly services: number;
+    readonly routes: number;
+    readonly domains: number;
+    /** Empty: none. */
+    readonly problem: string;
+  }
   | { readonly type: "worker"; readonly worker: number; readonly state: string; readonly reason: string }
   /** An operator has changed something. */
   | {

@@ -56,6 +56,13 @@ export interface ControlFigures {
   readonly stateWrites: number;
   readonly stateFailures: number;
   readonly lastStateWriteAtMs: number | null;
+  /** The routes file; null where there is none. */
+  readonly configFile: {
+    readonly ok: boolean;
+    readonly loadedAtMs: number;
+    readonly results: Readonly<Record<string, number>>;
+  } | null;
+  readonly policies: { readonly revision: number; readonly services: number; readonly routes: number; readonly domains: number };
   /** null where none are exported. */
   readonly spans: { readonly exported: number; readonly lost: number } | null;
   readonly probesHealthy: number;

@@ -1,10 +1,155 @@
-/** The routes file on disk: read whole, within bounds. */
+/*  The routes file on disk: read whole, within bounds, again when it changes and when somebody asks. What it says is in force as soon as it
+ *  has been read; a bad one changes nothing, and everybody who looks is told why.
+ */
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import type { Log } from "../observation/log.ts";
+import { OneAtATime } from "../runtime/one-at-a-time.ts";
+import type { Timers } from "../runtime/timers.ts";
+import type { FilePolicies } from "../table/policy.ts";
+import { FileWatch } from "./file-watch.ts";
 import { type FileContext, type ParsedFile, parseRoutesFile } from "./routes-file.ts";
 
 /** A file is read into memory, and its records go to every worker. */
 export const MOST_FILE_BYTES = 16 * 1024 * 1024;
+/** In one line of the log. */
+const MOST_LOGGED = 100;
+
+/** How a reading has ended. */
+export type FileResult = "changed" | "unchanged" | "refused";
+
+export interface ConfigFileOptions {
+  readonly path: string;
+  readonly context: Omit<FileContext, "file">;
+  /** What was read at the start. */
+  readonly first: GoodFile;
+  readonly log: Log;
+  readonly timers: Timers;
+  /** What it says from now on. */
+  taken(policies: FilePolicies, reason: string): Promise<void> | void;
+  tell?(result: "refused" | "recovered", problem: string): void;
+}
+
+export type GoodFile = Extract<ParsedFile, { readonly policies: FilePolicies }>;
+
+/** For readiness, metrics and the admin API. */
+export interface ConfigFileStatus {
+  readonly path: string;
+  /** Of the last reading; empty: it was good. */
+  readonly problems: readonly string[];
+  /** Of what is in force. */
+  readonly warnings: readonly string[];
+  /** When what is in force was read first. */
+  readonly loadedAtMs: number;
+  readonly readAtMs: number;
+  /** Since when it has been bad. */
+  readonly badSinceMs: number | null;
+  readonly results: Readonly<Record<FileResult, number>>;
+}
+
+export class ConfigFile {
+  readonly #options: ConfigFileOptions;
+  readonly #watch: FileWatch;
+  readonly #readings: OneAtATime = new OneAtATime(() => this.#read());
+  #reason = "change";
+  #digest: string;
+  #status: ConfigFileStatus;
+  #closed = false;
+
+  constructor(options: ConfigFileOptions) {
+    const { path, first, timers } = options;
+    this.#options = options;
+    this.#digest = digestOf(first.policies);
+    const nowMs = timers.nowMs();
+    this.#status = {
+      path,
+      problems: [],
+      warnings: first.warnings,
+      loadedAtMs: nowMs,
+      readAtMs: nowMs,
+      badSinceMs: null,
+      results: { changed: 0, unchanged: 0, refused: 0 },
+    };
+    this.#watch = new FileWatch({ path, timers, changed: () => void this.reload("change") });
+  }
+
+  get status(): ConfigFileStatus {
+    return this.#status;
+  }
+
+  start(): void {
+    this.#watch.start();
+  }
+
+  /** Resolves after a reading that began after this call, when what it found has been taken. */
+  reload(reason: string): Promise<void> {
+    this.#reason = reason;
+    return this.#readings.run();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#watch.close();
+    await this.#readings.running;
+  }
+
+  async #read(): Promise<void> {
+    const { path, context, log } = this.#options;
+    const reason = this.#reason;
+    try {
+      const parsed = await readConfigFile(path, context);
+      if (this.#closed) return;
+      if ("problems" in parsed) this.#refuse(parsed.problems, reason);
+      else await this.#take(parsed, reason);
+    } catch (error) {
+      log.error("cannot take the routes file", { file: path, reason, error });
+    }
+  }
+
+  #refuse(problems: readonly string[], reason: string): void {
+    const { log, path, tell } = this.#options;
+    const known = problems.join("\n") === this.#status.problems.join("\n");
+    this.#ended("refused", { problems, badSinceMs: this.#status.badSinceMs ?? this.#options.timers.nowMs() });
+    if (known && reason === "change") return; // touched, and as bad as before
+    const more = problems.length - MOST_LOGGED;
+    log.error("the routes file is wrong: the one before stays in force", {
+      file: path,
+      reason,
+      problems: problems.slice(0, MOST_LOGGED),
+      ...more > 0 && { "more_problems": more },
+    });
+    tell?.("refused", problems[0] ?? "");
+  }
+
+  async #take({ policies, warnings }: GoodFile, reason: string): Promise<void> {
+    const { log, path, taken, tell, timers } = this.#options;
+    const recovered = this.#status.badSinceMs !== null;
+    const digest = digestOf(policies);
+    const changed = digest !== this.#digest;
+    if (changed) {
+      this.#digest = digest;
+      await taken(policies, reason);
+      for (const warning of warnings) log.warn("routes file", { problem: warning });
+    }
+    const loadedAtMs = changed ? timers.nowMs() : this.#status.loadedAtMs;
+    this.#ended(changed ? "changed" : "unchanged", { problems: [], warnings, loadedAtMs, badSinceMs: null });
+    if (!recovered) return;
+    log.info("the routes file is right again", { file: path, reason });
+    tell?.("recovered", "");
+  }
+
+  #ended(result: FileResult, news: Partial<ConfigFileStatus>): void {
+    const { results } = this.#status;
+    const readAtMs = this.#options.timers.nowMs();
+    this.#status = { ...this.#status, ...news, readAtMs, results: { ...results, [result]: results[result] + 1 } };
+  }
+}
+
+/** Also of what the file refers to, such as certificates. */
+function digestOf(policies: FilePolicies): string {
+  return createHash("sha256").update(JSON.stringify(policies)).digest("base64");
+}
 
 /** What it says now, or all that is wrong with it. */
 export async function readConfigFile(path: string, context: Omit<FileContext, "file">): Promise<ParsedFile> {

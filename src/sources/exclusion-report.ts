@@ -49,7 +49,9 @@ export class ExclusionReport {
   /** Those that were not told one by one count as bad rows. */
   counts(flapping: readonly FlappingHost[]): ExclusionCounts {
     const conflicts = this.#read.filter(({ code }) => code === "conflict").length;
-    return { "bad_row": Math.max(0, this.count - conflicts), conflict: conflicts, flapping: flapping.length };
+    const policies = this.#read.filter(({ code }) => code === "bad_policy").length;
+    const rows = Math.max(0, this.count - conflicts - policies);
+    return { "bad_row": rows, conflict: conflicts, flapping: flapping.length, "bad_policy": policies };
   }
 }
 

@@ -17,8 +17,11 @@ export interface Exclusion {
   readonly domain: string;
   /** Normalised; null when it is no host name. */
   readonly host: string | null;
-  /** `bad_row`: it cannot be used. `conflict`: another row has the host. `flapping`: it changes too often. */
-  readonly code: "bad_row" | "conflict" | "flapping";
+  /**
+   * `bad_row`: it cannot be used. `conflict`: another row has the host. `flapping`: it changes too often. `bad_policy`: its
+   * policy (`route_policies`) is wrong, and nobody is to be served without it.
+   */
+  readonly code: "bad_row" | "conflict" | "flapping" | "bad_policy";
   readonly reason: string;
 }
 

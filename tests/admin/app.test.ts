@@ -51,7 +51,7 @@ test("GET /readyz is 200 once a table is loaded", async () => {
       stale: false,
       held_removals: 0,
       bad_rows: 1,
-      excluded: { "bad_row": 1, conflict: 0, flapping: 0 },
+      excluded: { "bad_row": 1, conflict: 0, flapping: 0, "bad_policy": 0 },
       source: "postgres",
       pinned: null,
     },
@@ -153,7 +153,7 @@ test("GET /api/excluded lists what is left out, ordered by domain, page by page"
   const first = (await admin.json("/api/excluded?limit=1")).body;
   assert.deepEqual(first, {
     total: 4,
-    counts: { "bad_row": 1, conflict: 0, flapping: 0 },
+    counts: { "bad_row": 1, conflict: 0, flapping: 0, "bad_policy": 0 },
     excluded: [{ domain: "App.example.com", host: "app.example.com", code: "conflict", reason: "app.example.com has it" }],
     next: first.next,
   });

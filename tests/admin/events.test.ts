@@ -15,6 +15,7 @@ const EVENTS: readonly EdgeEvent[] = [
   { type: "health", key: "vm/10.0.0.5:8080", region: "r", verdict: "unhealthy", reason: "status 500" },
   { type: "error", exchange: exchangeReport() },
   { type: "worker", worker: 1, state: "serving", reason: "" },
+  { type: "policies", state: "refused", revision: 4, services: 1, routes: 2, domains: 3, problem: "routes.yaml:1:1: no" },
   { type: "audit", action: "refresh", subject: "", details: {}, by: "127.0.0.1", succeeded: true },
 ];
 
@@ -66,7 +67,7 @@ test("GET /api/events goes on after the last event that was seen, in this genera
   }
   await using fresh = await watch();
   events.publish(TABLE);
-  assert.equal((await fresh.next())!.data.id, 7);
+  assert.equal((await fresh.next())!.data.id, EVENTS.length + 1);
 });
 
 test("GET /api/events tells a slow client how many events it has missed", async () => {

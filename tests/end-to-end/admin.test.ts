@@ -41,7 +41,7 @@ test("admin address tells that the process is alive and ready", async () => {
     stale: false,
     held_removals: 0,
     bad_rows: 0,
-    excluded: { "bad_row": 0, conflict: 0, flapping: 0 },
+    excluded: { "bad_row": 0, conflict: 0, flapping: 0, "bad_policy": 0 },
     source: "postgres",
     pinned: null,
   });

@@ -14,9 +14,10 @@ import { linkTo } from "../place.ts";
 import type { ViewProps } from "../views.tsx";
 
 const KINDS = [
-  ["", "Everything", "table,source,health,worker,audit"],
+  ["", "Everything", "table,source,policies,health,worker,audit"],
   ["audit", "Operators", "audit"],
   ["table", "Table and database", "table,source"],
+  ["policies", "Policies", "policies"],
   ["health", "Endpoints", "health"],
   ["worker", "Workers", "worker"],
 ] as const;
@@ -85,6 +86,12 @@ function What({ of: event }: { of: EdgeEvent }): Child {
           <Verdict of={event.verdict} />
         </>
       );
+    case "policies":
+      return event.state === "changed" ? <>Policies, revision {count(event.revision)}</> : (
+        <>
+          Routes file <Badge tone={SOURCES[event.state] ?? "neutral"}>{event.state}</Badge>
+        </>
+      );
     case "worker":
       return (
         <>
@@ -103,7 +110,13 @@ function What({ of: event }: { of: EdgeEvent }): Child {
   }
 }
 
-const SOURCES: Readonly<Record<string, Tone>> = { failed: "bad", held: "warning", recovered: "good", released: "good" };
+const SOURCES: Readonly<Record<string, Tone>> = {
+  failed: "bad",
+  refused: "bad",
+  held: "warning",
+  recovered: "good",
+  released: "good",
+};
 
 function detailsOf(event: EdgeEvent): string {
   switch (event.type) {
@@ -111,6 +124,10 @@ function detailsOf(event: EdgeEvent): string {
       return `${count(event.routes)} routes; ${count(event.added)} added, ${count(event.removed)} removed, ${
         count(event.changed)
       } changed (${event.reason})`;
+    case "policies":
+      return event.problem !== ""
+        ? event.problem
+        : `${count(event.services)} services, ${count(event.routes)} routes, ${count(event.domains)} domains`;
     case "source":
       return event.problem;
     case "health":

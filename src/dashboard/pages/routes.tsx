@@ -78,7 +78,10 @@ export function ExcludedView({ place, overview }: ViewProps) {
         <Choice
           label="Why"
           value={code}
-          options={[["", "any"], ["bad_row", "bad row"], ["conflict", "conflict"], ["flapping", "flapping"]]}
+          options={[["", "any"], ["bad_row", "bad row"], ["conflict", "conflict"], ["flapping", "flapping"], [
+            "bad_policy",
+            "bad policy",
+          ]]}
           onChoice={(next) => changeQuery({ code: next, after: "" })}
         />
       </div>

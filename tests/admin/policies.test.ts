@@ -1,0 +1,44 @@
+/** What operators see of the routes file and of the policies of domains. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { adminOf, POLICIES } from "../fixtures/admin.ts";
+
+const TOKEN = { headers: { authorization: "Bearer secret" } };
+
+test("GET /api/policies says how the file is, with every problem", async () => {
+  const { body } = await adminOf({ policies: () => POLICIES }).json("/api/policies");
+  assert.deepEqual([body.revision, body.services, body.routes, body.domains, body.excluded], [4, 1, 1, 1, 0]);
+  const { ok, problems, reloads, bad_since } = body.file;
+  assert.deepEqual([ok, reloads, bad_since], [false, { changed: 2, unchanged: 0, refused: 1 }, "2023-11-14T22:13:19.000Z"]);
+  assert.match(problems[0], /routes\.yaml:3:5: routes\[0\]\.servce: unknown key/);
+  assert.equal((await adminOf().json("/api/policies")).body.file, null);
+});
+
+test("GET /api/policies/routes lists the file's first, then those of domains, without secrets", async () => {
+  const admin = adminOf({ policies: () => POLICIES });
+  const { body } = await admin.json("/api/policies/routes");
+  const shown = body.routes.map(({ id, domain, leads_to }: Record<string, unknown>) => [id, domain, leads_to]);
+  assert.deepEqual(shown, [["users-api", null, "users"], ["shop.example.com", "shop.example.com", "vms"]]);
+  assert.deepEqual(body.routes[0].record.requestFields.set, [["Authorization", "***"], ["X-Edge", "1"]]);
+  const { body: page } = await admin.json("/api/policies/routes?limit=1");
+  const { body: next } = await admin.json(`/api/policies/routes?limit=1&after=${page.next}`);
+  assert.deepEqual([page.total, next.routes[0].id, next.next], [2, "shop.example.com", null]);
+  assert.equal((await admin.json("/api/policies/routes?domain=shop.example.com")).body.total, 1);
+  assert.equal((await admin.json("/api/policies/routes?domain=none.example.com")).body.total, 0);
+  assert.equal((await admin.json("/api/policies/routes?q=USERS")).body.total, 1);
+});
+
+test("GET /api/policies/services lists them with their endpoints", async () => {
+  const { body } = await adminOf({ policies: () => POLICIES }).json("/api/policies/services");
+  assert.deepEqual([body.total, body.services[0].name, body.services[0].endpoints], [1, "users", 1]);
+  assert.equal(body.services[0].record.endpoints[0].key, "vm/10.0.0.5:8080@users");
+});
+
+test("GET /readyz stays 200 with a wrong file, and says what is wrong only to those who may see it", async () => {
+  const admin = adminOf({ policies: () => POLICIES, token: "secret" });
+  const { status, body } = await admin.json("/readyz");
+  assert.deepEqual([status, body.routes_file], [200, { ok: false, loaded_seconds_ago: 60, problems: 1 }]);
+  const { body: detailed } = await admin.json("/readyz", TOKEN);
+  assert.equal(detailed.routes_file.path, "/etc/edgeproxy/routes.yaml");
+  assert.equal(detailed.routes_file.first_problems.length, 1);
+});
