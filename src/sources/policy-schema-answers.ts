@@ -196,7 +196,7 @@ export function redirectProblem(to: string): string | null {
   if (variables !== null) return variables;
   if (to.startsWith("{")) return /^\{path\}/.test(to) ? null : `${like}: what a client sends cannot begin it`;
   if (to.startsWith("/")) return /^\/[/\\{]/.test(to) ? `${like}: browsers would take the second part for a host` : null;
-  const authority = /^https?:\/\/([^/?#\\]+)/i.exec(to)?.[1];
+  const authority = /^https?:\/\/((?:(?!\{path\})[^/?#\\])+)/i.exec(to)?.[1]; // A path begins with its slash
   if (authority === undefined) return like;
   const fixed = authority.replaceAll("{host}", "host");
   if (/[{}]/.test(fixed)) return `${like}: of variables, only {host} can be in its host`;
