@@ -1,6 +1,6 @@
 /** What happened, as the live stream and the lists of the admin API write it. */
 import { z } from "zod";
-import type { EventType, StoredEvent } from "../observation/event-log.ts";
+import { ENDPOINT_TURNS, type EventType, type StoredEvent } from "../observation/event-log.ts";
 import { EXCHANGE, exchangeView } from "./exchange-view.ts";
 import { TIME } from "./fields.ts";
 import { timeText } from "./time-text.ts";
@@ -42,6 +42,7 @@ export const EVENT = z.discriminatedUnion("type", [
     verdict: z.enum(["unprobed", "healthy", "unhealthy"]),
     reason: z.string(),
   }),
+  z.object({ ...STORED, type: z.literal("endpoint"), key: z.string(), turn: z.enum(ENDPOINT_TURNS), reason: z.string() }),
   z.object({ ...STORED, type: z.literal("error"), exchange: EXCHANGE }),
   z.object({ ...STORED, type: z.literal("worker"), worker: z.int(), state: z.string(), reason: z.string() }),
   z.object({
@@ -61,6 +62,7 @@ export const EVENT_TYPES = [
   "table",
   "source",
   "health",
+  "endpoint",
   "error",
   "worker",
   "policies",

@@ -88,4 +88,5 @@ export type EdgeEvent =
     readonly domains: number;
     readonly problem: string;
   }
+  | Stored & { readonly type: "endpoint"; readonly key: string; readonly turn: string; readonly reason: string }
   | Stored & { readonly type: "worker"; readonly worker: number; readonly state: string; readonly reason: string };

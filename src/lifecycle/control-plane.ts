@@ -22,7 +22,7 @@ import type { Source } from "../sources/source.ts";
 import type { Policies } from "../table/policies.ts";
 import { type Routes, serviceChanges } from "../table/routes.ts";
 import { type Service, Services } from "../table/services.ts";
-import { httpProbe } from "../upstream/probe.ts";
+import { type HealthOf, httpProbe } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
@@ -50,6 +50,7 @@ const MANY = 50_000;
 export class ControlPlane {
   readonly #workers: Workers;
   readonly #events: EventLog;
+  readonly #log: Log;
   readonly #source: Source;
   readonly #lastGood: LastGood | null;
   /** Also for the admin address. */
@@ -73,6 +74,7 @@ export class ControlPlane {
     const services = new Services();
     this.#workers = workers;
     this.#events = events;
+    this.#log = log;
     this.#mayPause = settings.workers > 0;
     const tidy = this.#mayPause ? { tidy: collectGarbage } : {};
     this.#source = databaseUrl === "" ? new NoSource() : new PostgresSource({ url: databaseUrl, here, services, log, ...tidy });
@@ -104,8 +106,10 @@ export class ControlPlane {
       hasRoute: (key) => this.refresher.table.get(key) !== undefined,
       nowMs: systemTimers.nowMs,
     });
+    const healthOf: HealthOf = (key) => this.#directory.policyOf(key)?.health ?? null;
     this.#prober = new Prober({
-      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
+      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers, healthOf),
+      healthOf,
       intervalMs: healthIntervalMs,
       log,
       timers: systemTimers,
@@ -208,6 +212,8 @@ export class ControlPlane {
       case "wanted":
       case "failed":
         return this.#judge(message);
+      case "turned":
+        return this.#turned(message);
       case "contradicted":
         return this.refresher.suspect("contradiction");
       case "seen":
@@ -227,7 +233,13 @@ export class ControlPlane {
     }
   }
 
-  #judge(message: Extract<UpMessage, { key: string }>): void {
+  #turned({ key, turn, reason }: Extract<UpMessage, { type: "turned" }>): void {
+    this.#events.publish({ type: "endpoint", key, turn, reason });
+    if (turn === "returned") this.#log.info("endpoint returned", { endpoint: key, reason });
+    else this.#log.warn(`endpoint ${turn}`, { endpoint: key, reason });
+  }
+
+  #judge(message: Extract<UpMessage, { type: "wanted" | "failed" }>): void {
     const endpoint = this.#directory.find(message.key);
     // The worker is far behind the table, which no longer leads there
     if (endpoint === undefined) return this.#workers.healthChanged([[message.key, "unhealthy", "no route leads there any more"]]);
@@ -254,6 +266,7 @@ export class ControlPlane {
 
   #policiesChanged(after: Policies): void {
     this.#directory.take(after);
+    this.#prober.healthChanged();
     this.#workers.routesChanged();
     this.#cancelPolicyRelease();
     this.#cancelPolicyRelease = systemTimers.after(KEPT_MS, () => {

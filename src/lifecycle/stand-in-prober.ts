@@ -16,7 +16,7 @@ import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { HealthVerdict } from "../upstream/availability.ts";
 import type { ProbeRequests } from "../upstream/endpoint-state.ts";
-import type { Probe } from "../upstream/probe.ts";
+import type { HealthOf, Probe } from "../upstream/probe.ts";
 import { Prober, type Verdict } from "../upstream/prober.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
@@ -27,6 +27,8 @@ export interface StandInOptions {
   send(message: UpMessage): void;
   readonly probe: Probe;
   readonly intervalMs: number;
+  /** Default: no service says anything of its checks. */
+  readonly healthOf?: HealthOf;
   readonly log: Log;
   readonly timers: Timers;
   /** 0 to 1. */
@@ -64,10 +66,10 @@ export class StandInProber implements ProbeRequests {
   #cancelUse: CancelTimer = () => {};
 
   constructor(options: StandInOptions) {
-    const { probe, intervalMs, log, timers, random } = options;
+    const { probe, intervalMs, healthOf, log, timers, random } = options;
     this.#options = options;
     const publish = (verdicts: readonly Verdict[]) => this.#pass(verdicts);
-    this.#prober = new Prober({ probe, intervalMs, log, timers, random, publish });
+    this.#prober = new Prober({ probe, intervalMs, log, timers, random, publish, ...healthOf !== undefined && { healthOf } });
     this.#awaitLongSilence();
   }
 
@@ -122,6 +124,11 @@ export class StandInProber implements ProbeRequests {
     this.#reportUse();
   }
 
+  /** Other policies are in force. */
+  healthChanged(): void {
+    this.#prober.healthChanged();
+  }
+
   stop(): void {
     this.#state = "alone";
     this.#cancelTick?.();
@@ -130,7 +137,7 @@ export class StandInProber implements ProbeRequests {
     this.#prober.stop();
   }
 
-  #ask(message: Extract<UpMessage, { key: string }>, probe: (endpoint: EndpointRecord) => void): void {
+  #ask(message: Extract<UpMessage, { type: "wanted" | "failed" }>, probe: (endpoint: EndpointRecord) => void): void {
     if (this.#state !== "listening") {
       const endpoint = this.#options.endpoints().find(message.key);
       if (endpoint !== undefined) probe(endpoint);

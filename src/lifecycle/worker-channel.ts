@@ -15,6 +15,7 @@
 import type { ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import type { ExchangeReport } from "../observation/exchange-report.ts";
 import type { HostReport } from "../observation/host-figures.ts";
+import type { EndpointTurn } from "../observation/event-log.ts";
 import type { ConnectionList, ConnectionWish } from "../observation/client-connection.ts";
 import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
@@ -155,6 +156,8 @@ export type UpMessage =
   | { readonly type: "failed"; readonly key: string; readonly error: string }
   /** A request waits for the first verdict on this endpoint. */
   | { readonly type: "wanted"; readonly key: string }
+  /** What live traffic has made of an endpoint under a policy. */
+  | { readonly type: "turned"; readonly key: string; readonly turn: EndpointTurn; readonly reason: string }
   /** Another region's table says otherwise than ours: read the source, ours may be behind. */
   | { readonly type: "contradicted" }
   /** Somebody asked this worker to end (SIGTERM): replace it, then tell it to drain. */

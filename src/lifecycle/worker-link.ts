@@ -132,6 +132,7 @@ export class WorkerLink {
       case "answer":
       case "listening":
       case "failed-to-start":
+      case "turned":
       case "contradicted":
       case "leaving":
       case "drained":

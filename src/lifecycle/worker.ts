@@ -40,6 +40,7 @@ import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
 import { tracingOf } from "./trace-settings.ts";
+import { Watches } from "./watches.ts";
 import type { Answer, Channel, DownMessage, Question, StandingOrders, UpMessage, WorkerSettings } from "./worker-channel.ts";
 import { shareFiles, workerFigures } from "./worker-resources.ts";
 
@@ -73,6 +74,7 @@ export class Worker {
   readonly #hosts: HostCounts = new HostCounts(this.#table);
   /** What all workers count together. */
   readonly #cells: CellTable;
+  readonly #watches: Watches;
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -118,8 +120,17 @@ export class Worker {
       outbox: this.#outbox,
       routeOf: (host) => this.#table.match(host) ?? "",
     });
+    this.#watches = new Watches({
+      table: this.#table,
+      cells,
+      metrics: this.#metrics,
+      timers: systemTimers,
+      send: (message) => channel.send(message),
+    });
     this.#standIn = this.#createStandIn(log);
     this.#endpoints = new Endpoints(this.#standIn);
+    this.#endpoints.watchOf = this.#watches.watchOf;
+    this.#endpoints.healthOf = this.#watches.healthOf;
     this.#routes = new RouteReceiver({
       table: this.#table,
       committed: () => this.#expiry.arm(),
@@ -130,7 +141,10 @@ export class Worker {
     });
     this.#policies = new PolicyReceiver({
       table: this.#table,
-      committed: () => {},
+      committed: () => {
+        this.#endpoints.watchAnew();
+        this.#standIn.healthChanged();
+      },
       send: (message) => channel.send(message),
     });
     this.#expiry = new RouteExpiry({
@@ -194,7 +208,8 @@ export class Worker {
     return new StandInProber({
       endpoints: () => this.#endpoints,
       send: (message) => this.#channel.send(message),
-      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers),
+      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers, this.#watches.healthOf),
+      healthOf: this.#watches.healthOf,
       intervalMs: healthIntervalMs,
       log,
       timers: systemTimers,

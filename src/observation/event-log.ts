@@ -2,6 +2,9 @@
 import type { ExchangeReport } from "./exchange-report.ts";
 import { type BlameCounts, BLAMES, noBlames } from "./proxy-error.ts";
 
+export const ENDPOINT_TURNS = ["ejected", "returned"] as const;
+export type EndpointTurn = (typeof ENDPOINT_TURNS)[number];
+
 /** Plain JSON. */
 export type EdgeEvent =
   | {
@@ -22,6 +25,8 @@ export type EdgeEvent =
     readonly verdict: "unprobed" | "healthy" | "unhealthy";
     readonly reason: string;
   }
+  /** What live traffic has made of an endpoint under a policy. */
+  | { readonly type: "endpoint"; readonly key: string; readonly turn: EndpointTurn; readonly reason: string }
   | { readonly type: "error"; readonly exchange: ExchangeReport }
   /** Of the routes file and the policies of domains. `refused`: the file is wrong, and the one before stays in force. */
   | {

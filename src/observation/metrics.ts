@@ -53,6 +53,7 @@ export interface MetricsSnapshot {
   readonly upstreamRetries: readonly number[];
   /** In the order of NO_RETRY_REASONS. */
   readonly retriesRefused: readonly number[];
+  readonly ejections: number;
   readonly upstreamOpen: number;
   readonly upstreamIdle: number;
   /** Being opened: an exchange waits for each. */
@@ -86,6 +87,7 @@ export class Metrics {
   upstreamReuses = 0;
   readonly upstreamRetries: Float64Array = new Float64Array(RETRY_REASONS.length);
   readonly retriesRefused: Float64Array = new Float64Array(NO_RETRY_REASONS.length);
+  ejections = 0;
   upstreamOpen = 0;
   upstreamIdle = 0;
   upstreamConnecting = 0;

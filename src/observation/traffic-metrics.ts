@@ -101,6 +101,11 @@ export const TRAFFIC_METRICS: readonly MetricRow[] = [
     labels: ["reason"],
     samples: ({ data }) => NO_RETRY_REASONS.map((reason, index): Sample => [{ reason }, data.retriesRefused[index] ?? 0]),
   },
+  counter(
+    "edgeproxy_ejections_total",
+    "How often live traffic has put an endpoint out for a time, as the policy of its service says.",
+    ({ data }) => data.ejections,
+  ),
 ];
 
 function possibleBlames(code: ErrorCode): readonly Blame[] {

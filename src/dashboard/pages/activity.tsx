@@ -14,11 +14,11 @@ import { linkTo } from "../place.ts";
 import type { ViewProps } from "../views.tsx";
 
 const KINDS = [
-  ["", "Everything", "table,source,policies,health,worker,audit"],
+  ["", "Everything", "table,source,policies,health,endpoint,worker,audit"],
   ["audit", "Operators", "audit"],
   ["table", "Table and database", "table,source"],
   ["policies", "Policies", "policies"],
-  ["health", "Endpoints", "health"],
+  ["health", "Endpoints", "health,endpoint"],
   ["worker", "Workers", "worker"],
 ] as const;
 
@@ -92,6 +92,15 @@ function What({ of: event }: { of: EdgeEvent }): Child {
           Routes file <Badge tone={SOURCES[event.state] ?? "neutral"}>{event.state}</Badge>
         </>
       );
+    case "endpoint":
+      return (
+        <>
+          <a href={linkTo("endpoint", event.key)}>
+            <code>{event.key}</code>
+          </a>{" "}
+          <Badge tone={event.turn === "returned" ? "good" : "bad"}>{words(event.turn)}</Badge>
+        </>
+      );
     case "worker":
       return (
         <>
@@ -131,6 +140,7 @@ function detailsOf(event: EdgeEvent): string {
     case "source":
       return event.problem;
     case "health":
+    case "endpoint":
     case "worker":
       return event.reason;
     case "audit":

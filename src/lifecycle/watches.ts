@@ -1,0 +1,79 @@
+/*  What the services of endpoints ask of a worker: their checks, and the guards at their doors. An endpoint under no policy has neither.
+ *
+ *  What is asked for by service must not be looked up by request, so it is asked for when an endpoint is first spoken to, and again when
+ *  other policies are in force (`Endpoints.watchAnew`).
+ */
+import type { Metrics } from "../observation/metrics.ts";
+import type { Timers } from "../runtime/timers.ts";
+import { ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
+import type { HealthPolicy } from "../table/policy.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { RoutingTable } from "../table/routing-table.ts";
+import type { CellTable } from "../upstream/cell-table.ts";
+import { EjectionGuard, type Turn } from "../upstream/ejection-guard.ts";
+import { EndpointWatch, type Guard } from "../upstream/endpoint-watch.ts";
+import type { UpMessage } from "./worker-channel.ts";
+
+export interface WatchParts {
+  readonly table: RoutingTable;
+  readonly cells: CellTable;
+  readonly metrics: Metrics;
+  readonly timers: Timers;
+  send(message: UpMessage): void;
+}
+
+const NOBODY: readonly EndpointRecord[] = [];
+
+export class Watches {
+  readonly #parts: WatchParts;
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  readonly healthOf = (key: string): HealthPolicy | null => this.serviceOf(key)?.policy.health ?? null;
+
+  readonly watchOf = ({ key }: EndpointRecord): EndpointWatch | null => {
+    const service = this.serviceOf(key);
+    if (service === undefined) return null;
+    const guards = this.#guards(key, service);
+    return guards.length === 0 ? null : new EndpointWatch(guards);
+  };
+
+  /** The one that an endpoint belongs to; undefined: none, or one that is not in force. */
+  serviceOf(key: string): PolicyService | undefined {
+    const { service } = partsOfKey(key);
+    return service === null ? undefined : this.#parts.table.policies.service(service);
+  }
+
+  #guards(key: string, { policy, name }: PolicyService): Guard[] {
+    const guards: Guard[] = [];
+    if (policy.ejection !== null) {
+      guards.push(
+        new EjectionGuard(key, policy.ejection, {
+          cells: this.#parts.cells,
+          peers: () => this.#endpointsOf(name),
+          turned: (turn) => this.#turned(turn),
+          after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
+        }),
+      );
+    }
+    return guards;
+  }
+
+  /** As many as there are now. */
+  #endpointsOf(name: string): readonly EndpointRecord[] {
+    const { table } = this.#parts;
+    const service = table.policies.service(name);
+    if (service === undefined) return NOBODY;
+    if (service.endpoints !== null) return service.endpoints;
+    const vms = table.routes.get(name);
+    return vms === undefined ? NOBODY : ownEndpoints(service, vms);
+  }
+
+  #turned({ key, turn, reason, forMs }: Turn): void {
+    if (turn === "ejected") this.#parts.metrics.ejections++;
+    const text = turn === "ejected" ? `${reason}, out for ${Math.round(forMs / 100) / 10} s` : reason;
+    this.#parts.send({ type: "turned", key, turn, reason: text });
+  }
+}
