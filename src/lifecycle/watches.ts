@@ -43,7 +43,7 @@ export class Watches {
   /** The one that an endpoint belongs to; undefined: none, or one that is not in force. */
   serviceOf(key: string): PolicyService | undefined {
     const { service } = partsOfKey(key);
-    return service === null ? undefined : this.#parts.table.policies.service(service);
+    return service === null ? undefined : this.#parts.table.policies.service(service, null);
   }
 
   #guards(key: string, { policy, name }: PolicyService): Guard[] {
@@ -64,7 +64,7 @@ export class Watches {
   /** As many as there are now. */
   #endpointsOf(name: string): readonly EndpointRecord[] {
     const { table } = this.#parts;
-    const service = table.policies.service(name);
+    const service = table.policies.service(name, null);
     if (service === undefined) return NOBODY;
     if (service.endpoints !== null) return service.endpoints;
     const vms = table.routes.get(name);

@@ -10,15 +10,21 @@
  *  When the table drops an endpoint its state is orphaned: unhealthy for good, and nobody is asked about it any more, since no
  *  verdict would come back to it. A key that returns is a new state.
  *
- *  A region's edge is never probed; for a while after a failed connection it is merely tried last.
+ *  A region's edge is never probed; for a while after a failed connection it is merely tried last. So is a VM whose service wants no
+ *  checks.
  *
  *  A cordon stands beside all that: while there is one the endpoint drains, and its health goes on being watched.
  */
+import { nowMs as clockMs } from "../runtime/clock.ts";
 import { uncaught } from "../runtime/uncaught.ts";
+import type { HealthPolicy } from "../table/policy.ts";
+import { partsOfKey } from "../table/policies.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability, HealthVerdict } from "./availability.ts";
 import type { EndpointWatch } from "./endpoint-watch.ts";
 import type { H1UpstreamConnection } from "./h1-connection.ts";
+import { asSettingsSay, type HealthOf } from "./probe.ts";
+import { slowStartShare } from "./slow-start.ts";
 
 /** What the live traffic asks of the control plane. */
 export interface ProbeRequests {
@@ -68,9 +74,13 @@ export class EndpointState {
   cordoned = false;
   /** Of its policy; null: it has none. */
   watch: EndpointWatch | null = null;
+  /** Of its service; null: as the settings say. */
+  health: HealthPolicy | null = null;
   /** The last connection that was refused or broken. */
   lastFailure: ConnectionFailure | null = null;
   #failedAtMs = -Infinity;
+  #wasUnhealthy = false;
+  #recoveredAtMs = -Infinity;
   /** The first look at it without a verdict. */
   #unprobedAtMs = Infinity;
   #wishedAtMs = -Infinity;
@@ -93,10 +103,23 @@ export class EndpointState {
   /** What `availability` would say; to look is no use. */
   look(nowMs: number): Availability {
     if (this.cordoned) return "draining";
-    if (this.record.kind === "region") return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : this.#watched();
+    if (!this.isProbed) return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : this.#watched();
     if (this.verdict === "healthy") return this.#watched();
     if (this.verdict === "unhealthy") return "unhealthy";
     return nowMs - this.#unprobedAtMs < PROBE_SOON_MS ? "unprobed" : "overdue";
+  }
+
+  /** Otherwise only live traffic tells of it. */
+  get isProbed(): boolean {
+    return this.record.kind === "vm" && this.health?.type !== "none";
+  }
+
+  /** Of its weight, 0 to 1: after a recovery it starts slowly where its service wants that. */
+  share(nowMs: number): number {
+    const slowStartMs = this.health?.slowStartMs ?? 0;
+    if (slowStartMs === 0) return 1;
+    const sinceMs = Math.min(nowMs - this.#recoveredAtMs, this.watch?.returnedForMs ?? Infinity);
+    return slowStartShare(sinceMs, slowStartMs);
   }
 
   /** As far as nothing else stands against it. */
@@ -127,7 +150,7 @@ export class EndpointState {
    */
   whenProbed(callback: () => void): () => void {
     const waiting = this.#waiting;
-    if (this.orphaned) callback();
+    if (this.orphaned || !this.isProbed) callback();
     else {
       waiting.add(callback);
       if (waiting.size === 1) this.#requests.wanted(this.record.key);
@@ -139,13 +162,15 @@ export class EndpointState {
   failed(error: string, nowMs: number): void {
     this.#failedAtMs = nowMs;
     this.lastFailure = { atMs: Date.now(), reason: error };
-    if (this.record.kind === "region" || this.orphaned) return;
+    if (!this.isProbed || this.orphaned) return;
     this.verdict = "unprobed";
     this.#unprobedAtMs = Infinity;
     this.#requests.failed(this.record.key, error);
   }
 
-  judge(verdict: HealthVerdict, reason = ""): void {
+  judge(verdict: HealthVerdict, reason = "", nowMs = clockMs()): void {
+    if (verdict === "healthy" && this.#wasUnhealthy) this.#recoveredAtMs = nowMs;
+    if (verdict !== "unprobed") this.#wasUnhealthy = verdict === "unhealthy";
     this.verdict = verdict;
     this.unhealthyReason = reason;
     this.#unprobedAtMs = Infinity;
@@ -166,6 +191,8 @@ export class EndpointState {
 export class Endpoints {
   /** Makes the watch of an endpoint under a policy. */
   watchOf: (record: EndpointRecord) => EndpointWatch | null = () => null;
+  /** What its service says of its checks; null: nothing. */
+  healthOf: HealthOf = asSettingsSay;
   readonly #states: Map<string, EndpointState> = new Map();
   readonly #requests: ProbeRequests;
   #cordoned: ReadonlySet<string> = new Set();
@@ -178,8 +205,9 @@ export class Endpoints {
     let state = this.#states.get(record.key);
     if (state === undefined) {
       state = new EndpointState(record, this.#requests);
-      state.cordoned = this.#cordoned.has(record.key);
+      state.cordoned = isIn(this.#cordoned, record.key);
       state.watch = this.watchOf(record);
+      state.health = this.healthOf(record.key);
       this.#states.set(record.key, state);
     }
     return state;
@@ -187,7 +215,10 @@ export class Endpoints {
 
   /** Policies have changed. Attempts under way end at the watch that has let them in. */
   watchAnew(): void {
-    for (const state of this.#states.values()) state.watch = this.watchOf(state.record);
+    for (const state of this.#states.values()) {
+      state.watch = this.watchOf(state.record);
+      state.health = this.healthOf(state.record.key);
+    }
   }
 
   find(key: string): EndpointRecord | undefined {
@@ -198,8 +229,8 @@ export class Endpoints {
   look(record: EndpointRecord, nowMs: number): Availability {
     const state = this.#states.get(record.key);
     if (state !== undefined) return state.look(nowMs);
-    if (this.#cordoned.has(record.key)) return "draining";
-    return record.kind === "region" ? "available" : "unprobed";
+    if (isIn(this.#cordoned, record.key)) return "draining";
+    return record.kind === "region" || this.healthOf(record.key)?.type === "none" ? "available" : "unprobed";
   }
 
   /** Of these endpoints, as far as they are in use; null: of all with attempts under way. */
@@ -219,7 +250,7 @@ export class Endpoints {
   cordon(keys: ReadonlySet<string>): void {
     this.#cordoned = keys;
     for (const state of this.#states.values()) {
-      if (!keys.has(state.record.key)) state.cordoned = false;
+      if (!isIn(keys, state.record.key)) state.cordoned = false;
       else if (!state.cordoned) state.cordon();
     }
   }
@@ -266,4 +297,9 @@ export class Endpoints {
   close(): void {
     this.forget([...this.#states.keys()]);
   }
+}
+
+/** What holds for an address holds for it under any policy. */
+function isIn(keys: ReadonlySet<string>, key: string): boolean {
+  return keys.size > 0 && (keys.has(key) || keys.has(partsOfKey(key).bare));
 }

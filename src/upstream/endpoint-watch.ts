@@ -29,6 +29,8 @@ export interface Guard {
   look(): Hindrance | null;
   /** null: nobody is let in. */
   enter(): Visit | null;
+  /** How long ago it has begun to let in again; absent, Infinity: it has always. */
+  readonly returnedForMs?: number;
 }
 
 export class EndpointWatch {
@@ -46,6 +48,13 @@ export class EndpointWatch {
       if (found !== null && (worst === null || HINDRANCES.indexOf(found) < HINDRANCES.indexOf(worst))) worst = found;
     }
     return worst;
+  }
+
+  /** How long ago the last of them has begun to let in again. */
+  get returnedForMs(): number {
+    let least = Infinity;
+    for (const { returnedForMs = Infinity } of this.guards) least = Math.min(least, returnedForMs);
+    return least;
   }
 
   /** By all guards, or by none. */

@@ -1,15 +1,20 @@
-/*  One active check of a VM: connect, send a GET, read the head of the answer, hang up.
+/*  One active check of a VM: connect, send a request, read the head of the answer, hang up.
  *
- *   connecting --open--> waiting --final head--> done: healthy on 200-399
- *       |                   |----closed, malformed, too large--> done: unhealthy
- *       '----refused--------'----timeout, over both phases-----> done: unhealthy
+ *   connecting --open--> waiting --final head--> done: healthy on 200-399, or the statuses of its service
+ *       |  |                |----closed, malformed, too large--> done: unhealthy
+ *       |  |                '----timeout, over both phases-----> done: unhealthy
+ *       |  '---open, and nothing but that is asked for---------> done: healthy
+ *       '------refused-----------------------------------------> done: unhealthy
  *   cancel: done without a result
+ *
+ *  What is sent, and what is healthy, is said by the settings; for the endpoints of a service with a policy of its own, by that.
  *
  *  It reads the status by itself instead of through the engine's parser: a health endpoint may be sloppy about its fields
  *  and still be healthy. Redirects are an answer, not followed; interim answers (1xx) are skipped, but not 101, which nobody asked for.
  */
 import { type CancelConnect, connect, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import type { HealthPolicy, StatusRange } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 
 export interface ProbeResult {
@@ -34,6 +39,23 @@ export interface ProbePolicy {
   readonly version: string;
 }
 
+/** What the service of an endpoint asks for; null: as the settings say. */
+export type HealthOf = (key: string) => HealthPolicy | null;
+
+export function asSettingsSay(): null {
+  return null;
+}
+
+/** One check of an endpoint, spelled out. */
+interface Check {
+  /** null: to be connected is enough. */
+  readonly request: Uint8Array | null;
+  readonly timeoutMs: number;
+  readonly healthy: readonly StatusRange[];
+}
+
+const HEALTHY: readonly StatusRange[] = [{ from: 200, to: 399 }];
+
 /** Most bytes read for an answer, interim heads included. */
 const MAX_HEAD_BYTES = 16 * 1024;
 
@@ -47,18 +69,17 @@ const FAILURES: Readonly<Record<string, string>> = {
 
 const OURS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"]);
 
-/** The check of contract section 6 over a real socket. */
-export function httpProbe(policy: ProbePolicy, timers: Timers): Probe {
+/** The checks of contract section 6 over a real socket. */
+export function httpProbe(policy: ProbePolicy, timers: Timers, healthOf: HealthOf = asSettingsSay): Probe {
   return (endpoint, onResult) => {
-    const probe = new RunningProbe(requestTo(endpoint, policy), policy.timeoutMs, timers, onResult);
+    const probe = new RunningProbe(checkOf(endpoint, policy, healthOf(endpoint.key)), timers, onResult);
     probe.start(endpoint);
     return () => probe.cancel();
   };
 }
 
 class RunningProbe implements SocketSink {
-  readonly #request: Uint8Array;
-  readonly #timeoutMs: number;
+  readonly #check: Check;
   readonly #timers: Timers;
   readonly #onResult: (result: ProbeResult) => void;
   readonly #startedAtMs: number;
@@ -71,13 +92,13 @@ class RunningProbe implements SocketSink {
   #bytes = 0;
   #done = false;
 
-  constructor(request: Uint8Array, timeoutMs: number, timers: Timers, onResult: (result: ProbeResult) => void) {
-    this.#request = request;
-    this.#timeoutMs = timeoutMs;
+  constructor(check: Check, timers: Timers, onResult: (result: ProbeResult) => void) {
+    this.#check = check;
     this.#timers = timers;
     this.#onResult = onResult;
     this.#startedAtMs = timers.nowMs();
-    this.#cancelTimer = timers.after(timeoutMs, () => this.#finish(false, `no answer within ${durationText(this.#timeoutMs)}`));
+    const { timeoutMs } = check;
+    this.#cancelTimer = timers.after(timeoutMs, () => this.#finish(false, `no answer within ${durationText(timeoutMs)}`));
   }
 
   start(endpoint: EndpointRecord): void {
@@ -86,7 +107,8 @@ class RunningProbe implements SocketSink {
       port: endpoint.port,
       onOpen: (socket) => {
         this.#socket = socket;
-        socket.write(this.#request);
+        if (this.#check.request === null) this.#finish(true, "connected");
+        else socket.write(this.#check.request);
         return this;
       },
       onFailure: (error) => this.#finish(false, failureText(error), OURS.has(error.code)),
@@ -128,7 +150,10 @@ class RunningProbe implements SocketSink {
   #take(answer: Exclude<Head, { state: "interim" }>): void {
     switch (answer.state) {
       case "final":
-        return this.#finish(answer.status >= 200 && answer.status <= 399, `status ${answer.status}`);
+        return this.#finish(
+          this.#check.healthy.some(({ from, to }) => answer.status >= from && answer.status <= to),
+          `status ${answer.status}`,
+        );
       case "malformed":
         return this.#finish(false, `not HTTP: ${JSON.stringify(this.#text.slice(0, 40))}`);
       case "incomplete":
@@ -161,13 +186,34 @@ function readHead(text: string, searchFrom: number): Head {
   return status >= 200 || status === 101 ? { state: "final", status } : { state: "interim", rest: text.slice(blankLine.lastIndex) };
 }
 
-function requestTo(endpoint: EndpointRecord, policy: ProbePolicy): Uint8Array {
+function checkOf(endpoint: EndpointRecord, policy: ProbePolicy, health: HealthPolicy | null): Check {
+  const { version } = policy;
+  if (health === null) {
+    const request = requestTo(endpoint, { method: "GET", path: policy.path, headers: [] }, version);
+    return { request, timeoutMs: policy.timeoutMs, healthy: HEALTHY };
+  }
+  return {
+    request: health.type === "http" ? requestTo(endpoint, health, version) : null,
+    timeoutMs: health.timeoutMs,
+    healthy: health.status,
+  };
+}
+
+function requestTo(
+  endpoint: EndpointRecord,
+  { method, path, headers }: Pick<HealthPolicy, "method" | "path" | "headers">,
+  version: string,
+): Uint8Array {
   const address = endpoint.address.includes(":") ? `[${endpoint.address}]` : endpoint.address;
-  return Buffer.from(
-    `GET ${policy.path} HTTP/1.1\r\nHost: ${address}:${endpoint.port}\r\nUser-Agent: edgeproxy-health/${policy.version}\r\n` +
-      `Accept: */*\r\nConnection: close\r\n\r\n`,
-    "latin1",
-  );
+  const own = new Set(headers.map(([name]) => name.toLowerCase()));
+  const fields = [
+    ["Host", `${address}:${endpoint.port}`],
+    ["User-Agent", `edgeproxy-health/${version}`],
+    ["Accept", "*/*"],
+    ...method === "GET" || method === "HEAD" ? [] : [["Content-Length", "0"]],
+  ].filter(([name]) => !own.has(name!.toLowerCase()));
+  const text = [...fields, ...headers, ["Connection", "close"]].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  return Buffer.from(`${method} ${path} HTTP/1.1\r\n${text}\r\n`, "latin1");
 }
 
 function failureText(error: SocketError): string {

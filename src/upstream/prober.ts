@@ -14,15 +14,18 @@
  *    failure; otherwise it is void and a fresh probe begins. An unhealthy result always counts: it agrees.
  *  - What workers are told of a passive failure is `unprobed`, not `unhealthy`: a request that met it waits for the fresh probe, and is
  *    sent again or answered 503 by what that says.
+ *  - Of a service with a policy of its own, interval and thresholds are those of the policy: so many results in a row turn the verdict.
+ *    The first result counts at once, and so does the first one after a passive failure: requests wait for it.
  *  - In use means used or wanted within the last four intervals, and no less than 2.5 s, as workers report once a second. What is not is forgotten; its next use is a first use.
  */
 import { DurationCounts, type DurationSums } from "../observation/duration-counts.ts";
 import type { Log, LogFields } from "../observation/log.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import type { HealthPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { HealthVerdict } from "./availability.ts";
-import type { CancelProbe, Probe, ProbeResult } from "./probe.ts";
+import { asSettingsSay, type CancelProbe, type HealthOf, type Probe, type ProbeResult } from "./probe.ts";
 import { ProbeHistory } from "./probe-history.ts";
 
 /** `reason`: of an unhealthy one, in a few words. */
@@ -30,7 +33,10 @@ export type Verdict = readonly [key: string, verdict: HealthVerdict, reason?: st
 
 export interface ProberOptions {
   readonly probe: Probe;
+  /** Of those whose services say nothing. */
   readonly intervalMs: number;
+  /** Default: no service says anything. */
+  readonly healthOf?: HealthOf;
   readonly log: Log;
   readonly timers: Timers;
   /** 0 to 1. */
@@ -87,6 +93,10 @@ interface Watch {
   reason: string;
   lastHealthy: boolean | null;
   consecutive: number;
+  /** A connection failed: whatever the next probe says is the verdict. */
+  doubted: boolean;
+  /** In force at the last probe. */
+  health: HealthPolicy | null;
   readonly history: ProbeHistory;
 }
 
@@ -105,6 +115,7 @@ const FLIP_LINES = { lines: 100, windowMs: 10_000 };
 export class Prober {
   readonly #options: ProberOptions;
   readonly #concurrency: number;
+  readonly #healthOf: HealthOf;
   readonly #flips: Log;
   readonly #watches: Map<string, Watch> = new Map();
   readonly #urgent: Set<Watch> = new Set();
@@ -118,12 +129,14 @@ export class Prober {
   constructor(options: ProberOptions) {
     this.#options = options;
     this.#concurrency = options.concurrency ?? CONCURRENCY;
+    this.#healthOf = options.healthOf ?? asSettingsSay;
     this.#flips = new RateLimitedLog(options.log, FLIP_LINES, () => options.timers.nowMs());
   }
 
   /** A request waits for the verdict on this VM: it is published once there is one, a known one right away. */
   want(endpoint: EndpointRecord): void {
     if (this.#stopped || endpoint.kind !== "vm") return;
+    if (this.#isUnchecked(endpoint.key)) return queueMicrotask(() => this.#options.publish([[endpoint.key, "healthy"]]));
     const watch = this.#watch(endpoint);
     watch.asked = true;
     switch (watch.phase.state) {
@@ -148,9 +161,10 @@ export class Prober {
 
   /** Live traffic saw a connection refused or broken: unhealthy now, and a fresh probe as soon as there is a place. */
   failed(endpoint: EndpointRecord, error: string): void {
-    if (this.#stopped || endpoint.kind !== "vm") return;
+    if (this.#stopped || endpoint.kind !== "vm" || this.#isUnchecked(endpoint.key)) return;
     const watch = this.#watch(endpoint);
     watch.asked = true;
+    watch.doubted = true;
     if (watch.verdict !== "unprobed") {
       this.#judge(watch, "unhealthy", error);
       this.#options.publish([[endpoint.key, "unprobed"]]);
@@ -169,6 +183,21 @@ export class Prober {
   retain(table: { has(key: string): boolean }): void {
     const gone = [...this.#watches.values()].filter((watch) => !table.has(watch.endpoint.key));
     if (gone.length > 0) this.#forget(gone);
+  }
+
+  /** Policies have changed: what is checked in another way now is checked soon, and what is not checked any more is forgotten. */
+  healthChanged(): void {
+    const unchecked: Watch[] = [];
+    for (const watch of this.#watches.values()) {
+      const { key } = watch.endpoint;
+      if (watch.health === null && this.#healthOf(key) === null) continue;
+      if (this.#isUnchecked(key)) unchecked.push(watch);
+      else if (watch.phase.state === "resting" && JSON.stringify(watch.health) !== JSON.stringify(this.#healthOf(key))) {
+        this.#enter(watch, { state: "queued", urgent: false });
+      }
+    }
+    if (unchecked.length > 0) this.#forget(unchecked);
+    this.#startNext();
   }
 
   list(): EndpointHealth[] {
@@ -219,6 +248,8 @@ export class Prober {
         reason: "",
         lastHealthy: null,
         consecutive: 0,
+        doubted: false,
+        health: this.#healthOf(endpoint.key),
         history: new ProbeHistory(),
       };
       this.#watches.set(endpoint.key, watch);
@@ -257,6 +288,7 @@ export class Prober {
       if (watch === undefined) return;
       queue.delete(watch);
       this.#running++;
+      watch.health = this.#healthOf(watch.endpoint.key);
       const cancel = this.#options.probe(watch.endpoint, (result) => this.#probed(watch, result));
       watch.phase = { state: "probing", cancel, overtaken: false };
     }
@@ -285,23 +317,38 @@ export class Prober {
     this.#rest(watch);
     // What we lack is no news of a VM; were it gone, requests would tell
     if (result.ours === true) this.#flips.warn("cannot probe", { endpoint: watch.endpoint.key, reason: result.reason });
-    const keeps = result.ours === true && verdict === "healthy";
-    this.#judge(watch, result.healthy || keeps ? "healthy" : "unhealthy", result.reason);
+    const early = this.#isEarly(watch, result);
+    const keeps = early || (result.ours === true && verdict === "healthy");
+    watch.doubted = false;
+    this.#judge(watch, keeps ? verdict : healthVerdict(result), early && verdict === "unhealthy" ? reason : result.reason);
     const otherReason = watch.verdict === "unhealthy" && watch.reason !== reason;
     if (watch.asked || watch.verdict !== verdict || otherReason) this.#answer(watch);
   }
 
+  /** Its service wants to see more in a row before that turns the verdict. */
+  #isEarly({ health, doubted, verdict, consecutive }: Watch, { healthy }: ProbeResult): boolean {
+    if (health === null || doubted || verdict === "unprobed" || healthy === (verdict === "healthy")) return false;
+    return consecutive < (healthy ? health.healthyAfter : health.unhealthyAfter);
+  }
+
+  #isUnchecked(key: string): boolean {
+    return this.#healthOf(key)?.type === "none";
+  }
+
+  #intervalMs(watch: Watch): number {
+    return watch.health?.intervalMs ?? this.#options.intervalMs;
+  }
+
   #rest(watch: Watch): void {
-    const { timers, intervalMs, random } = this.#options;
-    const delayMs = intervalMs * (1 - JITTER * random());
+    const { timers, random } = this.#options;
+    const delayMs = this.#intervalMs(watch) * (1 - JITTER * random());
     const cancel = timers.after(delayMs, () => this.#awake(watch));
     this.#enter(watch, { state: "resting", cancel, nextProbeAtMs: timers.nowMs() + delayMs });
   }
 
   #awake(watch: Watch): void {
-    const { timers, intervalMs } = this.#options;
-    const inUseMs = Math.max(IN_USE_INTERVALS * intervalMs, IN_USE_LEAST_MS);
-    if (timers.nowMs() - watch.usedAtMs > inUseMs) return this.#forget([watch]);
+    const inUseMs = Math.max(IN_USE_INTERVALS * this.#intervalMs(watch), IN_USE_LEAST_MS);
+    if (this.#options.timers.nowMs() - watch.usedAtMs > inUseMs) return this.#forget([watch]);
     this.#enter(watch, { state: "queued", urgent: false });
     this.#startNext();
   }
@@ -324,7 +371,7 @@ export class Prober {
   }
 
   /** First verdicts of healthy VMs are not news; everything else that changes is. */
-  #judge(watch: Watch, verdict: "healthy" | "unhealthy", reason: string): void {
+  #judge(watch: Watch, verdict: HealthVerdict, reason: string): void {
     const before = watch.verdict;
     watch.reason = reason;
     if (before === verdict) return;
@@ -339,6 +386,10 @@ export class Prober {
       this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });
     }
   }
+}
+
+function healthVerdict({ healthy }: ProbeResult): HealthVerdict {
+  return healthy ? "healthy" : "unhealthy";
 }
 
 function verdictOf({ endpoint: { key }, verdict, reason }: Watch): Verdict {

@@ -13,6 +13,7 @@ const EVENTS: readonly EdgeEvent[] = [
   TABLE,
   { type: "source", state: "failed", problem: "connection refused" },
   { type: "health", key: "vm/10.0.0.5:8080", region: "r", verdict: "unhealthy", reason: "status 500" },
+  { type: "endpoint", key: "vm/10.0.0.5:8080@users", turn: "ejected", reason: "upstream_reset, out for 10 s" },
   { type: "error", exchange: exchangeReport() },
   { type: "worker", worker: 1, state: "serving", reason: "" },
   { type: "policies", state: "refused", revision: 4, services: 1, routes: 2, domains: 3, problem: "routes.yaml:1:1: no" },

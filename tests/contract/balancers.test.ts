@@ -1,10 +1,10 @@
 /** What every balancer promises, and what each one adds. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { BalanceKind, ServiceEndpoint, ServicePolicy } from "../../src/table/policy.ts";
+import { type BalanceKind, PLAIN_SERVICE, type ServiceEndpoint, type ServicePolicy } from "../../src/table/policy.ts";
 import { Balancers, type BalanceView } from "../../src/upstream/balance/balancer.ts";
 import { keyHash } from "../../src/wire/key-hash.ts";
-import { PLAIN_SERVICE, serviceVm } from "../fixtures/services.ts";
+import { serviceVm } from "../fixtures/services.ts";
 
 const KINDS: readonly BalanceKind[] = ["round-robin", "weighted", "least-connections", "ip-hash", "consistent-hash", "p2c"];
 const HASHING: readonly BalanceKind[] = ["ip-hash", "consistent-hash"];

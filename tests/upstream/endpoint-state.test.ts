@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
+import { HEALTH, serviceVm } from "../fixtures/services.ts";
 import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
 
@@ -200,4 +201,51 @@ test("uses() tells of attempts, connections at rest and the last failure", () =>
   const [use, ...more] = endpoints.uses([R.key, "vm/10.9.9.9:1"]);
   assert.deepEqual([use?.lastFailure?.reason, more], ["ECONNREFUSED", []]);
   assert.ok(Math.abs(Date.now() - use!.lastFailure!.atMs) < 60_000);
+});
+
+test("a VM whose service wants no checks is available, and after a failed connection tried last", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  endpoints.healthOf = (key) => key === A.key ? { ...HEALTH, type: "none" } : null;
+  assert.equal(endpoints.look(A, 0), "available");
+  const state = endpoints.of(A);
+  assert.equal(state.availability(0), "available");
+  state.failed("connection refused", 1000);
+  assert.deepEqual([state.availability(2000), state.availability(7000)], ["failing", "available"]);
+  let told = false;
+  state.whenProbed(() => told = true);
+  assert.ok(told, "nobody waits for a probe that never comes");
+  assert.deepEqual(requests, []);
+});
+
+test("share() grows after a recovery, not after the first verdict or a failure that the next probe belies", () => {
+  const { endpoints } = endpointsAndRequests();
+  endpoints.healthOf = () => ({ ...HEALTH, slowStartMs: 10_000 });
+  const state = endpoints.of(A);
+  const shares = () => [0, 5000, 10_000].map((ms) => state.share(50_000 + ms));
+  for (const verdict of ["healthy", "unprobed", "healthy"] as const) {
+    state.judge(verdict, "", 50_000);
+    assert.deepEqual(shares(), [1, 1, 1], verdict);
+  }
+  for (const verdict of ["unhealthy", "unprobed", "healthy"] as const) state.judge(verdict, "", 50_000);
+  assert.deepEqual(shares(), [0.1, 0.55, 1]);
+  endpoints.healthOf = () => null;
+  endpoints.watchAnew();
+  assert.deepEqual(shares(), [1, 1, 1], "the policy has gone");
+});
+
+test("cordon() of an address holds for it under any policy", () => {
+  const { endpoints } = endpointsAndRequests();
+  const known = serviceVm("10.0.0.1"), unknown = serviceVm("10.0.0.1", 1, "other");
+  endpoints.of(known);
+  endpoints.cordon(new Set([A.key]));
+  assert.deepEqual(
+    [endpoints.of(known).look(0), endpoints.look(unknown, 0), endpoints.of(unknown).look(0)],
+    Array(3).fill("draining"),
+  );
+  endpoints.cordon(new Set([known.key]));
+  assert.deepEqual([endpoints.of(known).look(0), endpoints.of(unknown).look(0), endpoints.of(A).look(0)], [
+    "draining",
+    "unprobed",
+    "unprobed",
+  ]);
 });

@@ -4,7 +4,9 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { httpProbe, type ProbeResult } from "../../src/upstream/probe.ts";
 import { systemTimers } from "../../src/runtime/timers.ts";
+import type { HealthPolicy } from "../../src/table/policy.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
+import { HEALTH } from "../fixtures/services.ts";
 
 /** A VM that speaks what it is told to; `closed` resolves once the probe has hung up. */
 async function scriptedVm(onRequest: (socket: Socket, request: string) => void, host = "127.0.0.1") {
@@ -35,9 +37,9 @@ function endpointAt(address: string, port: number): EndpointRecord {
 }
 
 /** Keeps the process alive while only unref'd timers are pending. */
-async function probe(endpoint: EndpointRecord, timeoutMs = 30_000): Promise<ProbeResult> {
+async function probe(endpoint: EndpointRecord, timeoutMs = 30_000, health: HealthPolicy | null = null): Promise<ProbeResult> {
   const keepAlive = setTimeout(() => {}, 60_000);
-  const start = httpProbe({ path: "/health?x=1", timeoutMs, version: "1.2.3" }, systemTimers);
+  const start = httpProbe({ path: "/health?x=1", timeoutMs, version: "1.2.3" }, systemTimers, () => health);
   const result = await new Promise<ProbeResult>((resolve) => start(endpoint, resolve));
   clearTimeout(keepAlive);
   return result;
@@ -141,4 +143,46 @@ test("httpProbe() brackets an IPv6 address in Host", async () => {
   }, "::1");
   assert.equal((await probe(vm.endpoint)).healthy, true);
   assert.match(seen, /\r\nHost: \[::1\]:\d+\r\n/);
+});
+
+test("httpProbe() asks as the service wants: its path, method, fields and statuses", async () => {
+  let seen = "";
+  await using vm = await scriptedVm((socket, request) => {
+    seen = request;
+    socket.write("HTTP/1.1 404 Not Found\r\n\r\n");
+  });
+  const health: HealthPolicy = {
+    ...HEALTH,
+    path: "/ready?deep=1",
+    method: "POST",
+    status: [{ from: 204, to: 204 }, { from: 400, to: 404 }],
+    headers: [["Host", "app.example.com"], ["X-Probe", "1"]],
+  };
+  assert.deepEqual(await probe(vm.endpoint, 1, health).then(({ healthy, reason }) => [healthy, reason]), [true, "status 404"]);
+  assert.equal(
+    seen,
+    "POST /ready?deep=1 HTTP/1.1\r\nUser-Agent: edgeproxy-health/1.2.3\r\nAccept: */*\r\nContent-Length: 0\r\n" +
+      "Host: app.example.com\r\nX-Probe: 1\r\nConnection: close\r\n\r\n",
+  );
+  const strict = await probe(vm.endpoint, 1, { ...health, status: [{ from: 200, to: 299 }] });
+  assert.deepEqual([strict.healthy, strict.reason], [false, "status 404"]);
+});
+
+test("httpProbe() waits as long as the service wants", async () => {
+  await using vm = await scriptedVm(() => {});
+  assert.equal((await probe(vm.endpoint, 60_000, { ...HEALTH, timeoutMs: 20 })).reason, "no answer within 20ms");
+});
+
+test("httpProbe() of a service that wants TCP is content with a connection", async () => {
+  let said = false;
+  await using vm = await scriptedVm(() => said = true);
+  const result = await probe(vm.endpoint, 1, { ...HEALTH, type: "tcp" });
+  await vm.closed;
+  assert.deepEqual([result.healthy, result.reason, said], [true, "connected", false]);
+  const closed = createServer().listen(0, "127.0.0.1");
+  await once(closed, "listening");
+  const { port } = closed.address() as AddressInfo;
+  closed.close();
+  await once(closed, "close");
+  assert.equal((await probe(endpointAt("127.0.0.1", port), 1000, { ...HEALTH, type: "tcp" })).reason, "connection refused");
 });

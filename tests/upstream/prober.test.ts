@@ -1,9 +1,11 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { createLog } from "../../src/observation/log.ts";
+import type { HealthPolicy } from "../../src/table/policy.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
 import { Prober } from "../../src/upstream/prober.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
+import { HEALTH } from "../fixtures/services.ts";
 
 const INTERVAL_MS = 5_000;
 
@@ -20,7 +22,7 @@ function vm(name: string): EndpointRecord {
 }
 
 /** A prober whose probes the test answers by hand. */
-function proberByHand(concurrency?: number) {
+function proberByHand(concurrency?: number, healthOf: (key: string) => HealthPolicy | null = () => null) {
   const timers = new FakeTimers();
   const probes: StartedProbe[] = [];
   const published: string[] = [];
@@ -44,6 +46,7 @@ function proberByHand(concurrency?: number) {
       };
     },
     intervalMs: INTERVAL_MS,
+    healthOf,
     log: createLog("info", (line) => {
       const { level, msg, endpoint } = JSON.parse(line);
       logged.push(`${level} ${msg} ${endpoint}`);
@@ -395,4 +398,61 @@ test("Prober keeps the last 50 probes and 20 changes of the verdict, newest firs
   assert.deepEqual(prober.find(a.key), prober.list()[0]);
   assert.deepEqual([prober.find("vm/b"), prober.history("vm/b")], [undefined, undefined]);
   prober.stop();
+});
+
+test("Prober turns a verdict after as many results in a row as the service wants", async () => {
+  const { prober, timers, probes, news, state } = proberByHand(1, () => HEALTH);
+  const next = async (healthy: boolean): Promise<void> => {
+    await timers.advance(HEALTH.intervalMs);
+    prober.used(["vm/a"]);
+    probes.at(-1)!.answer(healthy, healthy ? "status 200" : "status 500");
+  };
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy"], "the first one counts at once");
+  for (const healthy of [false, false, true, false, false]) await next(healthy);
+  assert.deepEqual(news(), [], "never three in a row");
+  await next(false);
+  assert.deepEqual(news(), ["vm/a unhealthy"]);
+  for (const healthy of [true, false, true]) await next(healthy);
+  assert.deepEqual(news(), []);
+  assert.equal(prober.find("vm/a")!.reason, "status 500", "what made it unhealthy");
+  await next(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+  assert.equal(probes.length, 11);
+  assert.deepEqual(state(), ["vm/a healthy resting"]);
+});
+
+test("Prober heals by one result after a passive failure, whatever the threshold: requests wait for it", () => {
+  const { prober, probes, news } = proberByHand(1, () => HEALTH);
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  prober.failed(vm("a"), "connection reset");
+  probes[1]!.answer(true);
+  assert.deepEqual(news(), ["vm/a healthy", "vm/a unprobed", "vm/a healthy"]);
+  prober.failed(vm("a"), "connection refused");
+  probes[2]!.answer(false);
+  assert.deepEqual(news(), ["vm/a unprobed", "vm/a unhealthy"]);
+});
+
+test("Prober.want() probes nothing where the service wants no checks", async () => {
+  const { prober, probes, news, state } = proberByHand(1, () => ({ ...HEALTH, type: "none" }));
+  prober.want(vm("a"));
+  prober.failed(vm("a"), "connection refused");
+  await settle();
+  assert.deepEqual([probes.length, state()], [0, []]);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+});
+
+test("Prober.healthChanged() probes anew what is checked in another way now, and forgets what is not any more", () => {
+  const health = new Map<string, HealthPolicy>([["vm/a", HEALTH], ["vm/b", HEALTH], ["vm/c", HEALTH]]);
+  const { prober, probes, news, state } = proberByHand(8, (key) => health.get(key) ?? null);
+  for (const name of ["a", "b", "c", "plain"]) prober.want(vm(name));
+  for (const probe of [...probes]) probe.answer(true);
+  news();
+  health.set("vm/a", { ...HEALTH, path: "/other" }).set("vm/b", { ...HEALTH }).set("vm/c", { ...HEALTH, type: "none" });
+  prober.healthChanged();
+  assert.deepEqual(probes.slice(4).map(({ key }) => key), ["vm/a"]);
+  assert.deepEqual(news(), ["vm/c unprobed"]);
+  assert.deepEqual(state(), ["vm/a healthy probing", "vm/b healthy resting", "vm/plain healthy resting"]);
 });
