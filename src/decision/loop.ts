@@ -11,6 +11,10 @@ export function pseudonym(regionId: string): string {
   return PREFIX + regionId;
 }
 
+export function regionOf(pseudonym: string): string {
+  return pseudonym.slice(PREFIX.length);
+}
+
 /** The pseudonyms of the edges that a request has passed, oldest first. `via` is the joined field, null without one. */
 export function edgesPassed(via: string | null): string[] {
   if (via === null || !via.includes(PREFIX)) return [];

@@ -41,7 +41,7 @@ function representation(code: AnswerCode, request: RefusedRequest, pages: ErrorP
 }
 
 /** The better liked of HTML and JSON when named by the client, else neither: wildcards get the plain text. */
-function preferred(accept: string | null): "text/html" | "application/json" | null {
+export function preferred(accept: string | null): "text/html" | "application/json" | null {
   if (accept === null) return null;
   const html = quality(accept, "text/html");
   const json = quality(accept, "application/json");

@@ -1,20 +1,88 @@
-/** What the policy of its route and service makes of an attempt; null stands for a request without one, and costs nothing. */
+/** What the policy of its route and service makes of an exchange; null stands for a request without one, and costs nothing. */
+import { regionOf } from "../decision/loop.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
-import type { FieldEdits, TimeoutPolicy } from "../table/policy.ts";
+import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
+import type { OwnAnswer } from "../downstream/own-answer.ts";
+import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
+import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
+import type { FieldChanges } from "../wire/field-edits.ts";
+import type { ForwardingIdentity } from "./request-fields.ts";
 import type { ExchangeView } from "./request-view.ts";
+import { editsOf, type RouteEdits } from "./route-edits.ts";
+import { Values } from "./variables.ts";
+import { WrittenAnswer } from "./written-answers.ts";
 
-export interface AttemptPlan {
+/** Made once per request, before the first decision. */
+export class AttemptPlan implements ExchangeTerms {
   readonly matched: MatchedRoute;
   /** Origin form; null: as it came. */
   readonly target: string | null;
-  readonly requestFields: FieldEdits | null;
-  readonly responseFields: FieldEdits | null;
+  readonly requestFields: FieldChanges | null;
+  readonly responseFields: FieldChanges | null;
   /** The route's, else the service's. */
   readonly timeouts: TimeoutPolicy;
+  readonly #edits: RouteEdits;
+  readonly #values: Values;
+  readonly #view: ExchangeView;
+
+  constructor(matched: MatchedRoute, target: string | null, edits: RouteEdits, values: Values, view: ExchangeView) {
+    this.matched = matched;
+    this.target = target;
+    this.requestFields = edits.request?.fill(values) ?? null;
+    this.responseFields = edits.response?.fill(values) ?? null;
+    this.timeouts = timeoutsOf(matched);
+    this.#edits = edits;
+    this.#values = values;
+    this.#view = view;
+  }
+
+  get maxBodyBytes(): number | null {
+    return this.matched.route.maxBodyBytes;
+  }
+
+  get idleMs(): number | null {
+    return this.timeouts.idleMs;
+  }
+
+  answerInsteadOf(code: AnswerCode): OwnAnswer | null {
+    const { errors } = this.#edits;
+    if (errors === null) return null;
+    const view = this.#view;
+    const allowed = this.matched.service?.policy.retry?.attempts ?? 1;
+    const retried = allowed > 1 && view.attempts >= allowed;
+    return errors.answer(code, retried, this.#values, { accept: view.accept, blame: blameOf(code, view.upstreamKind) });
+  }
+
+  /** What the route answers by itself. null: that it is in maintenance, in the proxy's own words. */
+  ownAnswer(answer: FixedResponse, why: "respond" | "redirect" | "maintenance"): OwnAnswer | null {
+    const { redirect, respond } = this.#edits;
+    const lines = this.responseFields?.lines ?? "";
+    if (why === "redirect" && redirect !== null) return redirect.fill(this.#values, lines);
+    if (why === "respond" && respond !== null) return respond.fill(this.#values, lines);
+    const written = new WrittenAnswer(answer);
+    return why === "maintenance" && written.blank ? null : written.fill(this.#values, NOT_KEPT);
+  }
+}
+
+/** Nobody may keep an answer that is there for a time. */
+const NOT_KEPT = "Cache-Control: no-store\r\n";
+
+function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
+  if (service === null) return route.timeouts;
+  const ours = route.timeouts, theirs = service.policy.timeouts;
+  if (ours.connectMs !== null && ours.responseMs !== null && ours.idleMs !== null) return ours;
+  return {
+    connectMs: ours.connectMs ?? theirs.connectMs,
+    responseMs: ours.responseMs ?? theirs.responseMs,
+    idleMs: ours.idleMs ?? theirs.idleMs,
+  };
 }
 
 /** The reason when its rewritten target is none that may be sent. */
-export function planOf(matched: MatchedRoute, _view: ExchangeView): AttemptPlan | string {
-  const { timeouts } = matched.route;
-  return { matched, target: null, requestFields: null, responseFields: null, timeouts };
+export function planOf(matched: MatchedRoute, view: ExchangeView, { pseudonym }: ForwardingIdentity): AttemptPlan | string {
+  const edits = editsOf(matched.route);
+  const values = new Values(view, matched, regionOf(pseudonym));
+  const rewritten = edits.target?.fill(view.target, values) ?? null;
+  if (rewritten !== null && "problem" in rewritten) return rewritten.problem;
+  return new AttemptPlan(matched, rewritten?.target ?? null, edits, values, view);
 }

@@ -50,6 +50,31 @@ export class ExchangeView implements RequestView {
     return this.#exchange.peer.trusted;
   }
 
+  get requestId(): string {
+    return this.#exchange.requestId;
+  }
+
+  get accept(): string | null {
+    return this.#exchange.head.fields.joined(FieldKind.Accept);
+  }
+
+  /** As the client speaks to the first of the proxies that we believe. */
+  get scheme(): string {
+    const { peer, scheme, head } = this.#exchange;
+    const said = peer.trusted ? head.fields.joined(FieldKind.XForwardedProto)?.toLowerCase() : undefined;
+    return said === "https" || said === "http" ? said : scheme;
+  }
+
+  /** What it was last sent to. */
+  get upstreamKind(): "vm" | "region" | null {
+    return this.#exchange.record.upstreamKind;
+  }
+
+  /** So far. */
+  get attempts(): number {
+    return this.#exchange.record.attempts;
+  }
+
   /** In origin form, also where the client sent an absolute one. */
   get target(): string {
     if (this.#target !== undefined) return this.#target;

@@ -95,7 +95,7 @@ function pathText(text: string): string {
   return utf8Bytes(text).replaceAll(/[^!-~]|[#?]/g, percentEncoded);
 }
 
-function percentEncoded(character: string): string {
+export function percentEncoded(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
@@ -112,10 +112,12 @@ function prefixEnd(path: string, prefix: string): number {
     if (escaped >= 0) {
       if (escaped !== wanted) return -1;
       at += 3;
-    } else if (wanted === PERCENT) { // of a byte that is not unreserved
-      if (path.slice(at, at + 3).toUpperCase() !== prefix.slice(i, i + 3).toUpperCase()) return -1;
+    } else if (wanted === PERCENT) { // of a byte that is not unreserved; browsers' users also send those of UTF-8 as they are
+      const escape = prefix.slice(i, i + 3);
+      if (path.charCodeAt(at) > 0x7f && percentEncoded(path.charAt(at)) === escape) at++;
+      else if (path.slice(at, at + 3).toUpperCase() === escape.toUpperCase()) at += 3;
+      else return -1;
       i += 2;
-      at += 3;
     } else if (path.charCodeAt(at++) !== wanted) return -1;
   }
   return at === path.length || path.charCodeAt(at) === SLASH ? at : -1;
@@ -139,7 +141,7 @@ export function decodedUnreserved(path: string): string {
 }
 
 /** All that could be wrong begins with one of these. */
-const SUSPICIOUS = /[%\\]|\/[./]|[^!-~\x80-\xff]/;
+const SUSPICIOUS = /[%\\?#]|\/[./]|[^!-~\x80-\xff]/;
 const ENCODED_CONTROL = /%(?:[01][0-9a-f]|7f)/i;
 const RAW_CONTROL = /[\0- \x7f#?]/;
 

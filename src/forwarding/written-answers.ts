@@ -1,0 +1,158 @@
+/*  Answers in operators' words: fixed ones, redirects, maintenance, and what is said in the place of a refusal. Each says the id of its
+ *  request. What a client sends can come back in them, so values are encoded by the type of the body, and a redirect leads to another
+ *  host only where the operator has written so.
+ */
+import { STATUS_CODES } from "node:http";
+import type { OwnAnswer } from "../downstream/own-answer.ts";
+import { preferred } from "../downstream/refusal.ts";
+import { type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
+import type { ErrorAnswer, FixedResponse, RedirectPolicy } from "../table/policy.ts";
+import { fieldLine, whyUneditable } from "../wire/field-edits.ts";
+import { type Encoding, inHtml, inJson, inUrl, PLAIN, Template, type Values } from "./variables.ts";
+
+type Fields = readonly (readonly [name: string, value: Template])[];
+
+/** An answer that is the same for every request but for its variables. */
+export class WrittenAnswer {
+  readonly status: number;
+  /** It says nothing of its own. */
+  readonly blank: boolean;
+  readonly #fields: Fields;
+  readonly #body: Template;
+  readonly #encoding: Encoding;
+
+  constructor({ status, body, headers }: FixedResponse) {
+    this.status = status;
+    const typed = headers.some(([name]) => name.toLowerCase() === "content-type");
+    this.blank = body === "" && !typed;
+    const written = headers.filter(([name]) => whyUneditable("response", name) === null);
+    const all = typed || body === "" ? written : [...written, ["Content-Type", "text/plain; charset=utf-8"] as const];
+    this.#fields = all.map(([name, value]) => [name, new Template(value)]);
+    this.#body = new Template(body);
+    this.#encoding = encodingFor(headers.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "");
+  }
+
+  /** `lines`: field lines behind its own. */
+  fill(values: Values, lines: string): OwnAnswer {
+    return ownAnswer(this.status, this.fields(values) + lines, this.#body.fill(values, this.#encoding), values);
+  }
+
+  fields(values: Values): string {
+    return this.#fields.map(([name, value]) => fieldLine(name, value.fill(values, PLAIN))).join("");
+  }
+}
+
+/** How a value stands in a body of that media type. */
+function encodingFor(type: string): Encoding {
+  if (/html|xml|svg/i.test(type)) return inHtml;
+  return /json|javascript/i.test(type) ? inJson : PLAIN;
+}
+
+/** `fields`: lines with their CRLF. `body`: bytes. */
+function ownAnswer(status: number, fields: string, body: string, values: Values): OwnAnswer {
+  const bodiless = status === 204 || status === 304;
+  const bytes = Buffer.from(bodiless ? "" : body, "latin1");
+  const date = `Date: ${new Date().toUTCString()}\r\n`;
+  const id = fieldLine("X-Request-Id", values.of({ name: "request_id" }));
+  const length = bodiless ? "" : `Content-Length: ${bytes.length}\r\n`;
+  return { status, head: `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${date}${fields}${id}${length}`, body: bytes };
+}
+
+/** Leads elsewhere, as the requested URL says. */
+export class Redirect {
+  readonly #status: number;
+  readonly #to: LocationTemplate;
+
+  constructor({ to, scheme, host, status }: RedirectPolicy) {
+    this.#status = status;
+    this.#to = new LocationTemplate(to ?? `${scheme ?? "{scheme}"}://${host ?? "{host}"}{path}?{query}`);
+  }
+
+  fill(values: Values, lines: string): OwnAnswer {
+    return ownAnswer(this.#status, fieldLine("Location", this.#to.fill(values)) + lines, "", values);
+  }
+}
+
+/** A URL or path with variables. What a client sends stays behind the host. */
+export class LocationTemplate {
+  /** Scheme and host; fills to nothing for a path. */
+  readonly #front: Template;
+  readonly #rest: Template;
+  /** Of the request, which may say none. */
+  readonly #needsHost: boolean;
+  readonly #absolute: boolean;
+
+  constructor(to: string) {
+    const front = /^(?:[a-z][a-z0-9+.-]*|\{scheme\}):\/\/(?:\{host\}|[^/?#{\\])*/i.exec(to)?.[0] ?? "";
+    this.#front = new Template(front);
+    this.#rest = new Template(to.slice(front.length));
+    this.#absolute = front !== "";
+    this.#needsHost = front.includes("{host}");
+  }
+
+  fill(values: Values): string {
+    const rest = this.#rest.fill(values, inUrl).replace(/\?$/, "");
+    if (this.#absolute && !(this.#needsHost && values.of({ name: "host" }) === "")) {
+      return this.#front.fill(values, PLAIN) + (rest === "" || /^[/?#]/.test(rest) ? rest : `/${rest}`);
+    }
+    // Two slashes, also turned ones, would make a host of what the client wrote behind them
+    return `/${rest.replace(/^[/\\]+/, "")}`;
+  }
+}
+
+/** Names of errors that stand for several codes. */
+const CODES_OF: Readonly<Record<string, readonly string[]>> = {
+  no_healthy_endpoints: ["vm_unhealthy", "vm_cordoned", "breaker_open"],
+  timeout: ["connect_timeout", "response_timeout", "stream_timeout", "queue_timeout"],
+  refused: ["connect_failed"],
+};
+const TOO_MANY_RETRIES = "too_many_retries";
+
+/** What is answered instead of refusals; the first that names the error. */
+export class ErrorAnswers {
+  readonly #answers: readonly { readonly codes: ReadonlySet<string>; readonly written: WrittenError }[];
+
+  constructor(answers: readonly ErrorAnswer[]) {
+    this.#answers = answers.map((answer) => ({
+      codes: new Set(answer.codes.flatMap((code) => CODES_OF[code] ?? [code])),
+      written: new WrittenError(answer),
+    }));
+  }
+
+  /** `retried`: the attempts that the policy allows are used up. null: the refusal itself. */
+  answer(code: AnswerCode, retried: boolean, values: Values, request: AnsweredRequest): OwnAnswer | null {
+    const found = this.#answers.find(({ codes }) => codes.has(code) || retried && codes.has(TOO_MANY_RETRIES));
+    return found === undefined ? null : found.written.fill(code, values, request);
+  }
+}
+
+interface AnsweredRequest {
+  readonly accept: string | null;
+  readonly blame: Blame;
+}
+
+class WrittenError {
+  readonly #status: number | null;
+  readonly #location: LocationTemplate | null;
+  /** By the media type that clients ask for; best for those who ask for none: the first. */
+  readonly #bodies: ReadonlyMap<string, Template>;
+
+  constructor({ status, redirect, text, json, html }: ErrorAnswer) {
+    this.#status = status ?? (redirect === null ? null : 302);
+    this.#location = redirect === null ? null : new LocationTemplate(redirect);
+    const written = [["text/plain", text], ["application/json", json], ["text/html", html]] as const;
+    this.#bodies = new Map(written.flatMap(([type, body]) => body === null ? [] : [[type, new Template(body)] as const]));
+  }
+
+  fill(code: AnswerCode, values: Values, { accept, blame }: AnsweredRequest): OwnAnswer {
+    const asked = preferred(accept);
+    const type = asked !== null && this.#bodies.has(asked) ? asked : [...this.#bodies.keys()][0];
+    const { text, status } = CODES[code];
+    const body = type === undefined ? text : this.#bodies.get(type)!.fill(values, encodingFor(type));
+    const location = this.#location === null ? "" : fieldLine("Location", this.#location.fill(values));
+    const fields =
+      `${location}Content-Type: ${type ?? "text/plain"}; charset=utf-8\r\nCache-Control: no-store\r\nVary: Accept\r\n` +
+      `X-Edgeproxy-Error: ${code}\r\nX-Edgeproxy-Blame: ${blame}\r\n`;
+    return ownAnswer(this.#status ?? status, fields, body, values);
+  }
+}
