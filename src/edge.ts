@@ -110,18 +110,28 @@ class Passage implements AttemptOwner {
     this.#matched = null;
     if (table.policies.empty) return true;
     const exchange = this.#exchange;
-    if (!table.policies.mayConcern(exchange.host)) return true;
+    if (!table.policies.mayConcern(exchange.host)) return this.#fits();
     const view = new ExchangeView(exchange, this.#parts.identity.isTrusted);
     const matched = matchRoute(view, this.#parts.surroundings);
-    if (matched === null) return true;
+    if (matched === null) return this.#fits();
     if (typeof matched === "string") return this.#malformed(matched);
-    const plan = planOf(matched, view);
+    const plan = planOf(matched, view, this.#parts.identity);
     if (typeof plan === "string") return this.#malformed(plan);
     this.#matched = matched;
     this.#plan = plan;
-    const retry = this.#matched.service?.policy.retry ?? null;
+    exchange.takeTerms(plan);
+    const retry = matched.service?.policy.retry ?? null;
     if (retry !== null) this.retries = new Retries(exchange, retry, this.#parts.metrics, this.#parts.surroundings.random);
-    return true;
+    return this.#fits();
+  }
+
+  /** Of a body whose length may depend on its route. */
+  #fits(): boolean {
+    const exchange = this.#exchange;
+    if (!exchange.bodyTooLong) return true;
+    exchange.record.problem = `A request body of ${exchange.requestLength} bytes`;
+    this.#refuse("body_too_large");
+    return false;
   }
 
   /** There is nothing to decide. */
@@ -154,7 +164,7 @@ class Passage implements AttemptOwner {
       case "table-first":
         return this.#tableFirst();
       case "respond":
-        return this.#respond(decision.answer);
+        return this.#respond(decision);
       case "queue":
         return this.#awaitPlace(decision.endpoints, decision.timeoutMs);
       case "refuse":
@@ -163,8 +173,11 @@ class Passage implements AttemptOwner {
   }
 
   /** As an operator has written it. */
-  #respond(_answer: FixedResponse): void {
-    this.#refuse("internal"); // no route says so yet
+  #respond({ answer, why }: Extract<Decision, { kind: "respond" }>): void {
+    const own = this.#plan?.ownAnswer(answer, why) ?? null;
+    if (own !== null) return this.#exchange.answer(own);
+    this.#exchange.answerFields += this.#plan?.fieldsOf(answer) ?? "";
+    this.#refuse("maintenance");
   }
 
   /** At an endpoint that carries as many requests as it may. */

@@ -185,8 +185,8 @@ export class ClientInput implements ChunkedEvents {
       body.discardedBytes += chunk.length;
       return;
     }
-    const { maxBodyBytes } = this.#environment;
-    if (maxBodyBytes > 0 && body.receivedBytes > maxBodyBytes) return this.exchange?.bodyTooLarge();
+    const maxBodyBytes = this.exchange?.terms?.maxBodyBytes ?? this.#environment.maxBodyBytes;
+    if (maxBodyBytes > 0 && body.receivedBytes > maxBodyBytes) return this.exchange?.bodyGrewTooLarge();
     this.exchange?.requestBody(chunk);
   }
 

@@ -69,9 +69,14 @@ export interface Exchange {
   onGone: (() => void) | null;
 
   /** What the policy of its route says of it; null without one. */
-  terms: ExchangeTerms | null;
+  readonly terms: ExchangeTerms | null;
   /** Lines, each with its CRLF, for the final head of whatever answers it: what the proxy itself has to say. Empty: none. */
   answerFields: string;
+
+  /** Before it is claimed. */
+  takeTerms(terms: ExchangeTerms): void;
+  /** Its body is longer than it may be, as far as its length tells. */
+  readonly bodyTooLong: boolean;
 
   /** From now on the request flows to `sink`; a second claim replaces the first. */
   claim(sink: ExchangeSink): void;

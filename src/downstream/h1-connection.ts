@@ -128,8 +128,9 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   /** An exchange ends when no byte has moved for long, or when its body comes too slowly. */
   #lookAtExchange(): void {
-    const { sweep, streamTimeoutMs, bodyPace } = this.environment;
+    const { sweep, bodyPace } = this.environment;
     const { input } = this;
+    const streamTimeoutMs = input.exchange?.terms?.idleMs ?? this.environment.streamTimeoutMs;
     const stalledAtMs = Math.max(this.#heardAtMs, this.out.movedAtMs) + streamTimeoutMs;
     const tooSlowAtMs = input.bodyTooSlowAtMs;
     this.deadlineAtMs = Math.min(stalledAtMs, tooSlowAtMs);
@@ -158,6 +159,11 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
       this.#lastHost = normaliseHost(head.authority);
     }
     return head.authority === "" && head.minor === 0 ? "" : this.#lastHost;
+  }
+
+  /** The exchange under way may have stalled after this time. */
+  lookAfter(idleMs: number): void {
+    this.deadlineAtMs = Math.min(this.deadlineAtMs, this.environment.sweep.nowMs + idleMs);
   }
 
   /** From now on bytes pass raw, both ways. */
@@ -215,7 +221,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     const exchange = input.exchange = new H1Exchange(this, length);
     environment.metrics.exchangesActive++;
     if (!exchange.hostIsValid) return exchange.refuseAndClose("bad_request", "The Host is malformed");
-    if (environment.maxBodyBytes > 0 && length > environment.maxBodyBytes) {
+    if (!environment.routesHaveTerms && exchange.bodyTooLong) {
       return exchange.refuseAndClose("body_too_large", `A request body of ${length} bytes`);
     }
     environment.dispatch(exchange);

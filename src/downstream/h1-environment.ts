@@ -13,6 +13,8 @@ export interface H1Environment {
   readonly limits: HeadLimits;
   /** 0 = no limit. */
   readonly maxBodyBytes: number;
+  /** Routes may say otherwise of bodies: how long one may be is known only with the route. */
+  readonly routesHaveTerms: boolean;
   readonly idleTimeoutMs: number;
   readonly headerTimeoutMs: number;
   readonly streamTimeoutMs: number;

@@ -135,6 +135,16 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   // ---- request
 
+  takeTerms(terms: ExchangeTerms): void {
+    this.terms = terms;
+    if (terms.idleMs !== null) this.#connection.lookAfter(terms.idleMs);
+  }
+
+  get bodyTooLong(): boolean {
+    const most = this.terms?.maxBodyBytes ?? this.#connection.environment.maxBodyBytes;
+    return most > 0 && this.requestLength > most;
+  }
+
   claim(sink: ExchangeSink): void {
     this.sink = sink;
     this.#connection.input.claimed();
@@ -298,8 +308,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#abandon(code, problem);
   }
 
-  bodyTooLarge(): void {
-    this.#abandon("body_too_large", "The request body grew beyond EDGEPROXY_MAX_BODY_SIZE");
+  bodyGrewTooLarge(): void {
+    const limit = this.terms?.maxBodyBytes == null ? "EDGEPROXY_MAX_BODY_SIZE" : "what its route allows";
+    this.#abandon("body_too_large", `The request body grew beyond ${limit}`);
   }
 
   /** The request cannot be read on: the attempt ends, the client is told if it still can be. */

@@ -62,6 +62,7 @@ export class DownstreamListener implements H1Environment {
   readonly exchangeEnded: (exchange: Exchange) => void;
   errorPages: ErrorPages = new ErrorPages();
   draining = false;
+  routesHaveTerms = false;
   readonly #options: ListenerOptions;
   readonly #connections: Set<H1Connection> = new Set();
   /** By the descriptor that they accept from; BOUND for a socket of our own. */

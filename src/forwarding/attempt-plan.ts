@@ -59,13 +59,23 @@ export class AttemptPlan implements ExchangeTerms {
     const lines = this.responseFields?.lines ?? "";
     if (why === "redirect" && redirect !== null) return redirect.fill(this.#values, lines);
     if (why === "respond" && respond !== null) return respond.fill(this.#values, lines);
-    const written = new WrittenAnswer(answer);
-    return why === "maintenance" && written.blank ? null : written.fill(this.#values, NOT_KEPT);
+    const written = writtenMaintenance(answer);
+    return why === "maintenance" && written.blank ? null : written.fill(this.#values, "");
+  }
+
+  /** Field lines for the proxy's own page of a maintenance. */
+  fieldsOf(answer: FixedResponse): string {
+    return writtenMaintenance(answer).fields(this.#values);
   }
 }
 
-/** Nobody may keep an answer that is there for a time. */
-const NOT_KEPT = "Cache-Control: no-store\r\n";
+const MAINTENANCE: WeakMap<FixedResponse, WrittenAnswer> = new WeakMap();
+
+function writtenMaintenance(answer: FixedResponse): WrittenAnswer {
+  let written = MAINTENANCE.get(answer);
+  if (written === undefined) MAINTENANCE.set(answer, written = new WrittenAnswer(answer, true));
+  return written;
+}
 
 function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
   if (service === null) return route.timeouts;

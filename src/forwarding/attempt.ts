@@ -90,7 +90,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (exchange.requestLength !== 0) exchange.pauseRequest();
     exchange.claim(this);
     record.connectSinceMs = nowMs();
-    if (!this.#ended) this.#cancelConnect = this.#environment.pool.connect(endpoint, this);
+    if (!this.#ended) this.#cancelConnect = this.#environment.pool.connect(endpoint, this, this.plan?.timeouts.connectMs ?? null);
   }
 
   // ---- connection
@@ -102,7 +102,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     this.#cancelConnect = null;
     this.#connection = connection;
     connection.begin(this, exchange.head.method, exchange.requestLength, offer === null ? null : offer.protocols);
-    writeRequestHead(connection.out.open(), exchange, offer, this.#environment.identity);
+    writeRequestHead(connection.out.open(), exchange, offer, this.#environment.identity, this.plan);
     if (exchange.requestLength === 0) {
       this.#requestComplete(connection, null);
       connection.out.flush();
@@ -232,11 +232,12 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {
-    connection.endRequest(trailers, this.#responseDeadline());
+    connection.endRequest(trailers, this.#responseDeadline(), this.plan?.requestFields?.dropped ?? null);
   }
 
   #responseDeadline(): number {
-    const atMs = this.#environment.sweep.nowMs + this.#environment.responseTimeoutMs;
+    const { sweep, responseTimeoutMs } = this.#environment;
+    const atMs = sweep.nowMs + (this.plan === null ? responseTimeoutMs : this.plan.timeouts.responseMs ?? responseTimeoutMs);
     const { retries } = this.#owner;
     return retries === null ? atMs : Math.min(atMs, retries.overAtMs);
   }

@@ -9,7 +9,8 @@ import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
 import { CHUNKED } from "../wire/h1/framing.ts";
 import { elements } from "../wire/h1/head-rules.ts";
 import type { RequestHead } from "../wire/h1/message-head.ts";
-import { writeFields } from "../wire/h1/head-writer.ts";
+import { writeFields, writeFieldsWithout } from "../wire/h1/head-writer.ts";
+import type { FieldChanges } from "../wire/field-edits.ts";
 import { RANDOM, SAMPLED, traceParent, traceparentAt } from "../wire/trace-context.ts";
 
 /** What does not change from request to request. */
@@ -81,12 +82,20 @@ export function viaOf(exchange: Exchange): string | null {
   return exchange.head.fields.joined(FieldKind.Via);
 }
 
+/** What a policy changes of a head. */
+export interface HeadEdits {
+  /** Origin form; null: as it came. */
+  readonly target: string | null;
+  readonly requestFields: FieldChanges | null;
+}
+
 /** Writes the whole head, with its empty line. */
 export function writeRequestHead(
   out: ByteWriter,
   exchange: Exchange,
   offer: UpgradeOffer | null,
   identity: ForwardingIdentity,
+  edits: HeadEdits | null = null,
 ): void {
   const { head, peer } = exchange;
   const { fields } = head;
@@ -98,19 +107,23 @@ export function writeRequestHead(
     (peer.trusted ? 1 : 0) | (keepUpgrade ? 2 : 0) | (absolute ? 4 : 0) | (head.minor === 0 ? 8 : 0) |
     (ownParent ? 16 : 0) | (traceless ? 32 : 0)
   ]!;
-  const asReceived = !absolute && head.minor === 1;
-  if (!asReceived) writeRequestLine(out, head, absolute);
+  const target = edits === null ? null : edits.target;
+  const asReceived = !absolute && head.minor === 1 && target === null;
+  if (!asReceived) writeRequestLine(out, head, absolute, target);
   if (absolute) out.text(`Host: ${head.authority}\r\n`);
-  writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
+  const changes = edits === null ? null : edits.requestFields;
+  if (changes === null || changes.dropped === null) writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
+  else writeFieldsWithout(out, fields, drops, head.nominated, changes.dropped, asReceived ? head.start : -1);
+  if (changes !== null) out.text(changes.lines);
   if (exchange.requestLength === CHUNKED) out.text("Transfer-Encoding: chunked\r\n");
   if (offer !== null) out.text(`${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`);
   else if (head.acceptsTrailers) out.text("TE: trailers\r\nConnection: TE\r\n");
   writeForwardingFields(out, exchange, ownParent, identity);
 }
 
-function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean): void {
-  if (!absolute) {
-    out.text(`${head.method} ${head.target} HTTP/1.1\r\n`);
+function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean, rewritten: string | null): void {
+  if (!absolute || rewritten !== null) {
+    out.text(`${head.method} ${rewritten ?? head.target} HTTP/1.1\r\n`);
     return;
   }
   const path = head.target.slice(head.target.length - (head.pathEnd - head.pathStart));

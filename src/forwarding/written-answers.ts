@@ -21,12 +21,15 @@ export class WrittenAnswer {
   readonly #body: Template;
   readonly #encoding: Encoding;
 
-  constructor({ status, body, headers }: FixedResponse) {
+  /** `passing`: it is there for a time, so nobody may keep it. */
+  constructor({ status, body, headers }: FixedResponse, passing: boolean = false) {
     this.status = status;
-    const typed = headers.some(([name]) => name.toLowerCase() === "content-type");
-    this.blank = body === "" && !typed;
     const written = headers.filter(([name]) => whyUneditable("response", name) === null);
-    const all = typed || body === "" ? written : [...written, ["Content-Type", "text/plain; charset=utf-8"] as const];
+    const says = (lower: string): boolean => headers.some(([name]) => name.toLowerCase() === lower);
+    const all = [...written];
+    this.blank = body === "" && status === 503 && !says("content-type");
+    if (body !== "" && !says("content-type")) all.push(["Content-Type", "text/plain; charset=utf-8"]);
+    if (passing && !this.blank && !says("cache-control")) all.push(["Cache-Control", "no-store"]);
     this.#fields = all.map(([name, value]) => [name, new Template(value)]);
     this.#body = new Template(body);
     this.#encoding = encodingFor(headers.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "");

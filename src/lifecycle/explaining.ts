@@ -5,6 +5,7 @@ import type { Decision } from "../decision/decision.ts";
 import { matchRoute } from "../decision/match-route.ts";
 import { type Step, stepText, type Trace } from "../decision/trace.ts";
 import { H1Exchange } from "../downstream/h1-exchange.ts";
+import { type AttemptPlan, planOf } from "../forwarding/attempt-plan.ts";
 import { type ForwardingIdentity, viaOf } from "../forwarding/request-fields.ts";
 import { ExchangeView } from "../forwarding/request-view.ts";
 import type { Conclusion, ExplainedCandidate, ExplainQuestion, Explanation } from "../observation/explanation.ts";
@@ -52,10 +53,19 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   if (!(read instanceof H1Exchange)) return { ...asked, ...unread(read) };
   const steps: Step[] = [];
   const trace: Trace = (step) => steps.push(step);
-  const matched = around.table.policies.empty ? null : matchRoute(new ExchangeView(read, identity.isTrusted), around, trace);
-  if (typeof matched === "string") return { ...asked, ...unread({ code: "bad_request", problem: matched }), host: read.host };
+  const view = new ExchangeView(read, identity.isTrusted);
+  const matched = around.table.policies.empty ? null : matchRoute(view, around, trace);
+  const plan = matched === null || typeof matched === "string" ? matched : planOf(matched, view, identity);
+  const refused = refusedBy(plan, read);
+  if (refused !== null || typeof matched === "string" || typeof plan === "string") {
+    return { ...asked, ...unread(refused!, steps), host: read.host };
+  }
   const decision = decide({ host: matched?.host ?? read.host, via: viaOf(read), tried: null, matched }, around, trace);
-  const goes = decision.kind === "refuse" ? null : sentHead(read, identity);
+  const goes = decision.kind === "refuse" || decision.kind === "respond" ? null : sentHead(read, identity, plan);
+  if (goes !== null && plan !== null && plan.target !== null) {
+    trace({ kind: "note", text: `the target is rewritten to ${goes.target}` });
+  }
+  if (decision.kind === "respond") trace({ kind: "note", text: answerText(decision, plan) });
   const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
   return {
     ...asked,
@@ -70,13 +80,31 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   };
 }
 
+/** By what its route says, before there is anything to decide; null: it is not. */
+function refusedBy(plan: AttemptPlan | string | null, exchange: H1Exchange): Refused | null {
+  if (typeof plan === "string") return { code: "bad_request", problem: plan };
+  if (plan !== null) exchange.takeTerms(plan);
+  return exchange.bodyTooLong ? { code: "body_too_large", problem: `A request body of ${exchange.requestLength} bytes` } : null;
+}
+
+/** The head of an answer that the route gives by itself, but for what differs each time. */
+function answerText({ answer, why }: Extract<Decision, { kind: "respond" }>, plan: AttemptPlan | null): string {
+  const own = plan?.ownAnswer(answer, why) ?? null;
+  if (own === null) return `the proxy's own answer for ${why}`;
+  const lines = own.head.split("\r\n").filter((line) => line !== "" && !/^(?:date|x-request-id):/i.test(line));
+  return `answers ${lines.join(", ")}`;
+}
+
 /** Refused before there was anything to decide. */
-function unread({ code, problem }: Refused): Omit<Explanation, "revision" | "method" | "target" | "authority"> {
+function unread(
+  { code, problem }: Refused,
+  steps: readonly Step[] = [],
+): Omit<Explanation, "revision" | "method" | "target" | "authority"> {
   return {
     host: null,
     route: null,
     edges: [],
-    steps: [problem],
+    steps: [...steps.map(stepText), problem],
     candidates: [],
     conclusion: refusal("refuse", code, problem),
     hop: null,

@@ -1,6 +1,6 @@
 /** The head that an endpoint would get, and how its fields differ from those of the client. */
 import type { Exchange } from "../downstream/exchange.ts";
-import { type ForwardingIdentity, upgradeOffer, writeRequestHead } from "../forwarding/request-fields.ts";
+import { type ForwardingIdentity, type HeadEdits, upgradeOffer, writeRequestHead } from "../forwarding/request-fields.ts";
 import type { ExplainedField, FieldChanges } from "../observation/explanation.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { FieldKind, type HeaderList } from "../wire/header-list.ts";
@@ -8,6 +8,7 @@ import { parseRequestHead } from "../wire/h1/head-parser.ts";
 import { MAX_TARGET_BYTES, RequestHead } from "../wire/h1/message-head.ts";
 
 export interface SentHead {
+  readonly target: string;
   readonly fields: HeaderList;
   readonly via: string;
 }
@@ -17,12 +18,13 @@ const NO_LIMITS = { maxHeadBytes: 2 ** 30, maxFields: 2 ** 16, maxTargetBytes: 2
 /** Made anew for each request, so that the value that is shown would be no other's. */
 const MADE_ANEW: ReadonlySet<string> = new Set(["x-request-id", "traceparent"]);
 
-export function sentHead(exchange: Exchange, identity: ForwardingIdentity): SentHead {
+/** `edits`: of the policy that applies; null: none. */
+export function sentHead(exchange: Exchange, identity: ForwardingIdentity, edits: HeadEdits | null): SentHead {
   const out = new ByteWriter(4096);
-  writeRequestHead(out, exchange, upgradeOffer(exchange), identity);
+  writeRequestHead(out, exchange, upgradeOffer(exchange), identity, edits);
   const head = new RequestHead();
   parseRequestHead(out.bytes, 0, out.length, NO_LIMITS, head);
-  return { fields: head.fields, via: head.fields.joined(FieldKind.Via) ?? "" };
+  return { target: head.target, fields: head.fields, via: head.fields.joined(FieldKind.Via) ?? "" };
 }
 
 export function fieldChanges(exchange: Exchange, sent: SentHead): FieldChanges {

@@ -61,6 +61,8 @@ const HOUR_MS = 3_600_000;
 class Stage implements H1Environment {
   readonly limits: H1Environment["limits"];
   readonly maxBodyBytes: number;
+  /** What asks looks at the length of the body, with the route. */
+  readonly routesHaveTerms = true;
   readonly idleTimeoutMs = HOUR_MS;
   readonly headerTimeoutMs = HOUR_MS;
   readonly streamTimeoutMs = HOUR_MS;

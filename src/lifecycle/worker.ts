@@ -144,6 +144,7 @@ export class Worker {
       committed: () => {
         this.#endpoints.watchAnew();
         this.#standIn.healthChanged();
+        this.#listener.routesHaveTerms = !this.#table.policies.empty;
       },
       send: (message) => channel.send(message),
     });

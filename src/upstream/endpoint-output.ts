@@ -6,6 +6,7 @@
 import type { Socket } from "../runtime/sockets.ts";
 import type { ByteWriter } from "../wire/bytes.ts";
 import { GatheredOutput, type Outlet } from "../wire/gathered-output.ts";
+import type { FieldNames } from "../wire/field-edits.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
 
@@ -53,8 +54,8 @@ export class EndpointOutput implements Outlet {
     return this.#socket.pendingBytes === 0;
   }
 
-  endBody(trailers: HeaderList | null): void {
-    if (this.chunked) writeLastChunk(gathered.open(this), trailers);
+  endBody(trailers: HeaderList | null, dropped: FieldNames | null): void {
+    if (this.chunked) writeLastChunk(gathered.open(this), trailers, dropped);
   }
 
   /** FIN behind what was sent. */

@@ -12,6 +12,7 @@ import type { Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import { LF } from "../wire/bytes.ts";
+import type { FieldNames } from "../wire/field-edits.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { BodyReader } from "../wire/h1/body-reader.ts";
 import type { ChunkedEvents } from "../wire/h1/chunked.ts";
@@ -85,10 +86,10 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
     this.deadlineAtMs = Infinity;
   }
 
-  /** The request is complete; the answer is due at `deadlineAtMs`. In a tunnel: FIN. */
-  endRequest(trailers: HeaderList | null, deadlineAtMs: number): void {
+  /** The request is complete; the answer is due at `deadlineAtMs`. `dropped`: trailers that stay behind. In a tunnel: FIN. */
+  endRequest(trailers: HeaderList | null, deadlineAtMs: number, dropped: FieldNames | null = null): void {
     if (this.#phase === TUNNEL) return this.out.end();
-    this.out.endBody(trailers);
+    this.out.endBody(trailers, dropped);
     this.#requestComplete = true;
     if (this.#phase === HEAD) this.deadlineAtMs = deadlineAtMs;
   }

@@ -28,10 +28,10 @@ export class Pool {
     return connection;
   }
 
-  /** Opens a connection; the answer is how to give up. */
-  connect(endpoint: EndpointState, sink: ConnectSink): () => void {
+  /** Opens a connection; the answer is how to give up. `timeoutMs` null: as the settings say. */
+  connect(endpoint: EndpointState, sink: ConnectSink, timeoutMs: number | null = null): () => void {
     if (!this.#environment.connections.makeRoom()) return refuse(sink);
-    const opening = new Opening(endpoint, this.#environment, this.#connectTimeoutMs, sink);
+    const opening = new Opening(endpoint, this.#environment, timeoutMs ?? this.#connectTimeoutMs, sink);
     return () => opening.cancel();
   }
 }
