@@ -105,7 +105,7 @@ export class LocationTemplate {
 
 /** Names of errors that stand for several codes. */
 const CODES_OF: Readonly<Record<string, readonly string[]>> = {
-  no_healthy_endpoints: ["vm_unhealthy", "vm_cordoned", "breaker_open"],
+  "no_healthy_endpoints": ["vm_unhealthy", "vm_cordoned", "breaker_open"],
   timeout: ["connect_timeout", "response_timeout", "stream_timeout", "queue_timeout"],
   refused: ["connect_failed"],
 };

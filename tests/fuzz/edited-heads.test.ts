@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FieldKind } from "../../src/wire/header-list.ts";
 import { parseRequestHead } from "../../src/wire/h1/head-parser.ts";
-import { MessageHead, RequestHead } from "../../src/wire/h1/message-head.ts";
+import { type MessageHead, RequestHead } from "../../src/wire/h1/message-head.ts";
 import type { FieldEdits, PolicyRoute, RewritePolicy } from "../../src/table/policy.ts";
 import { bytesOf, HEAD_LIMITS } from "../fixtures/heads.ts";
 import { editedHead, exchangeOf, planned } from "../fixtures/planned.ts";
