@@ -25,7 +25,6 @@ import { ExchangeView } from "./forwarding/request-view.ts";
 import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { AnswerCode, ProxyError } from "./observation/proxy-error.ts";
-import type { FixedResponse } from "./table/policy.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
