@@ -1,6 +1,7 @@
 /** How header fields, answers of the proxy's own and what stands in for its refusals are written. */
 import { z } from "zod";
 import { ERROR_CODES } from "../observation/proxy-error.ts";
+import { whyUneditable } from "../table/field-rules.ts";
 import type { ErrorAnswer, FieldEdits, FixedResponse, MaintenancePolicy } from "../table/policy.ts";
 import { nearestOf } from "./nearest-name.ts";
 import { duration, fieldName, mapping, serviceName, text, whole } from "./policy-values.ts";
@@ -12,25 +13,8 @@ const MOST_VALUE = 8192;
 type Pairs = readonly (readonly [name: string, value: string])[];
 type Side = "request" | "response";
 
-/** The fields of one connection and of framing, and those by which proxies tell each other of clients, are the proxy's to write. */
-const OWN_FIELDS: Readonly<Record<Side, ReadonlySet<string>>> = {
-  request: new Set(
-    ("connection keep-alive proxy-connection te transfer-encoding upgrade http2-settings trailer content-length host expect via forwarded " +
-      "x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip x-request-id").split(" "),
-  ),
-  response: new Set(
-    "connection keep-alive proxy-connection te transfer-encoding upgrade trailer content-length via x-request-id".split(" "),
-  ),
-};
-
-function ownFieldProblem(name: string, side: Side): string | null {
-  const lower = name.toLowerCase();
-  if (!OWN_FIELDS[side].has(lower) && !lower.startsWith("x-edgeproxy-")) return null;
-  return `${name} is the proxy's own: a policy cannot change it`;
-}
-
 const VARIABLES = ["client_ip", "host", "method", "path", "query", "scheme", "request_id", "route", "service", "region"];
-const FIELD_VALUE = /^[\t\x20-\x7e]*$/;
+const FIELD_VALUE = /^[\t\P{Cc}]*$/u;
 
 /** Of a text with variables; braces around anything else are braces. */
 export function variableProblem(text: string): string | null {
@@ -47,7 +31,7 @@ export function variableProblem(text: string): string | null {
 }
 
 function valueProblem(value: string): string | null {
-  if (!FIELD_VALUE.test(value)) return "must be a line of visible ASCII characters, spaces and tabs";
+  if (!FIELD_VALUE.test(value)) return "must be one line without control characters";
   return variableProblem(value);
 }
 
@@ -57,9 +41,7 @@ function fields(side: Side, description: string): z.ZodType<Pairs, unknown> {
   return z.record(z.string(), z.union([value, z.array(value)])).transform((written, context): Pairs => {
     const pairs = Object.entries(written).flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const));
     for (const [name, value] of pairs) {
-      const problem = fieldName.safeParse(name).success
-        ? ownFieldProblem(name, side) ?? valueProblem(value)
-        : "must be the name of a header field: letters, digits, -";
+      const problem = whyUneditable(side, name) ?? valueProblem(value);
       if (problem !== null) context.addIssue({ code: "custom", message: problem, path: [name] });
     }
     return pairs;
@@ -69,7 +51,7 @@ function fields(side: Side, description: string): z.ZodType<Pairs, unknown> {
 function removals(side: Side): z.ZodType<readonly string[], unknown> {
   return z.array(fieldName).max(100).transform((names, context) => {
     for (const [index, name] of names.entries()) {
-      const problem = ownFieldProblem(name, side);
+      const problem = whyUneditable(side, name);
       if (problem !== null) context.addIssue({ code: "custom", message: problem, path: [index] });
     }
     return names.map((name) => name.toLowerCase());
@@ -194,9 +176,11 @@ export function redirectProblem(to: string): string | null {
   if (!/^[\x21-\x7e]*$/.test(to)) return `${like}, of visible ASCII characters without spaces`;
   const variables = variableProblem(to);
   if (variables !== null) return variables;
-  if (to.startsWith("{")) return /^\{path\}/.test(to) ? null : `${like}: what a client sends cannot begin it`;
+  if (to.startsWith("{") && !to.startsWith("{scheme}://")) {
+    return /^\{path\}/.test(to) ? null : `${like}: what a client sends cannot begin it`;
+  }
   if (to.startsWith("/")) return /^\/[/\\{]/.test(to) ? `${like}: browsers would take the second part for a host` : null;
-  const authority = /^https?:\/\/((?:(?!\{path\})[^/?#\\])+)/i.exec(to)?.[1]; // A path begins with its slash
+  const authority = /^(?:https?|\{scheme\}):\/\/((?:(?!\{path\})[^/?#\\])+)/i.exec(to)?.[1]; // A path begins with its slash
   if (authority === undefined) return like;
   const fixed = authority.replaceAll("{host}", "host");
   if (/[{}]/.test(fixed)) return `${like}: of variables, only {host} can be in its host`;

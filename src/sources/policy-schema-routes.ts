@@ -132,11 +132,17 @@ const rewrite = mapping({
   return { stripPrefix, addPrefix, replacePrefix, pattern, to, query } satisfies RewritePolicy;
 });
 
+/** Groups as `$1`, `${1}` or `${name}`; `$$` is a dollar. */
 function groupProblem(pattern: string, to: string): string | null {
-  if (/[^\x21-\x7e]/.test(to)) return "must be visible ASCII characters without spaces";
-  const groups = RE2JS.compile(pattern).groupCount();
-  for (const [whole, number] of to.matchAll(/\$(\d+)/g)) {
-    if (Number(number) > groups) return `${whole}: the pattern has ${groups === 1 ? "one group" : `${groups} groups`}`;
+  const compiled = RE2JS.compile(pattern);
+  const groups = compiled.groupCount();
+  const names = Object.keys(compiled.namedGroups());
+  for (const [whole, number, word] of to.matchAll(/\$(?:\$|(\d{1,2})|\{(\w+)\})/g)) {
+    const group = number ?? word;
+    if (group === undefined || names.includes(group)) continue;
+    if (/^\d+$/.test(group) && Number(group) <= groups) continue;
+    const named = names.length === 0 ? "" : `, named ${names.join(", ")}`;
+    return `there is no group ${whole}: the pattern has ${groups === 1 ? "one" : groups}${named}`;
   }
   return null;
 }

@@ -6,12 +6,11 @@
  */
 import { endpointKey } from "../table/record.ts";
 import { serviceKey } from "../table/policies.ts";
-import type { PathMatch, PolicyRoute, ServiceRecord } from "../table/policy.ts";
+import { type PathMatch, PLAIN_SERVICE, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
-import { endpointPolicy, type RouteFrame, routeRecord } from "./policy-records.ts";
+import { type RouteFrame, routeRecord } from "./policy-records.ts";
 import { bareRouteSchema, routingKeys, sandboxRuleSchema, serverSchema, type WrittenSandboxRule } from "./policy-schema.ts";
 import { entriesOf, itemsOf } from "./policy-sets.ts";
-import { endpointPolicyKeys } from "./policy-schema-services.ts";
 import { type EndpointAddress, mapping } from "./policy-values.ts";
 import { z } from "zod";
 
@@ -27,7 +26,6 @@ export interface SandboxShape {
 const EVERYTHING: PathMatch = { kind: "prefix", value: "/" };
 const NO_CONDITION = { path: EVERYTHING, methods: [], headers: [], cookies: [], query: [], routeKey: null };
 const routingSchema = mapping({ ...routingKeys, rules: z.unknown().optional() });
-const PLAIN_POLICY = endpointPolicy(z.object(endpointPolicyKeys).parse({}));
 const PLAIN_TREATMENT = bareRouteSchema.parse({});
 
 export function readSandboxShape(routing: unknown, regionId: string, problems: PolicyProblems): SandboxShape {
@@ -62,7 +60,7 @@ export function readSandboxShape(routing: unknown, regionId: string, problems: P
 
 function sandboxService(name: string, { address, port }: EndpointAddress, region: string): ServiceRecord {
   const key = serviceKey(endpointKey("vm", address, port), name);
-  return { name, endpoints: [{ key, kind: "vm", address, port, region, service: name, weight: 1 }], policy: PLAIN_POLICY };
+  return { name, endpoints: [{ key, kind: "vm", address, port, region, service: name, weight: 1 }], policy: PLAIN_SERVICE };
 }
 
 function ruleRoutes(

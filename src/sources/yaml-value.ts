@@ -5,6 +5,7 @@
  */
 import {
   Composer,
+  type CST,
   isAlias,
   isMap,
   isPair,
@@ -48,29 +49,36 @@ const PLAIN_TAGS = /^tag:yaml\.org,2002:(map|seq|str|int|float|bool|null)$/;
 export function parseYaml(text: string): YamlValue | { readonly problems: readonly YamlProblem[] } {
   if (text.length > MOST_CHARACTERS) return refused(`is larger than ${MOST_CHARACTERS / 2 ** 20} MiB`);
   const lines = new LineCounter();
-  try {
-    const tokens = new Parser(lines.addNewLine).parse(text);
-    const composer = new Composer({ version: "1.2", uniqueKeys: false, keepSourceTokens: false, logLevel: "silent" });
-    const documents = [...composer.compose(tokens, true, text.length)];
-    const errors = documents.flatMap((document) => document.errors);
-    if (errors.length > 0) {
-      return {
-        problems: errors.slice(0, MOST_PROBLEMS).map(({ pos, message }) => ({
-          ...placeAt(lines, pos[0]),
-          message: firstLine(message),
-        })),
-      };
-    }
-    const [document, second] = documents;
-    if (second !== undefined) {
-      return refused("is a second document: there can be only one", placeAt(lines, second.range[0]));
-    }
-    return new Reading(lines).of((document?.contents ?? null) as ParsedNode | null);
-  } catch (error) {
-    // Nested so deeply that the parser itself gives up.
-    if (error instanceof RangeError) return refused(`is nested more than ${MOST_DEPTH} deep`);
-    throw error;
+  const tokens = [...new Parser(lines.addNewLine).parse(text)];
+  const deep = firstTooDeep(tokens);
+  if (deep !== null) return refused(`is nested more than ${MOST_DEPTH} deep`, placeAt(lines, deep));
+  const composer = new Composer({ version: "1.2", uniqueKeys: false, logLevel: "silent" });
+  const documents = [...composer.compose(tokens, true, text.length)];
+  const errors = documents.flatMap((document) => document.errors).slice(0, MOST_PROBLEMS);
+  if (errors.length > 0) {
+    return { problems: errors.map(({ pos, message }) => ({ ...placeAt(lines, pos[0]), message: firstLine(message) })) };
   }
+  const [document, second] = documents;
+  if (second !== undefined) return refused("is a second document: there can be only one", placeAt(lines, second.range[0]));
+  return new Reading(lines).of((document?.contents ?? null) as ParsedNode | null);
+}
+
+/** Where nesting goes beyond MOST_DEPTH; null: nowhere. Composing nodes recurses, and how deep the stack is nobody can say. */
+function firstTooDeep(tokens: readonly CST.Token[]): number | null {
+  let level: CST.Token[] = tokens.flatMap((token) => token.type === "document" && token.value !== undefined ? [token.value] : []);
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > MOST_DEPTH) return level[0]!.offset;
+    const below: CST.Token[] = [];
+    for (const token of level) {
+      if (!("items" in token)) continue;
+      for (const { key, value } of token.items) {
+        if (key) below.push(key);
+        if (value) below.push(value);
+      }
+    }
+    level = below;
+  }
+  return null;
 }
 
 function refused(message: string, place: TextPlace = { line: 1, column: 1 }): { readonly problems: readonly YamlProblem[] } {
@@ -88,15 +96,25 @@ function placeAt(lines: LineCounter, offset: number): TextPlace {
 
 type Collection = YAMLMap | YAMLSeq;
 
+interface Anchor {
+  readonly node: ParsedNode;
+  readonly value: unknown;
+  /** Values in it, with aliases unfolded. */
+  readonly size: number;
+  readonly height: number;
+}
+
 class Reading {
   readonly #lines: LineCounter;
   readonly #problems: YamlProblem[] = [];
   /** What an alias of that name means at this point of the text. */
-  readonly #anchors: Map<string, { readonly node: ParsedNode; readonly value: unknown; readonly size: number } | "open"> =
-    new Map();
+  readonly #anchors: Map<string, Anchor | "open"> = new Map();
   /** Where objects and arrays come from. */
   readonly #origins: WeakMap<object, Collection> = new WeakMap();
   #nodes = 0;
+  /** The deepest that the present part goes, with aliases unfolded. */
+  #reach = 0;
+  #spent = false;
 
   constructor(lines: LineCounter) {
     this.#lines = lines;
@@ -110,37 +128,23 @@ class Reading {
   }
 
   #value(node: ParsedNode | null, depth: number): unknown {
-    if (node === null) return null;
-    if (this.#exhausted(node, depth)) return null;
-    if (isAlias(node)) return this.#aliased(node);
+    if (node === null || this.#spent) return null;
+    if (isAlias(node)) return this.#aliased(node, depth);
     const anchor = node.anchor;
-    const before = this.#nodes++;
+    const before = this.#nodes++, reach = this.#reach;
+    this.#reach = depth;
     if (anchor !== undefined) this.#anchors.set(anchor, "open");
     if (node.tag !== undefined && !PLAIN_TAGS.test(node.tag)) {
       this.#problem(node, `has the tag ${node.tag}, which means nothing here`);
     }
     const value = isMap(node) ? this.#mapping(node, depth) : isSeq(node) ? this.#list(node, depth) : scalarValue(node as Scalar);
-    if (anchor !== undefined) this.#anchors.set(anchor, { node, value, size: this.#nodes - before });
+    if (anchor !== undefined) this.#anchors.set(anchor, { node, value, size: this.#nodes - before, height: this.#reach - depth });
+    this.#reach = Math.max(reach, this.#reach);
+    if (this.#nodes > MOST_NODES) this.#giveUp(node, `is too much: more than ${MOST_NODES} values, with aliases unfolded`);
     return value;
   }
 
-  /** One problem is enough of that kind. */
-  #exhausted(node: ParsedNode, depth: number): boolean {
-    if (this.#problems.length >= MOST_PROBLEMS) return true;
-    if (depth > MOST_DEPTH) this.#last(node, `is nested more than ${MOST_DEPTH} deep`);
-    else if (this.#nodes > MOST_NODES) this.#last(node, `is too much: more than ${MOST_NODES} values, with aliases unfolded`);
-    else return false;
-    return true;
-  }
-
-  #last(node: ParsedNode, message: string): void {
-    this.#problem(node, message);
-    while (this.#problems.length < MOST_PROBLEMS) this.#problems.push(this.#problems.at(-1)!);
-    this.#problems.splice(1 + this.#problems.findIndex((each) => each.message === message));
-    this.#nodes = Infinity;
-  }
-
-  #aliased(node: ParsedNode & { readonly source: string }): unknown {
+  #aliased(node: ParsedNode & { readonly source: string }, depth: number): unknown {
     const anchor = this.#anchors.get(node.source);
     if (anchor === undefined || anchor === "open") {
       this.#problem(
@@ -150,7 +154,16 @@ class Reading {
       return null;
     }
     this.#nodes += anchor.size;
+    this.#reach = Math.max(this.#reach, depth + anchor.height);
+    if (this.#reach > MOST_DEPTH) this.#giveUp(node, `is nested more than ${MOST_DEPTH} deep, with aliases unfolded`);
+    else if (this.#nodes > MOST_NODES) this.#giveUp(node, `is too much: more than ${MOST_NODES} values, with aliases unfolded`);
     return anchor.value;
+  }
+
+  /** One problem of that kind is enough. */
+  #giveUp(node: ParsedNode, message: string): void {
+    if (!this.#spent) this.#problem(node, message);
+    this.#spent = true;
   }
 
   #list(node: YAMLSeq, depth: number): unknown[] {

@@ -191,3 +191,224 @@ sevices: {}
     ],
   );
 });
+
+test("parseRoutesFile() refuses an empty file, but not one that says nothing", () => {
+  for (const text of ["", "# routes to come\n", "---\n"]) {
+    assert.match(problemsOf(text).join(), /^routes.yaml:\d+:\d+: is empty; for no routes at all, write \{\}$/);
+  }
+  assert.deepEqual(problemsOf("[]"), ["routes.yaml:1:1: must be a mapping with services and routes"]);
+  for (const text of ["{}", "routes: []\n", "services:\nroutes:\n"]) assert.deepEqual(policiesOf(text).routes, []);
+});
+
+test("parseRoutesFile() reads anchors from x- keys, and JSON", () => {
+  const { services } = policiesOf(`
+x-policy: &policy { balance: round-robin, health: &health { path: /up } }
+services:
+  a: { <<: *policy, endpoints: [] }
+  b: { endpoints: [], health: { <<: *health, interval: 1s } }
+`);
+  assert.deepEqual(services.map(({ policy }) => [policy.balance, policy.health?.path, policy.health?.intervalMs]), [
+    ["round-robin", "/up", 10_000],
+    ["p2c", "/up", 1000],
+  ]);
+  assert.equal(policiesOf('{"services": {"a": {"endpoints": []}}, "routes": [{"service": "a"}]}').routes[0]?.id, "*/");
+});
+
+test("parseRoutesFile() shares 10,000 parts by largest remainder", () => {
+  const sharesOf = (weights: readonly number[]) => {
+    const services = weights.map((_, index) => `  s${index}: { endpoints: [] }`).join("\n");
+    const split = weights.map((weight, index) => `{ service: s${index}, weight: ${weight} }`).join(", ");
+    return policiesOf(`services:\n${services}\nroutes: [{ split: [${split}] }]`).routes[0]!.split.map(({ share }) => share);
+  };
+  assert.deepEqual(sharesOf([1, 1, 1]), [3334, 3333, 3333]);
+  assert.deepEqual(sharesOf([0.01, 99.99]), [1, 9999]);
+  assert.deepEqual(sharesOf([0, 5]), [0, 10_000]);
+  assert.deepEqual(sharesOf([1e-9, 1, 2]), [0, 3333, 6667]);
+  assert.equal(sharesOf([3, 7, 11, 13, 17, 19, 23]).reduce((sum, share) => sum + share), 10_000);
+});
+
+test("parseRoutesFile() warns of routes that match exactly the same, and refuses ids that are there twice", () => {
+  const service = "service: vms";
+  assert.deepEqual(
+    warningsOf(`routes:
+  - { hosts: [a.example.com, b.example.com], path: /x, methods: [GET, POST], ${service} }
+  - { hosts: [c.example.com, b.example.com], path: /x/, methods: [POST, GET], ${service} }
+  - { hosts: [b.example.com], path: /x, methods: [GET], ${service} }
+  - { hosts: [b.example.com], path: /x, methods: [GET], priority: 1, ${service} }
+`),
+    ["routes.yaml:3:5: routes[1]: conflict: for b.example.com it matches exactly what routes[0] (a.example.com/x) matches, which comes first"],
+  );
+  assert.deepEqual(problemsOf(`routes: [{ id: a, ${service} }, { id: a, path: /x, ${service} }]`), [
+    'routes.yaml:1:37: routes[1].id: another route has the id "a"',
+  ]);
+  const ids = policiesOf(`routes: [{ ${service} }, { id: "*/", path: /y, ${service} }, { methods: GET, ${service} }]`).routes.map((
+    { id },
+  ) => id);
+  assert.deepEqual(ids, ["*/-2", "*/", "*/-3"]);
+});
+
+/** [what stands in a route beside its target, what is said of it]. */
+const BAD_ROUTES: readonly (readonly [string, string])[] = [
+  ["path: /api/*", 'path: a prefix needs no *: write /api (is "/api/*")'],
+  ["path: /a/../b", "path: must be a path such as /api, without dot segments, query or spaces"],
+  ["path: /a%2e%2E/%2e%2e/b", "path: must be a path such as /api, without dot segments"],
+  ["path: { exact: /a, prefix: /b }", "path: must be a path, { prefix: /path } or { exact: /path }"],
+  ["path: 5", "path: must be a text or a mapping, not 5: put it in quotes"],
+  ["methods: [get]", 'methods[0]: methods are case-sensitive: write GET (is "get")'],
+  ["match: { header: {} }", "match.header: unknown key, did you mean headers?"],
+  [
+    "match: { headers: { X-A: { exact: a, prefix: b } } }",
+    "match.headers.X-A: must be a text, or have one of exact, prefix, pattern and present",
+  ],
+  ["match: { headers: { X-A: 5 } }", "match.headers.X-A: must be a text or a mapping, not 5: put it in quotes"],
+  ["match: { headers: { 'X A': b } }", 'match.headers["X A"]: must be the name of a header field'],
+  ["match: { headers: { X-A: { present: false } } }", "match.headers.X-A.present: must be true, not false"],
+  ["match: { query: { a: { pattern: '(a{1000}){1000}' } } }", "match.query.a.pattern: must be a pattern in RE2's syntax"],
+  ["match: { query: { a: { pattern: '(?=a)' } } }", "match.query.a.pattern: must be a pattern in RE2's syntax"],
+  ["priority: 1.5", "priority: must be a whole number, not 1.5"],
+  ["splitKey: client-ip", "splitKey: needs a split"],
+  [
+    "split: [{ service: vms, weight: 1 }]",
+    "split: a route leads to one of service, split, redirect, respond, and this one has service already",
+  ],
+  ["rewrite: { to: /x }", "rewrite.to: needs a pattern"],
+  ["rewrite: { pattern: '/(a)', to: /$2 }", "rewrite.to: there is no group $2: the pattern has one"],
+  ["rewrite: { addPrefix: /a, replacePrefix: /b }", "rewrite.replacePrefix: addPrefix or replacePrefix, not both"],
+  ["rewrite: { addPrefix: /../x }", "rewrite.addPrefix: must be a path such as /api, without dot segments"],
+  ["headers: { request: { set: { Host: x } } }", "headers.request.set.Host: is the proxy's own and cannot be edited"],
+  ["headers: { request: { remove: [Content_Length] } }", "headers.request.remove[0]: is the proxy's own and cannot be edited"],
+  ["headers: { response: { set: { X-Edgeproxy-Error: x } } }", "headers.response.set.X-Edgeproxy-Error: is the proxy's own"],
+  ['headers: { request: { set: { X-A: "a\\r\\nb" } } }', "headers.request.set.X-A: must be one line without control characters"],
+  [
+    "headers: { request: { set: { X-A: '{clientip}' } } }",
+    "headers.request.set.X-A: there is no variable {clientip}: did you mean {client_ip}?",
+  ],
+  ["headers: { request: { set: { X-A: '{header:a b}' } } }", "headers.request.set.X-A: {header:a b} names no header"],
+  ["rateLimit: { requests: 0 }", "rateLimit.requests: must be at least 1"],
+  ["rateLimit: {}", "rateLimit.requests: is missing: a number"],
+  ["rateLimit: { requests: 1, key: ip }", "rateLimit.key: must be client-ip, header:NAME, cookie:NAME, path, route-key or route"],
+  ["maxBodySize: 1 parsec", "maxBodySize: must be a size such as 512, 32KiB or 10MB"],
+  ["timeouts: { connect: 1h }", "timeouts.connect: must be a duration from 10ms to 5m"],
+  ["maintenance: { body: a, html: b }", "maintenance.html: body or html, not both"],
+  ["maintenance: { service: nobody }", 'maintenance.service: there is no service "nobody"'],
+  ["drain: { over: 10m }", "drain.start: is missing: a text"],
+  ["drain: { start: tomorrow }", "drain.start: must be a moment such as 2027-01-31T18:00:00Z"],
+  ["errors: [{ on: timeuot }]", 'errors[0].on: there is no error "timeuot": did you mean timeout?'],
+  ["errors: [{ on: [refused], status: 99 }]", "errors[0].status: must be at least 200"],
+  ["errors: [{ on: refused, redirect: '//evil.example' }]", "errors[0].redirect: must be a URL such as"],
+  ["hosts: [app.example.com:80]", "hosts[0]: must be a host name such as app.example.com, *.example.com or * (without a port)"],
+  ["hosts: []", "hosts: must be a list of at least 1"],
+  ["hosts: ['a.*.example.com']", "hosts[0]: must be a host name such as"],
+  ["id: 'a b'", "id: must be 1 to 128 letters, digits and"],
+];
+
+test("parseRoutesFile() refuses what a route cannot mean", () => {
+  for (const [text, expected] of BAD_ROUTES) {
+    const [first = "", ...more] = problemsOf(`routes: [{ service: vms, ${text} }]`);
+    assert.ok(first.replace(/^routes.yaml:1:\d+: routes\[0\]\./, "").startsWith(expected), `${text}: ${first}`);
+    assert.deepEqual(more, [], text);
+  }
+});
+
+test("parseRoutesFile() refuses redirects by which a client could send others elsewhere", () => {
+  const redirect = (to: string) => read(`routes: [{ redirect: { to: ${JSON.stringify(to)} } }]`);
+  for (
+    const to of [
+      "https://www.example.com{path}",
+      "https://{host}/x?{query}",
+      "{scheme}://{host}{path}",
+      "/login?from={path}",
+      "{path}",
+      "https://[::1]:8443/",
+    ]
+  ) {
+    assert.ok("policies" in redirect(to), JSON.stringify(redirect(to)));
+  }
+  const evil = [
+    "//evil.example",
+    "/{path}",
+    "/\\evil.example",
+    "https://{header:X-Host}/",
+    "https://{path}",
+    "https://www.example.com@evil.example/",
+  ];
+  for (const to of [...evil, "{header:Location}", "javascript:alert(1)", "https://", "https://a b/", "https:/x", "", "{query}"]) {
+    assert.ok("problems" in redirect(to), to);
+  }
+});
+
+/** [what stands in a service, what is said of it]. */
+const BAD_SERVICES: readonly (readonly [string, string])[] = [
+  ["endpoints: [{ url: 'https://a:1' }]", "endpoints[0].url: TLS to endpoints is not supported by this version: use http://"],
+  ["endpoints: [{ url: 'http://a:1/x' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080, without a path"],
+  ["endpoints: [{ url: 'http://u:p@a:1' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080, without a user"],
+  ["endpoints: [{ url: 'http://10.0.0.300:1' }]", "endpoints[0].url: must be a URL such as"],
+  ["endpoints: [{ url: 'http://127.1' }]", "endpoints[0].url: must be a URL such as"],
+  ["endpoints: [{ url: 'http://a:0' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080 (ports are 1 to 65535)"],
+  ["endpoints: [{ url: 'http://a' }, { url: 'http://A:80/' }]", "endpoints[1]: is the same endpoint as endpoints[0]"],
+  ["endpoints: []\n    retry: { on: [teapot] }", "retry.on[0]: must be connect, reset, timeout or statuses such as 503 or 502-504"],
+  ["endpoints: []\n    health: { status: 99 }", "health.status: must be status codes from 100 to 599"],
+  [
+    "endpoints: []\n    health: { headers: { Content-Length: '1' } }",
+    "health.headers.Content-Length: is no header field for a probe",
+  ],
+  ["endpoints: []\n    breaker: { strategy: fallback }", "breaker.strategy: needs a fallback"],
+  ["endpoints: []\n    limits: { soft: 5, hard: 3 }", "limits.soft: must not be above hard (3)"],
+  ["endpoints: []\n    sticky: { cookie: 'a=b' }", "sticky.cookie: must be the name of a cookie"],
+  ["endpoints: []\n    maintenance: { enabled: yes }", 'maintenance.enabled: must be true or false, not "yes"'],
+  ["balance: p2c", "endpoints: is missing: a list"],
+];
+
+test("parseRoutesFile() refuses what a service cannot mean", () => {
+  for (const [text, expected] of BAD_SERVICES) {
+    const [first = "", ...more] = problemsOf(`services:\n  a:\n    ${text}\n`);
+    assert.ok(first.replace(/^routes.yaml:\d+:\d+: services\.a\./, "").startsWith(expected), `${text}: ${first}`);
+    assert.deepEqual(more, [], text);
+  }
+  for (const name of ["vms", "a/b", "a.b", "'a b'", "é"]) {
+    assert.equal(problemsOf(`services: { ${name}: { endpoints: [] } }`).length, 1, name);
+  }
+});
+
+test("parseRoutesFile() answers to whatever is written, and never throws", () => {
+  const words = [
+    "service: vms",
+    "split: [{service: users, weight: 1e400}]",
+    "path: {}",
+    "path: []",
+    "hosts: ~",
+    "- 1",
+    "routes: {}",
+    "services: [1]",
+    "errors: [{on: 1, json: {a: [*x]}}]",
+    "x-a: &x [1]",
+    "rewrite: {pattern: '[', to: 1}",
+    "redirect: []",
+    "routing: 1",
+    "routing: {rules: [~]}",
+    "server: []",
+    "sandbox: {carriers: [1]}",
+    "maintenance: {retryAfter: 1s, headers: {a: [1]}}",
+    "? ~\n: 1",
+    "tls: {caFile: /nowhere}",
+  ];
+  let state = 7;
+  const random = (below: number) => (state = (state * 48_271) % 2_147_483_647) % below;
+  const lines = CONTRACT.split("\n");
+  for (let round = 0; round < 300; round++) {
+    const mutated = [...lines];
+    for (let i = random(4); i >= 0; i--) {
+      const at = random(mutated.length);
+      const indent = /^ *(- )?/.exec(mutated[at]!)?.[0] ?? "";
+      if (random(4) === 0) mutated.splice(at, 1);
+      else {mutated[at] = random(2) === 0
+          ? `${indent}${words[random(words.length)]}`
+          : mutated[at]!.slice(0, random(mutated[at]!.length + 1));}
+    }
+    const text = mutated.join("\n");
+    const reading = read(text);
+    const said = "problems" in reading ? reading.problems : reading.warnings;
+    assert.ok("policies" in reading || said.length > 0, text);
+    for (const line of said) assert.match(line, /^routes\.yaml:(\d+:\d+: .|and )/);
+  }
+});
