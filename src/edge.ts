@@ -20,7 +20,7 @@ import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwardin
 import { type AttemptPlan, planOf } from "./forwarding/attempt-plan.ts";
 import { consequence, isIdempotent, speaksOfHealth } from "./forwarding/failure.ts";
 import { afterBackoff, Retries } from "./forwarding/retries.ts";
-import { viaOf } from "./forwarding/request-fields.ts";
+import { schemeOf, viaOf } from "./forwarding/request-fields.ts";
 import { ExchangeView } from "./forwarding/request-view.ts";
 import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
@@ -38,6 +38,8 @@ export interface EdgeParts extends AttemptEnvironment {
   readonly log: Log;
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
   readonly verdictTimeoutMs: number;
+  /** Lines for the answer of an endpoint under a policy, so that the client comes back to it; empty: none. */
+  stickyField(matched: MatchedRoute, endpoint: EndpointRecord, secure: boolean): string;
   /** Our table contradicts another region's: one of the two is behind. */
   contradicted(): void;
 }
@@ -238,6 +240,12 @@ class Passage implements AttemptOwner {
       wait.giveUp();
     };
     wait.at(endpoints);
+  }
+
+  onAnswer({ exchange, endpoint }: Attempt): void {
+    const matched = this.#matched;
+    if (matched?.service == null) return;
+    exchange.answerFields += this.#parts.stickyField(matched, endpoint.record, schemeOf(exchange) === "https");
   }
 
   onRefusal(attempt: Attempt): boolean {

@@ -33,6 +33,8 @@ export interface AttemptEnvironment {
 /** Told once when an attempt fails; the attempt has let go of both sides by then. */
 export interface AttemptOwner {
   onAttemptFailure(attempt: Attempt, error: ProxyError): void;
+  /** The final head of a request under a policy is about to be sent. */
+  onAnswer(attempt: Attempt): void;
   /** Another region's edge has refused the request by itself, and it may go elsewhere. Whether the attempt was disowned for that. */
   onRefusal(attempt: Attempt): boolean;
   /** null: the request has no retry policy. */
@@ -176,6 +178,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (retries !== null && retries.concerns(head.status) && this.#owner.onUnwanted(this, head.status)) return;
     retries?.body?.drop();
     this.#tunnel = head.status === 101;
+    if (this.plan !== null) this.#owner.onAnswer(this);
     this.exchange.sendHead(head, length);
   }
 

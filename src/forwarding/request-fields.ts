@@ -180,6 +180,11 @@ function isZero(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
+/** As the client speaks: to us, or to the trusted proxy before us. */
+export function schemeOf({ head, peer, scheme }: Pick<Exchange, "head" | "peer" | "scheme">): string {
+  return peer.trusted ? given(head.fields, FieldKind.XForwardedProto) ?? scheme : scheme;
+}
+
 function trustedFields({ head, peer, scheme }: Exchange, identity: ForwardingIdentity): string {
   const { fields } = head;
   const before = fields.joined(FieldKind.XForwardedFor);

@@ -32,6 +32,7 @@ import { Endpoints } from "../upstream/endpoint-state.ts";
 import { Pool } from "../upstream/pool.ts";
 import { httpProbe } from "../upstream/probe.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
+import { Balancing } from "./balancing.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
 import { explain, type ExplainParts } from "./explaining.ts";
 import { Outbox } from "./outbox.ts";
@@ -75,6 +76,7 @@ export class Worker {
   /** What all workers count together. */
   readonly #cells: CellTable;
   readonly #watches: Watches;
+  readonly #balancing: Balancing;
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -129,6 +131,13 @@ export class Worker {
     });
     this.#standIn = this.#createStandIn(log);
     this.#endpoints = new Endpoints(this.#standIn);
+    this.#balancing = new Balancing({
+      table: this.#table,
+      endpoints: this.#endpoints,
+      secret: settings.secret,
+      random: Math.random,
+      nowMs: () => this.#sweep.nowMs,
+    });
     this.#endpoints.watchOf = this.#watches.watchOf;
     this.#endpoints.healthOf = this.#watches.healthOf;
     this.#routes = new RouteReceiver({
@@ -234,6 +243,7 @@ export class Worker {
       identity,
       responseTimeoutMs: settings.responseTimeoutMs,
       verdictTimeoutMs: settings.healthTimeoutMs + settings.connectTimeoutMs + VERDICT_DELAY_MS,
+      stickyField: (matched, endpoint, secure) => this.#balancing.stickyField(matched, endpoint, secure),
       contradicted: () => this.#contradicted(),
       endpoints: this.#endpoints,
       surroundings: this.#surroundings(),
@@ -278,7 +288,7 @@ export class Worker {
 
   /** What takes something for a request under a policy; the onlooker's must only look. */
   #hooks(): PolicyHooks {
-    return NO_HOOKS;
+    return { ...NO_HOOKS, ...this.#balancing.hooks };
   }
 
   /** The same, for who asks without sending a request. */
@@ -288,7 +298,7 @@ export class Worker {
       ...this.#surroundings(),
       availability: (endpoint) => endpoints.look(endpoint, performance.now()),
       load: ({ key }) => endpoints.loadOf(key),
-      hooks: NO_HOOKS,
+      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers },
     };
   }
 

@@ -246,6 +246,11 @@ export class Endpoints {
     return this.#states.get(key)?.inFlight ?? 0;
   }
 
+  /** Of its weight, 0 to 1. */
+  shareOf(key: string, nowMs: number): number {
+    return this.#states.get(key)?.share(nowMs) ?? 1;
+  }
+
   /** From now on exactly these are cordoned, also those that nobody has spoken to yet. */
   cordon(keys: ReadonlySet<string>): void {
     this.#cordoned = keys;

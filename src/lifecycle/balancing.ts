@@ -1,0 +1,100 @@
+/** Which endpoint of a service takes a request, as its policy says: its balancer, and the cookie by which a client sticks to one. */
+import type { MatchedRoute } from "../decision/match-route.ts";
+import type { PolicyHooks } from "../decision/policy-hooks.ts";
+import { requestKey } from "../decision/request-keys.ts";
+import { ownEndpoints, type PolicyService } from "../table/policies.ts";
+import type { KeySource, ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { RoutingTable } from "../table/routing-table.ts";
+import { Balancers, type BalanceView, type Told } from "../upstream/balance/balancer.ts";
+import { StickyCookies, type Stuck } from "../upstream/balance/sticky.ts";
+import type { Endpoints } from "../upstream/endpoint-state.ts";
+import { cookieValues } from "../wire/cookies.ts";
+import { keyHash } from "../wire/key-hash.ts";
+
+export interface BalancingParts {
+  readonly table: RoutingTable;
+  readonly endpoints: Endpoints;
+  readonly secret: string;
+  /** In [0, 1). */
+  random(): number;
+  /** As endpoints measure time. */
+  nowMs(): number;
+}
+
+type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey">;
+
+const CLIENT: KeySource = { kind: "client-ip" };
+const NOBODY: readonly ServiceEndpoint[] = [];
+
+export class Balancing {
+  readonly #parts: BalancingParts;
+  readonly #balancers: Balancers = new Balancers();
+  readonly #cookies: StickyCookies;
+  readonly hooks: BalancingHooks;
+  /** For who only looks. */
+  readonly onlookers: BalancingHooks;
+
+  constructor(parts: BalancingParts) {
+    this.#parts = parts;
+    this.#cookies = new StickyCookies(parts.secret);
+    this.hooks = this.#hooks(false);
+    this.onlookers = this.#hooks(true);
+  }
+
+  /** The line that the answer of this endpoint is to have, so that the client comes back to it; empty: none. */
+  stickyField(matched: MatchedRoute, record: EndpointRecord, secure: boolean): string {
+    const service = this.#serviceOf(record);
+    const sticky = service?.policy.sticky ?? null;
+    if (service === undefined || sticky === null) return "";
+    const endpoint = record as ServiceEndpoint;
+    const nowMs = Date.now();
+    const stuck = this.#stuck(matched, service);
+    if (stuck !== null && stuck.endpoint.key === endpoint.key) {
+      // One that takes nobody new keeps whom it has, until their cookies end
+      if (endpoint.weight === 0 || stuck.expiresAtMs - nowMs > sticky.ttlMs / 2) return "";
+    }
+    const value = this.#cookies.valueFor(endpoint, nowMs + sticky.ttlMs);
+    const age = Math.ceil(sticky.ttlMs / 1000);
+    return `Set-Cookie: ${sticky.cookie}=${value}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}\r\n`;
+  }
+
+  #hooks(onlooker: boolean): BalancingHooks {
+    const { endpoints, random, nowMs } = this.#parts;
+    const load = ({ key }: ServiceEndpoint) => endpoints.loadOf(key);
+    const weight = (endpoint: ServiceEndpoint) => endpoint.weight * endpoints.shareOf(endpoint.key, nowMs());
+    return {
+      balance: (service: PolicyService, offer: readonly ServiceEndpoint[], matched: MatchedRoute, told?: Told) => {
+        const view: BalanceView = { keyHash: hashOf(service.policy, matched), onlooker, weight, load, random };
+        return this.#balancers.choose(service.policy, offer, view, told);
+      },
+      stickyKey: (matched, service) => this.#stuck(matched, service)?.endpoint.key ?? null,
+    };
+  }
+
+  #stuck(matched: MatchedRoute, service: PolicyService): Stuck | null {
+    const { sticky } = service.policy;
+    if (sticky === null) return null;
+    const values = cookieValues(matched.view.fields, sticky.cookie);
+    return values.length === 0
+      ? null
+      : this.#cookies.read(values, service.name, this.#endpointsOf(service, matched.host), Date.now());
+  }
+
+  #endpointsOf(service: PolicyService, host: string): readonly ServiceEndpoint[] {
+    if (service.endpoints !== null) return service.endpoints;
+    const vms = this.#parts.table.find(host);
+    return vms === undefined ? NOBODY : ownEndpoints(service, vms);
+  }
+
+  #serviceOf(record: EndpointRecord): PolicyService | undefined {
+    return "service" in record ? this.#parts.table.policies.service((record as ServiceEndpoint).service, null) : undefined;
+  }
+}
+
+/** Only what the service balances by. */
+function hashOf({ balance, hashKey }: ServicePolicy, matched: MatchedRoute): number | null {
+  if (balance !== "ip-hash" && balance !== "consistent-hash") return null;
+  const key = requestKey(balance === "ip-hash" ? CLIENT : hashKey, matched.view, matched.routeKey);
+  return key === null ? null : keyHash(key);
+}
