@@ -1,0 +1,35 @@
+/** How paths can be read. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pathReadings } from "../../src/table/path-reading.ts";
+
+test("pathReadings() has one reading of nearly every path, the text itself", () => {
+  for (const path of ["/", "*", "/api/users/1", "/a.b/c..d/e.", "/x;v=1/y", "/~me/_x-y", "/a=b&c,d:e@f!$'()*+"]) {
+    assert.deepEqual(pathReadings(path), [path]);
+  }
+});
+
+test("pathReadings() decodes what needs no escape, and nothing else", () => {
+  assert.deepEqual(pathReadings("/%61p%69/%7Eme"), ["/api/~me"]);
+  assert.deepEqual(pathReadings("/caf%C3%A9/a%20b%3Fc%23%25"), ["/caf%C3%A9/a%20b%3Fc%23%25"]);
+  assert.deepEqual(pathReadings("/100%/%zz/%4"), ["/100%/%zz/%4"], "no escapes");
+});
+
+test("pathReadings() reads slashes and dot segments as servers may", () => {
+  const cases: readonly [path: string, ...readings: string[]][] = [
+    ["//admin", "//admin", "/admin"],
+    ["/x/../admin", "/x/../admin", "/admin"],
+    ["/x/%2e%2E/admin", "/x/../admin", "/admin"],
+    ["/x/.;a/..;b=1/admin", "/x/.;a/..;b=1/admin", "/admin"],
+    ["/x/./y", "/x/./y", "/x/y"],
+    ["/../..", "/../..", "/"],
+    ["/x/y/..", "/x/y/..", "/x/"],
+    ["/a%2Fb", "/a%2Fb", "/a/b"],
+    ["/a\\..\\admin", "/a\\..\\admin", "/admin"],
+    ["/x/..%2fadmin", "/x/..%2fadmin", "/admin"],
+    ["/x/..%5Cadmin", "/x/..%5Cadmin", "/admin"],
+    ["/x/..%3Ba=1/admin", "/x/..%3Ba=1/admin", "/admin"],
+    ["/x//..%2fadmin", "/x//..%2fadmin", "/x/..%2fadmin", "/admin"],
+  ];
+  for (const [path, ...readings] of cases) assert.deepEqual(pathReadings(path), readings, path);
+});
