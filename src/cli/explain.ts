@@ -203,6 +203,7 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
       availability: ({ kind, key }) => kind === "region" || probed.get(key)?.healthy === true ? "available" : "unhealthy",
       load: () => 0,
       random: Math.random,
+      secret: settings.secret,
       hooks: NO_HOOKS,
     },
   });

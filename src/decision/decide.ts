@@ -69,6 +69,8 @@ export interface Surroundings {
   load(endpoint: EndpointRecord): number;
   /** In [0, 1). */
   random(): number;
+  /** Of signed route keys; empty: none is believed. */
+  readonly secret: string;
   /** For requests under a policy. */
   readonly hooks: PolicyHooks;
 }

@@ -3,14 +3,18 @@
  *      rules of the host --> best by priority, host, path, matchers, age --.
  *      the host's bare route (priority 0, path `/`, no matcher, oldest) ---'--> route --> split --> service
  */
+import { pathAsSent, pathReadings } from "../table/path-reading.ts";
 import type { PolicyService } from "../table/policies.ts";
 import { OWN_VMS, PLAIN_SERVICE, type PolicyRoute, type SplitTarget } from "../table/policy.ts";
-import { hostRank, inOrder, matcherCount, pathRank, type RuleSet, type Subject } from "../table/rule-set.ts";
+import { hostRank, inOrder, matcherCount, pathRank, whyNot } from "../table/rule.ts";
+import type { RuleSet } from "../table/rule-set.ts";
+import { Subject } from "../table/subject.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { requestKey } from "./request-keys.ts";
+import { previewHost, routeKeyOf } from "./route-key.ts";
 import type { Trace } from "./trace.ts";
 
 /** What of a request policies look at. */
@@ -45,17 +49,57 @@ export interface MatchedRoute {
   limit: LimitVerdict | null;
 }
 
+/** What two servers may read as two things. */
+const AMBIGUOUS_PATH = "The path leads to different routes, depending on how its dots and slashes are read";
+
 /** null: no policy applies, the host's bare route is all there is. A text: why the request must be refused as malformed. */
 export function matchRoute(view: RequestView, around: Surroundings, trace?: Trace): MatchedRoute | string | null {
-  const { table } = around;
-  const { host } = view;
-  const domain = table.match(host) ?? null;
-  const sets = table.policies.rulesOf(host, domain);
+  const { policies } = around.table;
+  const preview = view.host.includes("--") ? previewOf(view, around) : null;
+  const host = preview?.host ?? view.host;
+  const domain = around.table.match(host) ?? null;
+  const sets = policies.rulesOf(host, domain);
   if (sets === null) return null;
-  const subject: Subject = { method: view.method, path: view.path, query: view.query, fields: view.fields, routeKey: null };
-  const route = bestOf(sets, subject, domain);
-  if (route === null) return bareRoute(view, domain, around, trace);
-  return matchedBy(route, view, { host, domain, routeKey: null }, around, trace);
+  const keyed = sets.some((set) => set.keyed);
+  const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
+  const readings = sets.some((set) => set.byPath) ? pathReadings(view.path) : [pathAsSent(view.path)];
+  const subjects = readings.map((path) => new Subject(view, path, routeKey));
+  const [route = null, ...others] = subjects.map((subject) => bestOf(sets, subject, domain));
+  if (trace !== undefined) tell(sets, subjects[0]!, route, trace);
+  if (others.some((other) => other !== route)) return AMBIGUOUS_PATH;
+  const whose = { host, domain, routeKey };
+  if (route !== null) return matchedBy(route, view, whose, around, trace);
+  const underPolicy = domain !== null && !policies.service(OWN_VMS, domain)!.plain;
+  return underPolicy || preview !== null ? matchedBy(BARE_ROUTE, view, whose, around, trace) : null;
+}
+
+/**
+ * The host that a preview host stands for, and the key. Only where nobody has claimed the preview host itself, its key is believed, and
+ * the other host has routes for keys: else it is a host like any other.
+ */
+function previewOf(view: RequestView, { table, secret }: Surroundings): { readonly host: string; readonly key: string } | null {
+  if (table.match(view.host) === view.host || table.policies.names(view.host)) return null;
+  const preview = previewHost(view, table.policies.sandbox, secret);
+  if (preview === null || preview.key === null) return null;
+  const { host, key } = preview;
+  const rules = table.policies.rulesOf(host, table.match(host) ?? null);
+  return rules?.some((set) => set.keyed) === true ? { host, key } : null;
+}
+
+/** How many are named that are not taken. */
+const MOST_TOLD = 20;
+
+/** Why better routes are not taken, from the best on. */
+function tell(sets: readonly RuleSet[], subject: Subject, taken: PolicyRoute | null, trace: Trace): void {
+  let told = 0;
+  for (const { rules } of sets) {
+    for (const rule of rules) {
+      if (rule.route === taken) break;
+      const why = whyNot(rule, subject) ?? "another comes first";
+      if (++told > MOST_TOLD) return trace({ kind: "note", text: "more routes have been looked at" });
+      trace({ kind: "note", text: `not ${rule.route.id} (${rule.route.origin}): ${why}` });
+    }
+  }
 }
 
 interface Best {
@@ -97,12 +141,6 @@ function matchedBy(route: PolicyRoute, view: RequestView, whose: Whose, around: 
   const service = target === null ? null : serviceOf(target.service, whose.domain, around);
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });
   return { route, service, ...whose, view, limit: null };
-}
-
-/** Where its VMs are under a policy although no route says more of them. */
-function bareRoute(view: RequestView, domain: string | null, around: Surroundings, trace?: Trace): MatchedRoute | null {
-  if (domain === null || around.table.policies.service(OWN_VMS, domain)?.plain !== false) return null;
-  return matchedBy(BARE_ROUTE, view, { host: view.host, domain, routeKey: null }, around, trace);
 }
 
 /** One that nobody knows (any more) has no endpoints. */

@@ -42,6 +42,7 @@ function supposing(around: Surroundings, verdicts: ExplainQuestion["suppose"]): 
     availability: supposed,
     load: (endpoint) => around.load(endpoint),
     random: () => around.random(),
+    secret: around.secret,
     hooks: around.hooks,
   };
 }

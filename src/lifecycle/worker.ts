@@ -282,6 +282,7 @@ export class Worker {
       availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
       load: (endpoint) => endpoints.of(endpoint).inFlight,
       random: Math.random,
+      secret: this.#settings.secret,
       hooks: this.#hooks(),
     };
   }

@@ -1,28 +1,55 @@
 /** How values of requests are compared with what a route says. */
 import { RE2JS } from "re2js";
-import type { Matcher } from "./policy.ts";
+import type { Matcher, NamedMatcher } from "./policy.ts";
+import type { Place, Subject } from "./subject.ts";
 
-/** Of a value as it came: each byte is one character. */
-export type ValueTest = (value: string) => boolean;
+/** One condition of a route. */
+export interface Condition {
+  readonly place: Place;
+  readonly name: string;
+  /** The value that it has to have; null: another kind of matcher. */
+  readonly equal: string | null;
+  readonly test: (value: string) => boolean;
+}
 
 /** Throws where a pattern is none of RE2's. */
-export function compiledMatcher(matcher: Matcher): ValueTest {
+export function conditionOf(place: Place, { name, matcher }: NamedMatcher): Condition {
+  return { place, name, equal: matcher.kind === "equal" ? matcher.value : null, test: testOf(matcher) };
+}
+
+/** Of several values of that name one suffices. */
+export function holds({ place, name, test }: Condition, subject: Subject): boolean {
+  const values = subject.values(place, name);
+  for (const value of values) if (test(value)) return true;
+  return false;
+}
+
+/** `header x-env is "beta"`, for people. */
+export function conditionText({ name, matcher }: NamedMatcher, place: Place): string {
+  const what = `${place === "query" ? "parameter" : place} ${name}`;
   switch (matcher.kind) {
     case "equal":
-      return (value) => asText(value) === matcher.value;
+      return `${what} is "${matcher.value}"`;
     case "prefix":
-      return (value) => asText(value).startsWith(matcher.value);
+      return `${what} begins with "${matcher.value}"`;
+    case "pattern":
+      return `${what} matches ${matcher.pattern}`;
+    case "present":
+      return `${what} is there`;
+  }
+}
+
+function testOf(matcher: Matcher): (value: string) => boolean {
+  switch (matcher.kind) {
+    case "equal":
+      return (value) => value === matcher.value;
+    case "prefix":
+      return (value) => value.startsWith(matcher.value);
     case "pattern": {
       const pattern = RE2JS.compile(matcher.pattern);
-      return (value) => pattern.test(asText(value));
+      return (value) => pattern.test(value);
     }
     case "present":
       return () => true;
   }
-}
-
-/** Operators write UTF-8. */
-function asText(value: string): string {
-  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return Buffer.from(value, "latin1").toString("utf8");
-  return value;
 }

@@ -2,10 +2,10 @@
  *  take `%2F` for a slash, merge `//`, walk `..` up or drop what follows a `;`. A route that is to protect `/admin` must not be
  *  passed by `/x/..%2Fadmin`, and one that is to open `/public` not be used to get at what the VM makes of `/public/../admin`.
  *
- *  So a path has up to three readings, and all must lead to the same route; otherwise the request is refused as malformed:
+ *  So a path has several readings, and all must lead to the same route; otherwise the request is refused as malformed:
  *
- *      as sent      escapes of unreserved characters decoded (RFC 3986, 6.2.2.2: `/%61pi` is `/api`)
- *      walked       then `//` merged and dot segments walked, with what follows a `;` in them left out
+ *      as sent      escapes decoded of all visible characters (`/%61pi` is `/api`) but the delimiters `/ \ ; ? # %`; the others in capitals
+ *      walked       dot segments walked, with what follows a `;` in them left out; so, and with `//` merged before
  *      opened       before that also `%2F`, `%5C` and `\` taken for slashes, and `%3B` for `;`
  *
  *  Nearly every path has one reading, which is the text itself. What is sent on is the path as it came, whatever was read.
@@ -13,13 +13,24 @@
 
 const PERCENT = 0x25, SLASH = 0x2f, BACKSLASH = 0x5c, DOT = 0x2e;
 
-/** At least one; equal ones once. */
+/** At least one; equal ones once. The first is `pathAsSent`. */
 export function pathReadings(path: string): readonly string[] {
   if (isPlain(path)) return [path];
-  const sent = decoded(path, isUnreserved);
-  const walkedPath = walked(sent);
-  const opened = walked(decoded(sent, isSeparator).replaceAll("\\", "/"));
-  return [...new Set([sent, walkedPath, opened])];
+  const sent = pathAsSent(path);
+  const opened = sent.replace(/%2F|%5C|\\/g, "/").replaceAll("%3B", ";");
+  const readings = [sent];
+  for (const text of opened === sent ? [sent] : [sent, opened]) readings.push(walked(text, false), walked(text, true));
+  return [...new Set(readings)];
+}
+
+/** One spelling of each path. Each character is one byte. */
+export function pathAsSent(path: string): string {
+  const ascii = path.replace(/[^!-~]+/g, (text) => Array.from(text, escaped).join(""));
+  if (!ascii.includes("%")) return ascii;
+  return ascii.replace(/%([0-9a-fA-F]{2})/g, (escape, digits: string) => {
+    const c = parseInt(digits, 16);
+    return isVisible(c) ? String.fromCharCode(c) : escape.toUpperCase();
+  });
 }
 
 /** No escape, no backslash, no empty and no dot segment. */
@@ -27,43 +38,31 @@ function isPlain(path: string): boolean {
   let before = 0;
   for (let i = 0; i < path.length; i++) {
     const c = path.charCodeAt(i);
-    if (c === PERCENT || c === BACKSLASH || before === SLASH && (c === SLASH || c === DOT)) return false;
+    if (c === PERCENT || c === BACKSLASH || c > 0x7e || before === SLASH && (c === SLASH || c === DOT)) return false;
     before = c;
   }
   return true;
 }
 
-/** With the escapes decoded of those characters. */
-function decoded(path: string, which: (c: number) => boolean): string {
-  if (!path.includes("%")) return path;
-  return path.replace(/%([0-9a-fA-F]{2})/g, (escape, digits: string) => {
-    const c = parseInt(digits, 16);
-    return which(c) ? String.fromCharCode(c) : escape;
-  });
+function isVisible(c: number): boolean {
+  return c > 0x20 && c < 0x7f && !"/\\;?#%".includes(String.fromCharCode(c));
 }
 
-/** Letters, digits, `-`, `.`, `_`, `~`. */
-function isUnreserved(c: number): boolean {
-  return (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a && c < 0x80 || c >= 0x30 && c <= 0x39 || c === 0x2d || c === 0x2e || c === 0x5f ||
-    c === 0x7e;
+function escaped(byte: string): string {
+  return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
-/** `/`, `\`, `;`. */
-function isSeparator(c: number): boolean {
-  return c === SLASH || c === BACKSLASH || c === 0x3b;
-}
-
-/** As RFC 3986, 5.2.4 walks dot segments, but with empty segments left out but for a last one. */
-function walked(path: string): string {
+/** As RFC 3986, 5.2.4 walks dot segments. `merging`: empty segments count for nothing. */
+function walked(path: string, merging: boolean): string {
   if (!path.startsWith("/")) return path;
   const segments: string[] = [];
   const parts = path.slice(1).split("/");
-  let open = false;
-  for (const part of parts) {
+  for (const [place, part] of parts.entries()) {
     const name = part.startsWith(".") ? part.replace(/;.*$/, "") : part;
-    open = part === "" || name === "." || name === "..";
+    const last = place === parts.length - 1;
     if (name === "..") segments.pop();
-    else if (!open) segments.push(part);
+    else if (name !== "." && (part !== "" || !merging)) segments.push(part);
+    if (last && (name === "." || name === ".." || part === "" && merging)) segments.push("");
   }
-  return segments.length === 0 ? "/" : `/${segments.join("/")}${open ? "/" : ""}`;
+  return segments.length === 0 ? "/" : `/${segments.join("/")}`;
 }

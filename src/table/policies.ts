@@ -1,24 +1,14 @@
 /*  The policies in force in a worker, compiled: which of them apply to a host, and the services that they name. Like the routes they are
  *  immutable to readers: another set is made aside and comes into force by one assignment (`RoutingTable.policies`).
  */
+import { ANY_HOST, domainRules, type FileRules, fileRules, type PolicyService } from "./compiled-policies.ts";
 import { DEFAULT_SANDBOX, type DomainPolicy, type FilePolicies, NO_FILE, OWN_VMS, PLAIN_SERVICE } from "./policy.ts";
-import type { PolicyRoute, SandboxPolicy, ServiceEndpoint, ServicePolicy } from "./policy.ts";
+import type { SandboxPolicy, ServiceEndpoint } from "./policy.ts";
 import type { EndpointRecord } from "./record.ts";
-import { RuleSet } from "./rule-set.ts";
+import type { RuleSet } from "./rule-set.ts";
 import type { Service } from "./services.ts";
 
-/** Stands where a host's name would. */
-const ANY_HOST = "*";
-
-/** A service under a policy. */
-export interface PolicyService {
-  readonly name: string;
-  readonly policy: ServicePolicy;
-  /** null: the VMs of the requested host, see `ownEndpoints`. */
-  readonly endpoints: readonly ServiceEndpoint[] | null;
-  /** The VMs of a host of which no policy says anything: they keep their identity, and everything is as without a policy. */
-  readonly plain: boolean;
-}
+export type { PolicyService };
 
 /** The routes that may apply to a host: of its name, of the wildcards above it, of any host. Those of the first set win at equal priority. */
 export type HostRules = readonly RuleSet[];
@@ -34,27 +24,23 @@ export class Policies {
   static readonly none: Policies = new Policies(NO_FILE, new Map());
   readonly file: FilePolicies;
   readonly domains: ReadonlyMap<string, DomainPolicy>;
-
-  /** By name, wildcard, or ANY_HOST. */
-  readonly #rulesOfFile: Map<string, RuleSet> = new Map();
+  readonly #ofFile: FileRules;
   /** Some are about wildcards, or any host. */
   readonly #wide: boolean;
-  /** Those that have been asked for. */
-  readonly #services: Map<string, PolicyService> = new Map();
+  /** Some are for a route key, which preview hosts may carry. */
+  readonly #keyed: boolean;
 
   constructor(file: FilePolicies, domains: ReadonlyMap<string, DomainPolicy>) {
     this.file = file;
     this.domains = domains;
-    const byHost = new Map<string, PolicyRoute[]>();
-    for (const route of file.routes) {
-      for (const host of route.hosts.length === 0 ? [ANY_HOST] : route.hosts) {
-        const routes = byHost.get(host);
-        if (routes === undefined) byHost.set(host, [route]);
-        else routes.push(route);
-      }
+    this.#ofFile = fileRules(file);
+    let { wide, keyed } = this.#ofFile;
+    for (const [host, { routes }] of domains) {
+      wide ||= host.startsWith(ANY_HOST);
+      keyed ||= routes.some(({ match }) => match.routeKey !== null);
     }
-    this.#wide = [...byHost.keys(), ...domains.keys()].some((host) => host.startsWith("*"));
-    for (const [host, routes] of byHost) this.#rulesOfFile.set(host, new RuleSet(host, routes, false));
+    this.#wide = wide;
+    this.#keyed = keyed;
   }
 
   /** No request can be concerned. */
@@ -75,7 +61,12 @@ export class Policies {
 
   /** A quick look: false where no policy can apply to the host. */
   mayConcern(host: string): boolean {
-    return this.#wide || this.domains.has(host) || this.#rulesOfFile.has(host);
+    return this.#wide || this.domains.has(host) || this.#ofFile.byHost.has(host) || this.#keyed && host.includes("--");
+  }
+
+  /** The file has routes for exactly this host. */
+  names(host: string): boolean {
+    return this.#ofFile.byHost.has(host);
   }
 
   /**
@@ -84,52 +75,36 @@ export class Policies {
    */
   rulesOf(host: string, domain: string | null): HostRules | null {
     const own = domain === null ? undefined : this.domains.get(domain);
-    if (own === undefined && this.file.routes.length === 0) return null;
+    const { byHost, wide } = this.#ofFile;
     const sets: RuleSet[] = [];
-    for (const name of namesOver(host)) {
-      if (own !== undefined && name === domain) sets.push(rulesOfDomain(own));
-      const routes = this.#rulesOfFile.get(name);
-      if (routes !== undefined) sets.push(routes);
+    const add = (name: string) => {
+      if (own !== undefined && name === domain) sets.push(domainRules(own).rules);
+      const rules = byHost.get(name);
+      if (rules !== undefined) sets.push(rules);
+    };
+    add(host);
+    if (wide || own !== undefined && domain !== host) {
+      for (let dot = host.indexOf("."); dot >= 0; dot = host.indexOf(".", dot + 1)) add(`*${host.slice(dot)}`);
+      add(ANY_HOST);
     }
     return sets.length === 0 ? null : sets;
   }
 
   /** A service by its name; `domain`: whose VMs `vms` means. */
   service(name: string, domain: string | null = null): PolicyService | undefined {
-    if (name === OWN_VMS) return (domain === null ? undefined : this.#serviceOf(domain)) ?? PLAIN;
-    return this.#serviceOf(name);
+    if (name === OWN_VMS) return (domain === null ? undefined : this.#ofDomain(domain, domain)) ?? PLAIN;
+    const slash = name.indexOf("/");
+    return this.#ofFile.services.get(name) ?? this.#ofDomain(slash < 0 ? name : name.slice(0, slash), name);
   }
 
-  #serviceOf(name: string): PolicyService | undefined {
-    const known = this.#services.get(name);
-    if (known !== undefined) return known;
-    const slash = name.indexOf("/");
-    const domain = this.domains.get(slash < 0 ? name : name.slice(0, slash));
-    const record = domain?.services.find((each) => each.name === name) ?? this.file.services.find((each) => each.name === name);
-    if (record === undefined) return undefined;
-    const service = { ...record, plain: false };
-    this.#services.set(name, service);
-    return service;
+  #ofDomain(host: string, name: string): PolicyService | undefined {
+    const policy = this.domains.get(host);
+    return policy === undefined ? undefined : domainRules(policy).services.get(name);
   }
 }
 
 /** Of the VMs of a host without a policy of their own. */
 const PLAIN: PolicyService = { name: OWN_VMS, policy: PLAIN_SERVICE, endpoints: null, plain: true };
-
-/** The host itself, the wildcards above it from the longest on, any host. */
-function* namesOver(host: string): Generator<string> {
-  yield host;
-  for (let dot = host.indexOf("."); dot >= 0; dot = host.indexOf(".", dot + 1)) yield `*${host.slice(dot)}`;
-  yield ANY_HOST;
-}
-
-const compiled: WeakMap<DomainPolicy, RuleSet> = new WeakMap();
-
-function rulesOfDomain(policy: DomainPolicy): RuleSet {
-  let rules = compiled.get(policy);
-  if (rules === undefined) compiled.set(policy, rules = new RuleSet(policy.host, policy.routes, true));
-  return rules;
-}
 
 const ownEndpointsOf: WeakMap<PolicyService, WeakMap<Service, readonly ServiceEndpoint[]>> = new WeakMap();
 

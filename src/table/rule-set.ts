@@ -1,107 +1,146 @@
-/** The routes of one name, wildcard, or of any host, compiled: the best of those that match a request. */
-import type { HeaderList } from "../wire/header-list.ts";
-import { cookieValues } from "../wire/cookies.ts";
-import { queryValues } from "../wire/query.ts";
-import { compiledMatcher, type ValueTest } from "./matchers.ts";
-import type { NamedMatcher, PathMatch, PolicyRoute } from "./policy.ts";
-
-/** What of a request routes are matched against. */
-export interface Subject {
-  readonly method: string;
-  /** As `pathReading` gives it. */
-  readonly path: string;
-  /** Without the `?`. */
-  readonly query: string;
-  readonly fields: HeaderList;
-  /** The believed one; null: none. */
-  readonly routeKey: string | null;
-}
-
-interface NamedTest {
-  readonly name: string;
-  readonly test: ValueTest;
-}
-
-export interface Rule {
-  readonly route: PolicyRoute;
-  readonly headers: readonly NamedTest[];
-  readonly cookies: readonly NamedTest[];
-  readonly query: readonly NamedTest[];
-}
+/*  The routes of one name, wildcard, or of any host, compiled: the best of those that match a request is found without looking at all.
+ *
+ *      path     each prefix and each exact path is a key; a request has as many as segments, at most as many as the deepest route
+ *      value    of the routes of one path, those that want an equal value (route key, field, cookie, parameter) are keyed by it
+ *      list     the rest, best first: patterns, prefixes, methods. Only these are looked at one by one, until none can be better
+ *
+ *  Compiled when it is first asked: of 100,000 domains with policies few are asked in a worker's lifetime.
+ */
+import type { Condition } from "./matchers.ts";
+import type { PolicyRoute } from "./policy.ts";
+import { fitsBeyondPath, hostRank, inOrder, type Rule, ruleOf } from "./rule.ts";
+import type { Place, Subject } from "./subject.ts";
 
 export class RuleSet {
+  readonly routes: readonly PolicyRoute[];
   /** Of the host that they are about: see `hostRank`. */
   readonly rank: number;
   /** The highest of its routes. */
   readonly priority: number;
-  /** Best first. */
-  readonly rules: readonly Rule[];
-  /** Some route looks at the path. */
+  /** Some of its routes look at the path. */
   readonly byPath: boolean;
-
+  /** Some of its routes are for a route key. */
+  readonly keyed: boolean;
   /** From the policy of a domain: its bare route stands in the place of the one of the routing table. */
   readonly ofDomain: boolean;
+  #index: PathIndex | null = null;
 
   /** `host`: a name, a wildcard, or `*` for any. `routes`: of equal ones the first is the oldest. */
   constructor(host: string, routes: readonly PolicyRoute[], ofDomain: boolean) {
-    this.ofDomain = ofDomain;
+    this.routes = routes;
     this.rank = hostRank(host);
-    this.priority = Math.max(...routes.map(({ priority }) => priority));
-    this.rules = routes.map(compiled).sort((a, b) => inOrder(a.route, b.route));
-    this.byPath = routes.some(({ match }) => match.path.kind === "exact" || match.path.value !== "/");
+    this.ofDomain = ofDomain;
+    this.priority = routes.reduce((most, { priority }) => Math.max(most, priority), -Infinity);
+    this.byPath = routes.some(({ match: { path } }) => path.kind === "exact" || path.value !== "/");
+    this.keyed = routes.some(({ match }) => match.routeKey !== null);
+  }
+
+  /** Best first. */
+  get rules(): readonly Rule[] {
+    return this.#compiled().rules;
   }
 
   best(subject: Subject): Rule | null {
-    return this.rules.find((rule) => fits(rule, subject)) ?? null;
+    return this.#compiled().best(subject);
+  }
+
+  #compiled(): PathIndex {
+    return this.#index ??= new PathIndex(this.routes.toSorted(inOrder).map(ruleOf));
   }
 }
 
-/** A name before a wildcard, the longer before the shorter, any host last. */
-export function hostRank(host: string): number {
-  return host.startsWith("*") ? host.length - 1 : 1000;
+class PathIndex {
+  readonly rules: readonly Rule[];
+  readonly #exact: Map<string, RuleGroup> = new Map();
+  /** By prefix; of `/` under the empty one. */
+  readonly #below: Map<string, RuleGroup> = new Map();
+  /** Segments of the longest prefix. */
+  #depth = 0;
+
+  constructor(rules: readonly Rule[]) {
+    this.rules = rules;
+    for (const rule of rules) {
+      const { kind, value } = rule.path;
+      const prefix = value === "/" ? "" : value;
+      if (kind === "prefix") this.#depth = Math.max(this.#depth, prefix.split("/").length - 1);
+      groupAt(kind === "exact" ? this.#exact : this.#below, kind === "exact" ? value : prefix).add(rule);
+    }
+  }
+
+  best(subject: Subject): Rule | null {
+    const { path } = subject;
+    let best = this.#exact.get(path)?.best(subject, null) ?? null;
+    best = this.#below.get("")?.best(subject, best) ?? best;
+    let end = 0;
+    for (let depth = 0; depth < this.#depth && end < path.length; depth++) {
+      end = nextSlash(path, end + 1);
+      best = this.#below.get(end === path.length ? path : path.slice(0, end))?.best(subject, best) ?? best;
+    }
+    return best;
+  }
 }
 
-/** Of two routes of hosts of equal rank; negative: `a` first. Stable: 0 keeps the order in which they were written. */
-export function inOrder(a: PolicyRoute, b: PolicyRoute): number {
-  return b.priority - a.priority || pathRank(b.match.path) - pathRank(a.match.path) || matcherCount(b) - matcherCount(a);
+function groupAt(groups: Map<string, RuleGroup>, key: string): RuleGroup {
+  let group = groups.get(key);
+  if (group === undefined) groups.set(key, group = new RuleGroup());
+  return group;
 }
 
-/** Exact before prefix, longer before shorter. */
-export function pathRank({ kind, value }: PathMatch): number {
-  return kind === "exact" ? 1e6 + value.length : value === "/" ? 0 : value.length;
+function nextSlash(path: string, from: number): number {
+  const at = path.indexOf("/", from);
+  return at < 0 ? path.length : at;
 }
 
-/** Methods count as one. */
-export function matcherCount({ match }: PolicyRoute): number {
-  const { headers, cookies, query, methods, routeKey } = match;
-  return headers.length + cookies.length + query.length + (methods.length > 0 ? 1 : 0) + (routeKey === null ? 0 : 1);
+/** Rules that want one value to be equal to something, by what it has to be. */
+interface ByValue {
+  readonly place: Place;
+  readonly name: string;
+  readonly rules: Map<string, Rule[]>;
 }
 
-export function pathFits({ kind, value }: PathMatch, path: string): boolean {
-  if (kind === "exact") return path === value;
-  return value === "/" || path.startsWith(value) && (path.length === value.length || path.charCodeAt(value.length) === 0x2f);
+/** The rules of one path, which fits. */
+class RuleGroup {
+  readonly #byKey: Map<string, Rule[]> = new Map();
+  readonly #byValue: ByValue[] = [];
+  readonly #others: Rule[] = [];
+
+  /** Best first. */
+  add(rule: Rule): void {
+    const { routeKey } = rule.route.match;
+    const condition = rule.conditions.find(({ equal }) => equal !== null);
+    if (routeKey !== null) append(this.#byKey, routeKey, rule);
+    else if (condition !== undefined) append(this.#ofValue(condition), condition.equal!, rule);
+    else this.#others.push(rule);
+  }
+
+  /** The better of `best` and the best of these. */
+  best(subject: Subject, best: Rule | null): Rule | null {
+    if (subject.routeKey !== null) best = bestIn(this.#byKey.get(subject.routeKey), subject, best);
+    for (const { place, name, rules } of this.#byValue) {
+      for (const value of subject.values(place, name)) best = bestIn(rules.get(value), subject, best);
+    }
+    return bestIn(this.#others, subject, best);
+  }
+
+  #ofValue({ place, name }: Condition): Map<string, Rule[]> {
+    let found = this.#byValue.find((each) => each.place === place && each.name === name);
+    if (found === undefined) this.#byValue.push(found = { place, name, rules: new Map() });
+    return found.rules;
+  }
 }
 
-function compiled(route: PolicyRoute): Rule {
-  const { headers, cookies, query } = route.match;
-  return { route, headers: headers.map(named), cookies: cookies.map(named), query: query.map(named) };
+function append(lists: Map<string, Rule[]>, key: string, rule: Rule): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [rule]);
+  else list.push(rule);
 }
 
-function named({ name, matcher }: NamedMatcher): NamedTest {
-  return { name, test: compiledMatcher(matcher) };
-}
-
-export function fits({ route: { match }, headers, cookies, query }: Rule, subject: Subject): boolean {
-  return pathFits(match.path, subject.path) &&
-    (match.routeKey === null || match.routeKey === subject.routeKey) &&
-    (match.methods.length === 0 || match.methods.includes(subject.method)) &&
-    headers.every(({ name, test }) => fieldFits(subject.fields, name, test)) &&
-    cookies.every(({ name, test }) => cookieValues(subject.fields, name).some(test)) &&
-    query.every(({ name, test }) => queryValues(subject.query, name).some(test));
-}
-
-/** Of several fields of that name one suffices. */
-function fieldFits(fields: HeaderList, name: string, test: ValueTest): boolean {
-  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, name) && test(fields.value(i))) return true;
-  return false;
+/** `rules`: best first, with paths that fit. */
+function bestIn(rules: readonly Rule[] | undefined, subject: Subject, best: Rule | null): Rule | null {
+  if (rules === undefined) return best;
+  for (const rule of rules) {
+    if (best !== null && rule.place > best.place) return best;
+    if (fitsBeyondPath(rule, subject)) return rule;
+  }
+  return best;
 }

@@ -47,6 +47,7 @@ function decided(given: Case, trace?: Step[]): Decision {
       availability: (endpoint) => given.availability?.[endpoint.key] ?? "available",
       load: (endpoint) => given.load?.[endpoint.key] ?? 0,
       random: () => random.shift() ?? 0,
+      secret: "",
       hooks: NO_HOOKS,
     },
     trace === undefined ? undefined : (step) => trace.push(step),

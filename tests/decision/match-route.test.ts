@@ -22,6 +22,7 @@ function around(policies: Policies, routes: readonly RouteRecord[] = [], random 
     availability: () => "available",
     load: () => 0,
     random: () => random,
+    secret: "",
     hooks: NO_HOOKS,
   };
 }
@@ -184,4 +185,77 @@ test("matchRoute() tells nothing of hosts that no policy concerns", () => {
   const policies = policiesOf(filePolicies([policyRoute("a", { hosts: ["a.test"] })]));
   assert.ok(policies.mayConcern("a.test") && !policies.mayConcern("b.test"));
   assert.equal(matched(requestView("b.test"), policies), null);
+});
+
+test("matchRoute() refuses paths that servers read as different routes", () => {
+  const path = (value: string) => ({ match: { path: { kind: "prefix", value } as const } });
+  const routes = [
+    policyRoute("all"),
+    policyRoute("admin", path("/admin")),
+    policyRoute("public", path("/public")),
+    policyRoute("files", path("/files")),
+  ];
+  const policies = policiesOf(filePolicies(routes));
+  const outcome = (url: string, of = policies) => {
+    const found = matchRoute(requestView(url), around(of));
+    return typeof found === "string" ? "refused" : found?.route.id ?? null;
+  };
+  for (
+    const tricky of [
+      "/x/..%2fadmin",
+      "/public/../admin",
+      "/public/%2e%2e/admin",
+      "//admin",
+      "/public;/..;/admin",
+      "/x/..\\admin",
+      "/%2Fadmin",
+    ]
+  ) {
+    assert.equal(outcome(`a.test${tricky}`), "refused", tricky);
+  }
+  assert.equal(outcome("a.test/%61dmin"), "admin");
+  assert.equal(outcome("a.test/%61dmin/x"), "admin");
+  const same = {
+    "/files/group%2Fname": "files",
+    "/files//x": "files",
+    "/files/a/../b": "files",
+    "/.well-known/x": "all",
+    "/a/./b": "all",
+  };
+  for (const [url, id] of Object.entries(same)) assert.equal(outcome(`a.test${url}`), id, `${url}: all lead there`);
+  const noPaths = policiesOf(filePolicies([policyRoute("all")]));
+  assert.equal(outcome("a.test/x/..%2fadmin", noPaths), "all", "where no route looks at the path");
+  const bare = [route("a.test", vm("10.0.0.1"))];
+  const named = policiesOf(filePolicies([policyRoute("admin", { hosts: ["a.test"], ...path("/admin") })]));
+  assert.equal(typeof matchRoute(requestView("a.test/x/..%2fadmin"), around(named, bare)), "string", "also beside the bare route");
+  assert.equal(matchRoute(requestView("a.test/x%2fy"), around(named, bare)), null);
+});
+
+test("matchRoute() sends who has a believed route key to the routes of that key", () => {
+  const keyed = (routeKey: string, value = "/") => ({
+    priority: 0.5,
+    match: { routeKey, path: { kind: "prefix", value } as const },
+  });
+  const routes = [policyRoute("s-1", keyed("s-1")), policyRoute("s-2", keyed("s-2", "/api"))];
+  const bare = [route("app.test", vm("10.0.0.1")), route("claimed--app.test", vm("10.0.0.2"))];
+  const at = (url: string, key: string | null, trusted = true) =>
+    matched(
+      requestView(url, { trusted, fields: key === null ? {} : { "X-Route-Key": key } }),
+      policiesOf(filePolicies(routes)),
+      bare,
+    );
+  assert.equal(at("app.test/", "s-1")?.route.id, "s-1");
+  assert.equal(at("app.test/", "s-1")?.routeKey, "s-1");
+  assert.equal(at("app.test/", "s-1", false), null, "not believed");
+  assert.deepEqual(
+    [at("app.test/", "s-2"), at("app.test/", "s-3"), at("app.test/", null)],
+    [null, null, null],
+    "no fit, unknown, none: the default",
+  );
+  assert.equal(at("app.test/api/x", "s-2")?.route.id, "s-2");
+  assert.deepEqual([at("s-1--app.test/", null)?.route.id, at("s-1--app.test/", null)?.host], ["s-1", "app.test"]);
+  const unknown = at("s-9--app.test/", null);
+  assert.deepEqual([unknown?.host, unknown?.service?.plain], ["app.test", true], "the default of the host it stands for");
+  assert.equal(at("s-1--app.test/", null, false), null, "not believed: a host like any other");
+  assert.equal(at("claimed--app.test/", null), null, "a host of its own");
 });

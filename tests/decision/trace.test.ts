@@ -10,6 +10,7 @@ import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
 import { ELSEWHERE, FAR_AWAY, HERE, region, route, routesOf, vm } from "../fixtures/records.ts";
+import { chance } from "../fixtures/chance.ts";
 
 const VMS = [1, 2, 3, 4].map((last) => vm(`10.0.0.${last}`));
 const REGIONS = [region(ELSEWHERE, "203.0.113.7"), region(FAR_AWAY, "203.0.113.8")];
@@ -25,15 +26,6 @@ const VIAS = [
   `1.1 ${pseudonym(ELSEWHERE)}`,
   `1.1 ${pseudonym(FAR_AWAY)}, 1.0 ${pseudonym(ELSEWHERE)}`,
 ];
-
-/** Numbers in [0, 1) that are the same in every run. */
-function chance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = Math.imul(state ^ state >>> 15, 0x2c1b3c6d) + 0x9e3779b9 >>> 0;
-    return (state ^ state >>> 13) >>> 0 & 0xffffff ? ((state ^ state >>> 13) >>> 8) / 2 ** 24 : 0;
-  };
-}
 
 function one<T>(values: readonly T[], random: () => number): T {
   return values[Math.floor(random() * values.length)]!;
@@ -67,6 +59,7 @@ function world(seed: number): { asked: Asked; around: () => Surroundings } {
     availability: ({ key }) => availability.get(key)!,
     load: ({ key }) => load.get(key)!,
     random: chance(seed + 1),
+    secret: "",
     hooks: NO_HOOKS,
   });
   return { asked: { host: one(HOSTS, random), via, tried, matched: null }, around };

@@ -1,7 +1,7 @@
 /** How paths can be read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pathReadings } from "../../src/table/path-reading.ts";
+import { pathAsSent, pathReadings } from "../../src/table/path-reading.ts";
 
 test("pathReadings() has one reading of nearly every path, the text itself", () => {
   for (const path of ["/", "*", "/api/users/1", "/a.b/c..d/e.", "/x;v=1/y", "/~me/_x-y", "/a=b&c,d:e@f!$'()*+"]) {
@@ -10,9 +10,10 @@ test("pathReadings() has one reading of nearly every path, the text itself", () 
 });
 
 test("pathReadings() decodes what needs no escape, and nothing else", () => {
-  assert.deepEqual(pathReadings("/%61p%69/%7Eme"), ["/api/~me"]);
-  assert.deepEqual(pathReadings("/caf%C3%A9/a%20b%3Fc%23%25"), ["/caf%C3%A9/a%20b%3Fc%23%25"]);
+  assert.deepEqual(pathReadings("/%61p%69/%7Eme,%2C%40"), ["/api/~me,,@"]);
+  assert.deepEqual(pathReadings("/caf%c3%A9/a%20b%3Fc%23%25"), ["/caf%C3%A9/a%20b%3Fc%23%25"]);
   assert.deepEqual(pathReadings("/100%/%zz/%4"), ["/100%/%zz/%4"], "no escapes");
+  assert.equal(pathAsSent(Buffer.from("/café/~me me").toString("latin1")), "/caf%C3%A9/~me%20me");
 });
 
 test("pathReadings() reads slashes and dot segments as servers may", () => {
@@ -24,12 +25,16 @@ test("pathReadings() reads slashes and dot segments as servers may", () => {
     ["/x/./y", "/x/./y", "/x/y"],
     ["/../..", "/../..", "/"],
     ["/x/y/..", "/x/y/..", "/x/"],
+    ["/x/y/.", "/x/y/.", "/x/y/"],
+    ["/x//", "/x//", "/x/"],
+    ["/x//../admin", "/x//../admin", "/x/admin", "/admin"],
     ["/a%2Fb", "/a%2Fb", "/a/b"],
     ["/a\\..\\admin", "/a\\..\\admin", "/admin"],
-    ["/x/..%2fadmin", "/x/..%2fadmin", "/admin"],
+    ["/x/..%2fadmin", "/x/..%2Fadmin", "/admin"],
     ["/x/..%5Cadmin", "/x/..%5Cadmin", "/admin"],
     ["/x/..%3Ba=1/admin", "/x/..%3Ba=1/admin", "/admin"],
-    ["/x//..%2fadmin", "/x//..%2fadmin", "/x/..%2fadmin", "/admin"],
+    ["/x//..%2fadmin", "/x//..%2Fadmin", "/x/..%2Fadmin", "/x/admin", "/admin"],
+    ["/.well-known/acme", "/.well-known/acme"],
   ];
   for (const [path, ...readings] of cases) assert.deepEqual(pathReadings(path), readings, path);
 });
