@@ -62,6 +62,7 @@ put 644 packaging/edgeproxy.1 usr/share/man/man1/edgeproxy.1
 put 644 packaging/edgeproxy.socket usr/lib/systemd/system/edgeproxy.socket
 put 644 packaging/edgeproxy.service usr/lib/systemd/system/edgeproxy.service
 put 644 README.md $doc/README.md
+put 644 packaging/routes.schema.json $doc/routes.schema.json
 put 644 CHANGELOG.md $doc/CHANGELOG.md
 find docs -type f | while read -r file; do put 644 "$file" "$doc/$file"; done
 for folder in prometheus grafana; do

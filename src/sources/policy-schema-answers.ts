@@ -134,6 +134,8 @@ export const maintenance: z.ZodType<MaintenancePolicy, unknown> = mapping({
 /** Names that stand for codes, see forwarding. */
 export const ERROR_NAMES = ["no_endpoints", "no_healthy_endpoints", "timeout", "refused", "too_many_retries"] as const;
 
+const ERRORS = `${ERROR_NAMES.join(", ")}, and codes of X-Edgeproxy-Error`;
+
 const errorName: z.ZodType<string, string> = z.string().transform((name, context) => {
   const known: string[] = [...new Set<string>([...ERROR_NAMES, ...ERROR_CODES])];
   if (known.includes(name)) return name;
@@ -141,13 +143,17 @@ const errorName: z.ZodType<string, string> = z.string().transform((name, context
   const hint = nearest === null ? `${ERROR_NAMES.join(", ")}, or a code of docs/errors.md` : `did you mean ${nearest}?`;
   context.addIssue({ code: "custom", message: `there is no error ${JSON.stringify(name)}: ${hint}` });
   return z.NEVER;
-}).meta({ accepts: `${ERROR_NAMES.join(", ")}, or a code of X-Edgeproxy-Error` });
+}).meta({ accepts: ERRORS });
 
 const errorAnswer: z.ZodType<ErrorAnswer, unknown> = mapping({
-  on: z.union([errorName, z.array(errorName).min(1).max(50)]).describe("Which errors."),
+  on: z.union([errorName, z.array(errorName).min(1).max(50)]).meta({ accepts: `one or a list of ${ERRORS}` }).describe(
+    "Which errors.",
+  ),
   status: whole(200, 599).describe("Instead of the error's own.").optional(),
-  json: z.union([body, z.record(z.string(), z.unknown()), z.array(z.unknown())]).describe(
-    "Body for clients that want JSON: a text or a mapping.",
+  json: z.union([body, z.record(z.string(), z.unknown()), z.array(z.unknown())]).meta({
+    accepts: "text with variables, or a mapping",
+  }).describe(
+    "Body for clients that want JSON.",
   ).optional(),
   html: body.describe("Body for browsers.").optional(),
   text: body.describe("Body for everybody else.").optional(),

@@ -99,7 +99,7 @@ const target = mapping({
 const prefix = z.string().superRefine((written, context) => {
   const problem = pathProblem(written);
   if (problem !== null) context.addIssue({ code: "custom", message: problem });
-}).transform((written) => readPath(written)!.replace(/\/+$/, ""));
+}).transform((written) => readPath(written)!.replace(/\/+$/, "")).meta({ accepts: "path" });
 
 const queryPairs = z.record(z.string().min(1).max(256), text(8192)).transform((written, context) => {
   for (const [name, value] of Object.entries(written)) {
@@ -152,7 +152,9 @@ const REDIRECTS = [301, 302, 307, 308] as const;
 const redirect = mapping({
   to: text(8192).describe("URL or path, with variables.").meta({ accepts: "URL or path with variables" }).optional(),
   scheme: z.enum(["http", "https"]).describe("Instead of the requested one.").optional(),
-  host: host.refine((name) => !name.includes("*"), "must be one host name").describe("Instead of the requested one.").optional(),
+  host: host.refine((name) => !name.includes("*"), "must be one host name").meta({ accepts: "host name" }).describe(
+    "Instead of the requested one.",
+  ).optional(),
   status: z.literal([...REDIRECTS]).default(302).describe("301 and 308 are kept by browsers; 307 and 308 keep the method."),
 }).transform(({ to = null, scheme = null, host = null, status }, context): RedirectPolicy => {
   const complain = (message: string, ...key: string[]) => context.addIssue({ code: "custom", message, path: key });

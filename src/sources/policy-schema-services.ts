@@ -43,7 +43,7 @@ const endpoint = mapping({
 export type WrittenEndpoint = z.output<typeof endpoint>;
 
 const sticky = mapping({
-  cookie: cookieName.default("edge_sticky").describe("Name of the signed cookie."),
+  cookie: cookieName.prefault("edge_sticky").describe("Name of the signed cookie."),
   ttl: duration(1000, 365 * DAY).prefault("1h").describe("How long a client keeps its endpoint."),
 }).transform(({ cookie, ttl }) => ({ cookie, ttlMs: ttl }));
 
@@ -58,12 +58,14 @@ const probeFields = z.record(z.string(), text(8192)).transform((written, context
 
 const health = mapping({
   type: z.enum(["http", "tcp", "none"]).default("http").describe("A request, a connection, or no check at all."),
-  path: z.string().regex(/^\/[\x21\x22\x24-\x7e]{0,2047}$/, "must be a path such as /health").default("/").describe(
-    "What is asked for.",
-  ),
+  path: z.string().regex(/^\/[\x21\x22\x24-\x7e]{0,2047}$/, "must be a path such as /health").meta({ accepts: "path" })
+    .default("/").describe(
+      "What is asked for.",
+    ),
   method: method.refine((name) => name !== "CONNECT", "cannot be CONNECT").prefault("GET").describe("How it is asked for."),
   status: statusRanges.prefault("200-399").describe("Statuses that are healthy."),
-  headers: probeFields.describe("Header fields of the probe, such as Host.").optional(),
+  headers: probeFields.meta({ accepts: "mapping of names to texts" }).describe("Header fields of the probe, such as Host.")
+    .optional(),
   interval: duration(100, HOUR).prefault("10s").describe("Between two probes of an endpoint in use."),
   timeout: duration(10, 5 * MINUTE).prefault("5s").describe("For a probe as a whole."),
   unhealthyAfter: whole(1, 100).default(3).describe("Failures in a row."),

@@ -4,7 +4,7 @@ import type { SandboxPolicy } from "../table/policy.ts";
 import { requestFieldsSet } from "./policy-schema-answers.ts";
 import { bareRouteSchema, domainRouteSchema, path, routeSchema, treatmentKeys } from "./policy-schema-routes.ts";
 import { endpointPolicyKeys, serviceSchema } from "./policy-schema-services.ts";
-import { endpointUrl, fieldName, mapping, routeKey, text } from "./policy-values.ts";
+import { endpointUrl, fieldName, mapping, routeKey, text, whole } from "./policy-values.ts";
 
 export { bareRouteSchema, domainRouteSchema, routeSchema, serviceSchema };
 
@@ -32,7 +32,7 @@ export const sandboxRuleSchema = mapping({
       }
     }
     return Object.entries(written);
-  }).describe("Header fields that have to be equal.").optional(),
+  }).meta({ accepts: "mapping of names to texts" }).describe("Header fields that have to be equal.").optional(),
   additionalHeaders: requestFieldsSet.describe("Set on these requests.").optional(),
 });
 export type WrittenSandboxRule = z.output<typeof sandboxRuleSchema>;
@@ -42,8 +42,8 @@ export const routingKeys = {
   defaultTarget: endpointUrl.describe("For every request that no rule and no other route fits.").optional(),
 } as const;
 
-const port = z.int().min(0).max(65_535);
-export const serverSchema = mapping({ httpPort: port.optional(), grpcPort: port.optional(), metricsPort: port.optional() });
+const port = whole(0, 65_535).describe("Ignored: addresses are settings.").optional();
+export const serverSchema = mapping({ httpPort: port, grpcPort: port, metricsPort: port });
 
 const services = z.record(z.string(), serviceSchema).describe("Groups of endpoints under one policy, by name.").optional();
 

@@ -16,6 +16,7 @@ import { bashCompletion, fishCompletion, zshCompletion } from "./completions.ts"
 import { adminPathTable } from "./admin-paths.ts";
 import { conformanceTables } from "./conformance.ts";
 import { manualPage } from "./manual-page.ts";
+import { routesFileTable, routesSchema } from "./routes-schema.ts";
 import { settingsFile } from "./settings-file.ts";
 
 export const DOCUMENTS = [
@@ -27,6 +28,7 @@ export const DOCUMENTS = [
   "docs/access-log.md",
   "docs/errors.md",
   "docs/admin-api.md",
+  "docs/routes.md",
 ] as const;
 
 const TABLES: Readonly<Record<string, () => string>> = {
@@ -38,12 +40,16 @@ const TABLES: Readonly<Record<string, () => string>> = {
   accessfields: accessFieldTable,
   conformance: conformanceTables,
   adminpaths: adminPathTable,
+  servicekeys: () => routesFileTable("services"),
+  routekeys: () => routesFileTable("routes"),
+  otherkeys: () => routesFileTable("others"),
 };
 
 /** Whole files, by path. */
 export const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
   "packaging/edgeproxy.1": async () => manualPage(newestRelease(await readDocument("CHANGELOG.md"))),
   "packaging/edgeproxy.env": settingsFile,
+  "packaging/routes.schema.json": routesSchema,
   "packaging/completions/edgeproxy.bash": bashCompletion,
   "packaging/completions/_edgeproxy": zshCompletion,
   "packaging/completions/edgeproxy.fish": fishCompletion,
