@@ -8,13 +8,13 @@ _edgeproxy() {
     case ${COMP_WORDS[1]} in
       serve) [[ $before == @(--env-file) ]] || words="--env-file" ;;
       demo) words="--once" ;;
-      check) [[ $before == @(--env-file) ]] || words="--env-file" ;;
+      check) [[ $before == @(--config|--env-file) ]] || words="--config --env-file" ;;
       migrate) [[ $before == @(--env-file) ]] || words="--print --remove --env-file" ;;
       routes) [[ $before == @(--host|--env-file) ]] || words="--host --json --env-file" ;;
       explain) [[ $before == @(-H|-X|--client|--env-file) ]] || words="-H -X --client --json --env-file" ;;
     esac
   fi
-  if [[ $before == @(--env-file) ]]; then
+  if [[ $before == @(--env-file|--config) ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$word")
     compopt -o filenames 2>/dev/null
   else

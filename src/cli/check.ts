@@ -1,9 +1,10 @@
 /*  `edgeproxy check`: would the proxy work with this environment? One line per finding; the worst one gives the exit code.
  *
- *  configuration -> error pages -> state folder -> connection -> tables and columns -> change feed -> region, routes and what is left
- *  out: each step needs the one before, except that pages and state folder are nobody's condition.
+ *  configuration -> routes file -> error pages -> state folder -> connection -> tables and columns -> change feed -> region, routes and what is left
+ *  out: each step needs the one before, except that file, pages and state folder are nobody's condition. With `--config` only
+ *  that file is looked at, and no settings are needed.
  */
-import { type Environment, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
 import { FEED_QUERY, FEED_VERSION, type FeedFinding, feedFinding } from "../sources/change-feed.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
@@ -13,6 +14,7 @@ import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
 import type { SourceReading } from "../sources/source.ts";
 import { checkErrorPages } from "./check-error-pages.ts";
 import { reportHosts } from "./check-hosts.ts";
+import { checkRoutesFile } from "./check-routes-file.ts";
 import { checkStateFolder } from "./check-state.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { report } from "./finding.ts";
@@ -24,15 +26,24 @@ const MOST_EXCLUSION_LINES = 20;
 
 /** The exit code: 0 fine, 1 the database is not as it should be, 2 wrong usage or configuration. */
 export async function runCheck(argv: readonly string[], env: Environment): Promise<number> {
-  const flags = parseFlags(argv, ENV_FILE);
+  const flags = parseFlags(argv, { ...ENV_FILE, config: { type: "string" } });
   if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
   const environment = await environmentWith(flags["env-file"], env);
-  const settings = environment === null ? null : checkConfiguration(environment);
+  if (environment === null) return 2;
+  if (flags.config !== undefined) return await checkRoutesFile(flags.config, regionOf(environment)) ? 0 : 2;
+  const settings = checkConfiguration(environment);
   if (settings === null) return 2;
+  const fileFine = settings.configFile === "" || await checkRoutesFile(settings.configFile, settings.regionId);
   const pagesFine = await checkErrorPages(settings);
   await checkStateFolder(settings);
   const databaseFine = await checkDatabase(settings);
-  return !pagesFine ? 2 : databaseFine ? 0 : 1;
+  return !pagesFine || !fileFine ? 2 : databaseFine ? 0 : 1;
+}
+
+/** As far as it is set: a file can be looked at on any machine. */
+function regionOf(env: Environment): string {
+  const region = parseSetting("regionId", env);
+  return "value" in region ? region.value : "";
 }
 
 function checkConfiguration(env: Environment): Settings | null {

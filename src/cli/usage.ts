@@ -35,8 +35,8 @@ export const COMMANDS = [
   },
   {
     name: "check",
-    options: [ENV_FILE_OPTION],
-    meaning: "validates the configuration, the database and its tables; counts the routes",
+    options: [{ flag: "--config", value: "FILE", meaning: "looks at this routes file only" }, ENV_FILE_OPTION],
+    meaning: "validates the configuration, the routes file, the database and its tables; counts the routes",
   },
   {
     name: "migrate",

@@ -61,6 +61,39 @@ describe("runCheck()", () => {
     ]);
   });
 
+  it("looks at the routes file, and exits with 2 and every problem when it is bad", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "edgeproxy-check-"));
+    const path = join(folder, "routes.yaml");
+    try {
+      await writeFile(
+        path,
+        "services: { a: { endpoints: [{ url: 'http://10.0.0.5' }] } }\nroutes: [{ service: a }, { service: a }]\n",
+      );
+      const fine = await check({ EDGEPROXY_CONFIG_FILE: path });
+      assert.equal(fine.exitCode, 0, fine.out);
+      assert.deepEqual(fine.out.split("\n").slice(1, 3), [
+        `warn  routes file: ${path}:2:26: routes[1]: conflict: it matches exactly what routes[0] (*/) matches, which comes first`,
+        `ok    routes file: ${path}: 2 routes, 1 service with 1 endpoint`,
+      ]);
+      assert.match(fine.out, /^ok {4}routes: 2, of which 1/m);
+      await writeFile(path, "routes:\n  - { servise: a }\n  - { service: b }\n");
+      const expected = [
+        `FAIL  routes file: ${path}:2:7: routes[0].servise: unknown key, did you mean service?`,
+        `FAIL  routes file: ${path}:3:7: routes[1].service: there is no service "b"`,
+      ];
+      const bad = await check({ EDGEPROXY_CONFIG_FILE: path });
+      assert.equal(bad.exitCode, 2, bad.out);
+      assert.deepEqual(bad.out.split("\n").slice(1, 3), expected);
+      const alone = await capture(() => runCheck(["--config", path], {}));
+      assert.deepEqual([alone.exitCode, alone.out.trimEnd().split("\n")], [2, expected]);
+      const missing = await capture(() => runCheck(["--config", join(folder, "none.yaml")], {}));
+      assert.equal(missing.exitCode, 2);
+      assert.match(missing.out, /^FAIL {2}routes file: .*none\.yaml: ENOENT/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("exits with 2 and every problem when the configuration is wrong", async () => {
     const { exitCode, out } = await check({ EDGEPROXY_REGION_ID: "eu", EDGEPROXY_WORKERS: "x", EDGEPROXY_OOPS: "1" });
     assert.equal(exitCode, 2);
