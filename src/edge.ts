@@ -20,13 +20,17 @@ import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwardin
 import { type AttemptPlan, planOf } from "./forwarding/attempt-plan.ts";
 import { consequence, isIdempotent, speaksOfHealth } from "./forwarding/failure.ts";
 import { afterBackoff, Retries } from "./forwarding/retries.ts";
+import { PlaceWait } from "./forwarding/place-wait.ts";
 import { schemeOf, viaOf } from "./forwarding/request-fields.ts";
 import { ExchangeView } from "./forwarding/request-view.ts";
 import type { Log } from "./observation/log.ts";
 import type { Metrics } from "./observation/metrics.ts";
 import type { AnswerCode, ProxyError } from "./observation/proxy-error.ts";
+import { partsOfKey, type PolicyService } from "./table/policies.ts";
 import type { EndpointRecord } from "./table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "./upstream/endpoint-state.ts";
+import type { Visit } from "./upstream/endpoint-watch.ts";
+import type { PlaceQueues } from "./upstream/place-queue.ts";
 import { VerdictWait } from "./upstream/verdict-wait.ts";
 import { whyUnavailable } from "./upstream/why-unavailable.ts";
 
@@ -34,6 +38,7 @@ import { whyUnavailable } from "./upstream/why-unavailable.ts";
 export interface EdgeParts extends AttemptEnvironment {
   readonly surroundings: Surroundings;
   readonly endpoints: Endpoints;
+  readonly queues: PlaceQueues;
   readonly metrics: Metrics;
   readonly log: Log;
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
@@ -167,7 +172,7 @@ class Passage implements AttemptOwner {
       case "respond":
         return this.#respond(decision);
       case "queue":
-        return this.#awaitPlace(decision.endpoints, decision.timeoutMs);
+        return this.#awaitPlace(decision.endpoints[0]!);
       case "refuse":
         return this.#refuseAsDecided(decision.code);
     }
@@ -181,15 +186,53 @@ class Passage implements AttemptOwner {
     this.#refuse("maintenance");
   }
 
-  /** At an endpoint that carries as many requests as it may. */
-  #awaitPlace(_records: readonly EndpointRecord[], _timeoutMs: number): void {
-    this.#refuse("internal"); // no service has a limit yet
+  /** At one of the endpoints that carry as many requests as they may: who has waited longest comes first. */
+  #awaitPlace(record: EndpointRecord): void {
+    const { queues, metrics } = this.#parts;
+    const service = this.#serviceOf(record);
+    const limits = service?.policy.limits ?? null;
+    if (service === undefined || limits === null) return this.#refuse("queue_full"); // another policy has come into force
+    const wait = new PlaceWait(this.#exchange, metrics, {
+      offer: () => this.#takePlace(),
+      timedOut: () => this.#refuse("queue_timeout"),
+    });
+    const queue = queues.of(service.name);
+    if (!wait.begin(queue, limits)) return this.#refuse("queue_full");
+    queue.freed(); // one may be free that was left to others who wait
+  }
+
+  /** null: there is none, or another was faster. */
+  #takePlace(): (() => void) | null {
+    const decision = this.#decide(this.#tried);
+    if (decision.kind === "queue") return null;
+    if (decision.kind !== "forward") return () => this.#carryOut(decision);
+    const endpoint = this.#parts.endpoints.of(decision.endpoint);
+    const visit = endpoint.watch?.enter() ?? null;
+    if (endpoint.watch !== null && visit === null) return null;
+    return () => this.#attempt(endpoint, false, visit);
+  }
+
+  /** Others wait for a place at its service's endpoints, and have come before. */
+  #othersWait(record: EndpointRecord): boolean {
+    const service = this.#serviceOf(record);
+    const limits = service?.policy.limits ?? null;
+    return limits !== null && limits.queue > 0 && this.#parts.queues.of(service!.name).anybody;
+  }
+
+  #serviceOf(record: EndpointRecord): PolicyService | undefined {
+    const { service } = partsOfKey(record.key);
+    return service === null ? undefined : this.#parts.surroundings.table.policies.service(service);
   }
 
   #forward(endpoint: EndpointState, fresh: boolean): void {
     const { watch } = endpoint;
+    if (watch !== null && !fresh && this.#othersWait(endpoint.record)) return this.#awaitPlace(endpoint.record);
     const visit = watch === null ? null : watch.enter();
     if (watch !== null && visit === null) return this.#shutOut(endpoint);
+    this.#attempt(endpoint, fresh, visit);
+  }
+
+  #attempt(endpoint: EndpointState, fresh: boolean, visit: Visit | null): void {
     new Attempt(this.#exchange, endpoint, this.#parts, this, this.#plan, visit).start(fresh);
   }
 
@@ -366,7 +409,11 @@ class Passage implements AttemptOwner {
   }
 
   #refuse(code: AnswerCode): void {
-    this.retries?.body?.drop();
+    const { retries } = this;
+    if (retries !== null) {
+      retries.body?.drop();
+      this.#exchange.answerFields += retries.answerField;
+    }
     this.#exchange.refuse(code);
   }
 }

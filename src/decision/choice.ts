@@ -62,6 +62,8 @@ export class Choice {
   readonly #around: Surroundings;
   readonly #trace: Trace | undefined;
   readonly #policy: UnderPolicy | null;
+  /** Those whose breaker is open, and fails fast. */
+  #shut: Set<string> | null = null;
 
   constructor(
     asked: Asked,
@@ -81,8 +83,8 @@ export class Choice {
     const stuck = this.#stuck(endpoints);
     if (stuck !== null) return forward(stuck);
     const now = this.#offer(endpoints, "now");
-    if (now.available.length > 0) return forward(this.#one(now.available));
-    if (now.unprobed.length === 0 && now.regions.length > 0) return forward(this.#one(now.regions));
+    if (now.available.length > 0) return this.#to(this.#one(now.available));
+    if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
     return this.#withPrevious(now, endpoints);
   }
 
@@ -116,6 +118,17 @@ export class Choice {
     return this.#lastResort(now);
   }
 
+  /** A breaker that fails fast keeps nobody from choosing its endpoint: who does is refused. */
+  #to(endpoint: EndpointRecord): Decision {
+    return this.#shut?.has(endpoint.key) === true ? this.#breakerOpen() : forward(endpoint);
+  }
+
+  #breakerOpen(): Decision {
+    const breaker = this.#policy?.service.policy.breaker ?? null;
+    const answer = breaker?.strategy === "fallback" ? breaker.fallback : null;
+    return answer === null ? BREAKER_OPEN : { kind: "respond", answer, why: "breaker" };
+  }
+
   /** Nobody can take it now. */
   #lastResort(now: Offer): Decision {
     if (this.#policy !== null) {
@@ -127,7 +140,7 @@ export class Choice {
           ? QUEUE_FULL
           : { kind: "queue", endpoints: now.full, timeoutMs: limits.queueTimeoutMs };
       }
-      if (now.open > 0) return BREAKER_OPEN;
+      if (now.open > 0) return this.#breakerOpen();
     }
     return now.cordoned > 0 ? CORDONED : UNHEALTHY;
   }
@@ -194,6 +207,9 @@ export class Choice {
           break;
         case "open":
           open++;
+          if (this.#policy?.service.policy.breaker?.strategy === "retry-elsewhere") break;
+          (this.#shut ??= new Set()).add(endpoint.key);
+          (endpoint.kind === "vm" ? available : regions).push(endpoint);
           break;
         case "tried":
         case "weightless":

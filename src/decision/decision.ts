@@ -13,11 +13,13 @@ export type Decision =
   | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[]; readonly patient: boolean }
   /** Our table contradicts the one of the region which the request comes from: wait for ours to change, decide again; else it is a loop. */
   | { readonly kind: "table-first" }
-  /** A route that answers by itself: a fixed answer, a redirect, maintenance. */
-  | { readonly kind: "respond"; readonly answer: FixedResponse; readonly why: "respond" | "redirect" | "maintenance" }
+  /** A route that answers by itself: a fixed answer, a redirect, maintenance; or the fallback of an open breaker. */
+  | { readonly kind: "respond"; readonly answer: FixedResponse; readonly why: OwnAnswerReason }
   /** Every endpoint that could take it carries as many requests as it may: wait for a place at any of them. */
   | { readonly kind: "queue"; readonly endpoints: readonly EndpointRecord[]; readonly timeoutMs: number }
   | { readonly kind: "refuse"; readonly code: RefusalCode };
+
+export type OwnAnswerReason = "respond" | "redirect" | "maintenance" | "breaker";
 
 export type RefusalCode =
   | "no_route"

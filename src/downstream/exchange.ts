@@ -133,6 +133,8 @@ export interface ExchangeRecord {
   probeWaitMs: number;
   /** Since when it waits for one; 0: it does not. */
   probeSinceMs: number;
+  /** Spent on waiting for a place at an endpoint. */
+  queueWaitMs: number;
   /** Spent on waiting for connections, of all attempts together. */
   connectMs: number;
   /** Since when it waits for one; 0: it does not. */

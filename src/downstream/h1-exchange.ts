@@ -51,6 +51,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   reused = false;
   probeWaitMs = 0;
   probeSinceMs = 0;
+  queueWaitMs = 0;
   connectMs = 0;
   connectSinceMs = 0;
   answeredAtMs = 0;

@@ -1,5 +1,6 @@
 /** What the policy of its route and service makes of an exchange; null stands for a request without one, and costs nothing. */
 import { regionOf } from "../decision/loop.ts";
+import type { OwnAnswerReason } from "../decision/decision.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
@@ -54,7 +55,7 @@ export class AttemptPlan implements ExchangeTerms {
   }
 
   /** What the route answers by itself. null: that it is in maintenance, in the proxy's own words. */
-  ownAnswer(answer: FixedResponse, why: "respond" | "redirect" | "maintenance"): OwnAnswer | null {
+  ownAnswer(answer: FixedResponse, why: OwnAnswerReason): OwnAnswer | null {
     const { redirect, respond } = this.#edits;
     const lines = this.responseFields?.lines ?? "";
     if (why === "redirect" && redirect !== null) return redirect.fill(this.#values, lines);

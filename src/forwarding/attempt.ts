@@ -176,7 +176,10 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (this.#visit !== null) this.#visit.answered(head.status);
     const { retries } = this.#owner;
     if (retries !== null && retries.concerns(head.status) && this.#owner.onUnwanted(this, head.status)) return;
-    retries?.body?.drop();
+    if (retries !== null) {
+      retries.body?.drop();
+      this.exchange.answerFields += retries.answerField;
+    }
     this.#tunnel = head.status === 101;
     if (this.plan !== null) this.#owner.onAnswer(this);
     this.exchange.sendHead(head, length);

@@ -47,6 +47,11 @@ export class Retries {
     budgetOf(policy).deposit(systemTimers.nowMs());
   }
 
+  /** What the answer says of them: how often the request was sent to an endpoint, or was tried to be. */
+  get answerField(): string {
+    return `X-Edgeproxy-Attempts: ${this.#exchange.record.attempts}\r\n`;
+  }
+
   /** Whether an answer with this status may be worth another attempt. */
   concerns(status: number): boolean {
     return isRetried(status, this.#policy);

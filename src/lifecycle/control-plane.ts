@@ -4,7 +4,7 @@
  *
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
-import type { EventLog } from "../observation/event-log.ts";
+import type { EndpointTurn, EventLog } from "../observation/event-log.ts";
 import { HostTraffic } from "../observation/host-traffic.ts";
 import type { Log } from "../observation/log.ts";
 import { collectGarbage } from "../runtime/garbage.ts";
@@ -46,6 +46,14 @@ export interface Workers {
 const KEPT_MS = 15_000;
 /** Changes that leave enough behind to be tidied up. */
 const MANY = 50_000;
+
+const TURN_TEXTS: Readonly<Record<EndpointTurn, string>> = {
+  "ejected": "endpoint ejected",
+  "returned": "endpoint returned",
+  "breaker_open": "breaker opened",
+  "breaker_half_open": "breaker half-open",
+  "breaker_closed": "breaker closed",
+};
 
 export class ControlPlane {
   readonly #workers: Workers;
@@ -235,8 +243,8 @@ export class ControlPlane {
 
   #turned({ key, turn, reason }: Extract<UpMessage, { type: "turned" }>): void {
     this.#events.publish({ type: "endpoint", key, turn, reason });
-    if (turn === "returned") this.#log.info("endpoint returned", { endpoint: key, reason });
-    else this.#log.warn(`endpoint ${turn}`, { endpoint: key, reason });
+    const bad = turn === "ejected" || turn === "breaker_open";
+    this.#log[bad ? "warn" : "info"](TURN_TEXTS[turn], { endpoint: key, reason });
   }
 
   #judge(message: Extract<UpMessage, { type: "wanted" | "failed" }>): void {

@@ -110,6 +110,7 @@ export class ExchangeObserver {
       reused: record.reused,
       headWaitMs: record.headAtMs - record.startedAtMs,
       probeWaitMs: record.probeWaitMs + sinceThen(record.probeSinceMs, endedAtMs),
+      queueWaitMs: record.queueWaitMs,
       connectMs: record.connectMs + sinceThen(record.connectSinceMs, endedAtMs),
       firstByteMs: answeredAtMs === 0 ? null : answeredAtMs - record.headAtMs,
       totalMs: endedAtMs - record.startedAtMs,

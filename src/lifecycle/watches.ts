@@ -9,9 +9,13 @@ import { ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.
 import type { HealthPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
+import { BreakerGuard, type BreakerTurn } from "../upstream/breaker-guard.ts";
 import type { CellTable } from "../upstream/cell-table.ts";
 import { EjectionGuard, type Turn } from "../upstream/ejection-guard.ts";
 import { EndpointWatch, type Guard } from "../upstream/endpoint-watch.ts";
+import { JointCounts } from "../upstream/joint-count.ts";
+import { PlaceQueues } from "../upstream/place-queue.ts";
+import { PlacesGuard } from "../upstream/places-guard.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
 export interface WatchParts {
@@ -22,13 +26,25 @@ export interface WatchParts {
   send(message: UpMessage): void;
 }
 
+const BREAKER_TURNS = { "open": "breaker_open", "half-open": "breaker_half_open", "closed": "breaker_closed" } as const;
 const NOBODY: readonly EndpointRecord[] = [];
 
 export class Watches {
+  /** Requests that wait for a place. */
+  readonly queues: PlaceQueues;
   readonly #parts: WatchParts;
+  readonly #counts: JointCounts;
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
+    this.queues = new PlaceQueues(parts.cells);
+    this.#counts = new JointCounts(parts.cells);
+  }
+
+  /** Other policies are in force, and all guards are about to be asked for anew. */
+  tidy(): void {
+    this.queues.tidy();
+    this.#counts.tidy();
   }
 
   readonly healthOf = (key: string): HealthPolicy | null => this.serviceOf(key)?.policy.health ?? null;
@@ -48,10 +64,22 @@ export class Watches {
 
   #guards(key: string, { policy, name }: PolicyService): Guard[] {
     const guards: Guard[] = [];
+    const { cells } = this.#parts;
+    if (policy.breaker !== null) {
+      const whose = policy.breaker.scope === "service" ? name : key;
+      const trials = this.#counts.of(`trials/${whose}`);
+      guards.push(
+        new BreakerGuard(whose, policy.breaker, { cells, trials, turned: (turn) => this.#breakerTurned(turn) }),
+      );
+    }
+    if (policy.limits !== null && (policy.limits.soft > 0 || policy.limits.hard > 0)) {
+      const queue = this.queues.of(name);
+      guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), policy.limits, () => queue.freed()));
+    }
     if (policy.ejection !== null) {
       guards.push(
         new EjectionGuard(key, policy.ejection, {
-          cells: this.#parts.cells,
+          cells,
           peers: () => this.#endpointsOf(name),
           turned: (turn) => this.#turned(turn),
           after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
@@ -69,6 +97,12 @@ export class Watches {
     if (service.endpoints !== null) return service.endpoints;
     const vms = table.routes.get(name);
     return vms === undefined ? NOBODY : ownEndpoints(service, vms);
+  }
+
+  #breakerTurned({ name, to, reason }: BreakerTurn): void {
+    if (to === "open") this.#parts.metrics.breakersOpened++;
+    const turn = BREAKER_TURNS[to];
+    this.#parts.send({ type: "turned", key: name, turn, reason });
   }
 
   #turned({ key, turn, reason, forMs }: Turn): void {

@@ -151,6 +151,7 @@ export class Worker {
     this.#policies = new PolicyReceiver({
       table: this.#table,
       committed: () => {
+        this.#watches.tidy();
         this.#endpoints.watchAnew();
         this.#standIn.healthChanged();
         this.#listener.routesHaveTerms = !this.#table.policies.empty;
@@ -246,6 +247,7 @@ export class Worker {
       stickyField: (matched, endpoint, secure) => this.#balancing.stickyField(matched, endpoint, secure),
       contradicted: () => this.#contradicted(),
       endpoints: this.#endpoints,
+      queues: this.#watches.queues,
       surroundings: this.#surroundings(),
     });
     return new DownstreamListener({

@@ -59,6 +59,11 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
   { name: "ended_by", type: "string", meaning: "who ended the exchange, well or badly: `client`, `vm`, `region`, `edge`" },
   { name: "head_wait_ms", type: "number", meaning: "from the request's first byte until its head was complete" },
   { name: "probe_wait_ms", type: "number", meaning: "spent on waiting for the verdict of a VM's probe, or for a newer table" },
+  {
+    name: "queue_wait_ms",
+    type: "number",
+    meaning: "spent on waiting for a place at an endpoint that carried as many requests as it may",
+  },
   { name: "connect_ms", type: "number", meaning: "spent on waiting for connections to endpoints; 0 on pooled ones" },
   {
     name: "first_byte_ms",

@@ -73,7 +73,7 @@ export function accessLine(report: ExchangeReport, share: number): string {
     jsonInner(report.problem)
   }","ended_by":"${report.endedBy}","head_wait_ms":${msText(report.headWaitMs)},"probe_wait_ms":${
     msText(report.probeWaitMs)
-  },"connect_ms":${msText(report.connectMs)},"first_byte_ms":${
+  },"queue_wait_ms":${msText(report.queueWaitMs)},"connect_ms":${msText(report.connectMs)},"first_byte_ms":${
     firstByteMs === null ? "null" : msText(firstByteMs)
   },"attempts":${report.attempts},"retry":"${report.retry}","reused":${
     report.reused ? "true" : "false"

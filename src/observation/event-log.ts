@@ -2,7 +2,7 @@
 import type { ExchangeReport } from "./exchange-report.ts";
 import { type BlameCounts, BLAMES, noBlames } from "./proxy-error.ts";
 
-export const ENDPOINT_TURNS = ["ejected", "returned"] as const;
+export const ENDPOINT_TURNS = ["ejected", "returned", "breaker_open", "breaker_half_open", "breaker_closed"] as const;
 export type EndpointTurn = (typeof ENDPOINT_TURNS)[number];
 
 /** Plain JSON. */
@@ -26,6 +26,7 @@ export type EdgeEvent =
     readonly reason: string;
   }
   /** What live traffic has made of an endpoint under a policy. */
+  /** `key`: of a breaker of a whole service its name. */
   | { readonly type: "endpoint"; readonly key: string; readonly turn: EndpointTurn; readonly reason: string }
   | { readonly type: "error"; readonly exchange: ExchangeReport }
   /** Of the routes file and the policies of domains. `refused`: the file is wrong, and the one before stays in force. */

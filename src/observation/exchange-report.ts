@@ -50,6 +50,8 @@ export interface ExchangeReport {
   readonly headWaitMs: number;
   /** For verdicts of probes, or for a newer table. */
   readonly probeWaitMs: number;
+  /** For a place at an endpoint. */
+  readonly queueWaitMs: number;
   /** For connections, of all attempts together; 0 on a pooled one. */
   readonly connectMs: number;
   /** From the end of the request's head to the head of the answer; null without one. */

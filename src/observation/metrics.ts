@@ -54,6 +54,9 @@ export interface MetricsSnapshot {
   /** In the order of NO_RETRY_REASONS. */
   readonly retriesRefused: readonly number[];
   readonly ejections: number;
+  readonly breakersOpened: number;
+  /** Exchanges that wait for a place at an endpoint. */
+  readonly exchangesQueued: number;
   readonly upstreamOpen: number;
   readonly upstreamIdle: number;
   /** Being opened: an exchange waits for each. */
@@ -88,6 +91,8 @@ export class Metrics {
   readonly upstreamRetries: Float64Array = new Float64Array(RETRY_REASONS.length);
   readonly retriesRefused: Float64Array = new Float64Array(NO_RETRY_REASONS.length);
   ejections = 0;
+  breakersOpened = 0;
+  exchangesQueued = 0;
   upstreamOpen = 0;
   upstreamIdle = 0;
   upstreamConnecting = 0;
@@ -158,6 +163,7 @@ const GAUGES = [
   "exchangesActive",
   "tunnelsActive",
   "exchangesWaiting",
+  "exchangesQueued",
   ...SHARED,
 ] as const;
 

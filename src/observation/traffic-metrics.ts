@@ -51,6 +51,11 @@ export const TRAFFIC_METRICS: readonly MetricRow[] = [
     "Exchanges that wait for the verdict of a probe, or for another table.",
     ({ data }) => data.exchangesWaiting,
   ),
+  gauge(
+    "edgeproxy_exchanges_queued",
+    "Exchanges that wait for a place at an endpoint, since all of its service carry as many as they may.",
+    ({ data }) => data.exchangesQueued,
+  ),
   gauge("edgeproxy_tunnels_active", "Upgraded connections (WebSocket and others) open now.", ({ data }) => data.tunnelsActive),
   counter(
     "edgeproxy_bytes_total",
@@ -105,6 +110,11 @@ export const TRAFFIC_METRICS: readonly MetricRow[] = [
     "edgeproxy_ejections_total",
     "How often live traffic has put an endpoint out for a time, as the policy of its service says.",
     ({ data }) => data.ejections,
+  ),
+  counter(
+    "edgeproxy_breakers_opened_total",
+    "How often a breaker has opened, of an endpoint or of a service.",
+    ({ data }) => data.breakersOpened,
   ),
 ];
 

@@ -93,6 +93,7 @@ test("an exchange on a pooled connection is told with its route, its ids, and no
     region: VM.region,
     attempts: 1,
     retry: "",
+    queueWaitMs: 0,
     reused: true,
     probeWaitMs: 0,
     connectMs: 0,

@@ -40,6 +40,7 @@ test("accessLine() writes every field of the contract and of the table", () => {
     first_byte_ms: 1,
     attempts: 1,
     retry: "",
+    "queue_wait_ms": 0,
     reused: true,
     worker: 2,
     sample: 0.25,

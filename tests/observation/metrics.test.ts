@@ -61,6 +61,7 @@ test("retire() keeps what only grows, so that a sum over a worker and its replac
     "exchangesActive",
     "tunnelsActive",
     "exchangesWaiting",
+    "exchangesQueued",
     "revision",
     "routes",
   ] as const;

@@ -98,7 +98,7 @@ function What({ of: event }: { of: EdgeEvent }): Child {
           <a href={linkTo("endpoint", event.key)}>
             <code>{event.key}</code>
           </a>{" "}
-          <Badge tone={event.turn === "returned" ? "good" : "bad"}>{words(event.turn)}</Badge>
+          <Badge tone={event.turn === "returned" || event.turn === "breaker_closed" ? "good" : "bad"}>{words(event.turn)}</Badge>
         </>
       );
     case "worker":
