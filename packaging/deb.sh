@@ -64,6 +64,7 @@ put 644 packaging/edgeproxy.service usr/lib/systemd/system/edgeproxy.service
 put 644 README.md $doc/README.md
 put 644 packaging/routes.schema.json $doc/routes.schema.json
 put 644 CHANGELOG.md $doc/CHANGELOG.md
+put 644 packaging/routes.yaml.example $doc/examples/routes.yaml
 find docs -type f | while read -r file; do put 644 "$file" "$doc/$file"; done
 for folder in prometheus grafana; do
   [ ! -d packaging/$folder ] || find packaging/$folder -type f ! -name '*.test.yaml' | while read -r file; do put 644 "$file" "$doc/examples/${file#packaging/}"; done

@@ -2,6 +2,7 @@
 import type { DrainStatus } from "../observation/drain-status.ts";
 import type { TrafficPoint } from "../observation/traffic-history.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
+import type { ConfigFileStatus } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
@@ -25,6 +26,8 @@ export interface Watched {
   readonly lastGood: LastGoodFigures | null;
   readonly drain: DrainStatus | null;
   readonly cordoned: number;
+  /** Of the routes file; null: there is none. */
+  readonly file: ConfigFileStatus | null;
   readonly verdicts: Readonly<Record<"unprobed" | "healthy" | "unhealthy", number>>;
   /** Of the last seconds. */
   readonly traffic: TrafficPoint;
@@ -44,7 +47,9 @@ const REQUESTS_LEAST = 20;
 
 /** The worst first. */
 export function alertsOf(watched: Watched): Alert[] {
-  const alerts = [ofTable, ofWorkers, ofProcesses, ofTraffic, ofEndpoints, ofState].flatMap((part) => [...part(watched)]);
+  const alerts = [ofTable, ofPolicies, ofWorkers, ofProcesses, ofTraffic, ofEndpoints, ofState].flatMap((
+    part,
+  ) => [...part(watched)]);
   return alerts.sort((one, other) => SEVERITIES.indexOf(one.severity) - SEVERITIES.indexOf(other.severity));
 }
 
@@ -69,6 +74,17 @@ function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert>
   if (pinned !== null) {
     const what = `Revision ${pinned.revision} is served whatever the source says`;
     yield { severity: "warning", name: "EdgeproxyTablePinned", what, sinceAtMs: pinned.sinceAtMs };
+  }
+}
+
+function* ofPolicies({ file, status: { excluded } }: Watched): Iterable<Alert> {
+  if (file !== null && file.problems.length > 0) {
+    const what = `The routes file is wrong, the one before stays in force: ${file.problems[0]}`;
+    yield { severity: "warning", name: "EdgeproxyRoutesFileBad", what, sinceAtMs: file.badSinceMs };
+  }
+  if (excluded.bad_policy > 0) {
+    const what = `Domains that are not served because their policy is wrong: ${excluded.bad_policy}`;
+    yield { severity: "warning", name: "EdgeproxyPoliciesExcluded", what, sinceAtMs: null };
   }
 }
 
@@ -98,10 +114,10 @@ function* ofProcesses({ workers }: Watched): Iterable<Alert> {
   }
 }
 
-function* ofTraffic({ traffic: { requests, byBlame, cordoned, spanMs } }: Watched): Iterable<Alert> {
+function* ofTraffic({ traffic: { requests, byBlame, ordered, spanMs } }: Watched): Iterable<Alert> {
   if (requests < REQUESTS_LEAST) return;
   const within = `of the requests of the last ${Math.round(spanMs / 1000)} s`;
-  const edge = (byBlame.edge - cordoned) / requests, vm = byBlame.vm / requests, region = byBlame.region / requests;
+  const edge = (byBlame.edge - ordered) / requests, vm = byBlame.vm / requests, region = byBlame.region / requests;
   if (edge > EDGE_SHARE) {
     const what = `${percent(edge)} ${within} ended badly by the edge's own doing`;
     yield { severity: "critical", name: "EdgeproxyEdgeErrors", what, sinceAtMs: null };

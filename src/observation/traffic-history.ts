@@ -17,8 +17,8 @@ export interface TrafficPoint {
   /** Bad ends. */
   readonly errors: number;
   readonly byBlame: Readonly<Record<Blame, number>>;
-  /** Those of the edge's doing that an operator has ordered (`vm_cordoned`). */
-  readonly cordoned: number;
+  /** Those of the edge's doing that an operator has ordered (`vm_cordoned`, `maintenance`). */
+  readonly ordered: number;
   /** null where no request has ended; tunnels do not count. */
   readonly p50Ms: number | null;
   readonly p95Ms: number | null;
@@ -34,7 +34,9 @@ export const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as con
 export type StatusClass = (typeof STATUS_CLASSES)[number];
 
 /** Bad ends are counted by code, and by blame within a code. */
-const CORDONED = ERROR_CODES.indexOf("vm_cordoned") * BLAMES.length + BLAMES.indexOf("edge");
+const ORDERED = (["vm_cordoned", "maintenance"] as const).map((code) =>
+  ERROR_CODES.indexOf(code) * BLAMES.length + BLAMES.indexOf("edge")
+);
 
 interface Sums {
   readonly atMs: number;
@@ -97,7 +99,7 @@ function pointBetween(before: Sums, after: Sums): TrafficPoint {
     byClass: named(STATUS_CLASSES, byClass),
     errors: sum(ends),
     byBlame: named(BLAMES, byBlame),
-    cordoned: ends[CORDONED] ?? 0,
+    ordered: ORDERED.reduce((sum, place) => sum + (ends[place] ?? 0), 0),
     p50Ms: quantileMs(durations, 0.5),
     p95Ms: quantileMs(durations, 0.95),
     p99Ms: quantileMs(durations, 0.99),

@@ -7,7 +7,7 @@ import { Metrics } from "../../src/observation/metrics.ts";
 import { TrafficHistory } from "../../src/observation/traffic-history.ts";
 import type { WorkerState, WorkerStatus } from "../../src/observation/worker-status.ts";
 import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
-import { adminOf, LOADED, NOW_MS } from "../fixtures/admin.ts";
+import { adminOf, LOADED, NOW_MS, POLICIES } from "../fixtures/admin.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
 
 async function alertsOf(changes: Partial<AdminDeps>): Promise<string[]> {
@@ -59,6 +59,9 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   const lastGood = { path: "/state/routes", writes: 3, failures: 1, lastWriteAtMs: NOW_MS, lastError: "no space left" };
   assert.deepEqual(await alertsOf({ lastGood: () => lastGood }), ["warning EdgeproxyStateNotWritten"]);
   assert.deepEqual(await alertsOf({ cordoned: () => ["vm/10.0.0.5:80"] }), ["info null"]);
+  assert.deepEqual(await alertsOf({ policies: () => POLICIES }), ["warning EdgeproxyRoutesFileBad"]);
+  const excluded = { ...LOADED.excluded, bad_policy: 2 };
+  assert.deepEqual(await alertsOf(statusOf({ excluded })), ["warning EdgeproxyPoliciesExcluded"]);
 });
 
 test("GET /api/overview names workers that stall or are near their limit", async () => {

@@ -1,10 +1,11 @@
 /** Monitoring with a real Prometheus: what it scrapes, the alert rules, and that every query of the dashboard has data. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { METRICS } from "../../src/observation/exposition.ts";
-import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { hasPrometheus, Prometheus, promtool } from "../fixtures/prometheus.ts";
@@ -22,6 +23,7 @@ const options = installed ? {} : { skip: "prometheus or promtool is missing" };
 
 let server: TestDatabase;
 let platform: Platform;
+let folder: AsyncDisposable;
 let edge: Edgeproxy;
 const traffic = new AbortController();
 let running: Promise<void> = Promise.resolve();
@@ -33,7 +35,14 @@ before(async () => {
   await platform.vm("app.example.com", { script: respond(200, "hello") });
   await platform.vm("*.wild.example.com", { script: respond(200, "wild") });
   await platform.vm("sick.example.com", { healthStatus: 500 });
-  edge = await platform.edge({ EDGEPROXY_ADMIN_TOKEN: TOKEN, EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "1s" });
+  const file = join((folder = await temporaryFolder()).path, "routes.yaml");
+  await writeFile(file, "routes: []\n");
+  edge = await platform.edge({
+    EDGEPROXY_ADMIN_TOKEN: TOKEN,
+    EDGEPROXY_WORKERS: "2",
+    EDGEPROXY_UPDATE_INTERVAL: "1s",
+    EDGEPROXY_CONFIG_FILE: file,
+  });
   running = aLittleTraffic();
 });
 
@@ -42,6 +51,7 @@ after(async () => {
   await running;
   await platform?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
+  await folder?.[Symbol.asyncDispose]();
 });
 
 async function aLittleTraffic(): Promise<void> {

@@ -44,10 +44,11 @@ test("points() says which bad ends of the edge's doing an operator has ordered",
   step(() => {
     metrics.recordBadEnd("vm_cordoned", "edge");
     metrics.recordBadEnd("vm_cordoned", "edge");
+    metrics.recordBadEnd("maintenance", "edge");
     metrics.recordBadEnd("internal", "edge");
   });
   step(() => metrics.recordBadEnd("overloaded", "edge"));
-  assert.deepEqual(history.points(60_000).map(({ byBlame, cordoned }) => [byBlame.edge, cordoned]), [[3, 2], [1, 0]]);
+  assert.deepEqual(history.points(60_000).map(({ byBlame, ordered }) => [byBlame.edge, ordered]), [[4, 3], [1, 0]]);
 });
 
 test("points() keeps half an hour", () => {
