@@ -306,6 +306,7 @@ class Passage implements AttemptOwner {
     const { exchange, endpoint } = attempt;
     const { record } = endpoint;
     exchange.record.problem = error.message;
+    if (this.#plan !== null) this.#plan.lastFailure = error.code;
     if (speaksOfHealth(error)) endpoint.failed(error.message, this.#parts.sweep.nowMs);
     const { answered, head } = exchange;
     const staleConnection = error.retry === "if-reused" && isIdempotent(head.method) && !attempt.bodySent;
@@ -313,7 +314,7 @@ class Passage implements AttemptOwner {
     const probedAgain = this.#probedAgain === record.key;
     const next = consequence({
       error,
-      endpointKind: record.kind,
+      probed: endpoint.isProbed,
       answered,
       method: head.method,
       bodySent: attempt.bodySent,

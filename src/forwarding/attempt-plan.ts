@@ -22,6 +22,8 @@ export class AttemptPlan implements ExchangeTerms {
   readonly responseFields: FieldChanges | null;
   /** The route's, else the service's. */
   readonly timeouts: TimeoutPolicy;
+  /** Of the last attempt that failed: what a refusal comes of, whatever it says itself. */
+  lastFailure: AnswerCode | null = null;
   readonly #edits: RouteEdits;
   readonly #values: Values;
   readonly #view: ExchangeView;
@@ -51,7 +53,10 @@ export class AttemptPlan implements ExchangeTerms {
     const view = this.#view;
     const allowed = this.matched.service?.policy.retry?.attempts ?? 1;
     const retried = allowed > 1 && view.attempts >= allowed;
-    return errors.answer(code, retried, this.#values, { accept: view.accept, blame: blameOf(code, view.upstreamKind) });
+    return errors.answer({ code, cause: this.lastFailure, retried }, this.#values, {
+      accept: view.accept,
+      blame: blameOf(code, view.upstreamKind),
+    });
   }
 
   /** What the route answers by itself. null: that it is in maintenance, in the proxy's own words. */

@@ -3,20 +3,20 @@
  *      answer begun           -> the client's connection breaks: it must not look complete
  *      stale pooled connection, idempotent, no body sent -> again, on a new connection
  *      VM refused connection  -> a fresh probe: passes -> again (once); fails, or refused again -> decide anew without it
- *      region unreachable     -> decide anew without it
+ *      region unreachable, or a VM that nobody probes -> decide anew without it
  *      so is a fall-back      -> decide anew without it: the host leads elsewhere, that is what is worth waiting for
  *      region refused by itself, idempotent, no body, and there is a fall-back -> there
  *      else                   -> the code's answer
  */
 import type { ErrorCode, ProxyError } from "../observation/proxy-error.ts";
-import type { EndpointKind } from "../table/record.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
 
 /** What is known when an attempt fails. */
 export interface Failed {
   readonly error: ProxyError;
-  readonly endpointKind: EndpointKind;
+  /** A probe would say more of the endpoint: a VM, unless its service wants none. */
+  readonly probed: boolean;
   /** A final head has reached the client. */
   readonly answered: boolean;
   readonly method: string;
@@ -44,7 +44,7 @@ export function consequence(failed: Failed): Consequence {
     case "if-reused":
       return IDEMPOTENT.has(failed.method) && !failed.bodySent ? "new-connection" : "refuse";
     case "safe":
-      return failed.endpointKind === "region" || failed.fallBack || failed.probedAgain ? "decide-anew" : "probe-again";
+      return !failed.probed || failed.fallBack || failed.probedAgain ? "decide-anew" : "probe-again";
     case "never":
       return "refuse";
   }

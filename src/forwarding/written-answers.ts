@@ -122,11 +122,21 @@ export class ErrorAnswers {
     }));
   }
 
-  /** `retried`: the attempts that the policy allows are used up. null: the refusal itself. */
-  answer(code: AnswerCode, retried: boolean, values: Values, request: AnsweredRequest): OwnAnswer | null {
-    const found = this.#answers.find(({ codes }) => codes.has(code) || retried && codes.has(TOO_MANY_RETRIES));
+  /** null: the refusal itself. */
+  answer({ code, cause, retried }: Refused, values: Values, request: AnsweredRequest): OwnAnswer | null {
+    const found = this.#answers.find(({ codes }) =>
+      codes.has(code) || (cause !== null && codes.has(cause)) || (retried && codes.has(TOO_MANY_RETRIES))
+    );
     return found === undefined ? null : found.written.fill(code, values, request);
   }
+}
+
+interface Refused {
+  readonly code: AnswerCode;
+  /** What the last attempt failed of: a refused connection, where the refusal speaks of health. */
+  readonly cause: AnswerCode | null;
+  /** The attempts that the policy allows are used up. */
+  readonly retried: boolean;
 }
 
 interface AnsweredRequest {

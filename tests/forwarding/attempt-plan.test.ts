@@ -332,6 +332,14 @@ test("too_many_retries is any error after the last attempt that the policy allow
   assert.equal(errorAnswer("connect_failed", errors), null, "one attempt is no retry");
 });
 
+test("errors know what the refusal comes of: a VM that refuses connections is also one that does not pass its probe", () => {
+  const errors = [{ ...NO_ERROR, codes: ["refused"], text: "refused" }];
+  const plan = planOrFail(exchangeOf([GET, HOST]), { errors });
+  assert.equal(plan.answerInsteadOf("vm_unhealthy"), null);
+  plan.lastFailure = "connect_failed";
+  assert.equal(plan.answerInsteadOf("vm_unhealthy")!.body.toString(), "refused");
+});
+
 test("timeouts are the route's, else its service's, else the settings'", () => {
   const ours = { connectMs: 1, responseMs: null, idleMs: null }, theirs = { connectMs: 5, responseMs: 6, idleMs: null };
   const { timeouts } = planOrFail(exchangeOf([GET, HOST]), { timeouts: ours }, { timeouts: theirs });

@@ -6,7 +6,7 @@ import { ProxyError, type RetryRight } from "../../src/observation/proxy-error.t
 
 const failed = (retry: RetryRight, other: Partial<Failed> = {}): Failed => ({
   error: new ProxyError("upstream_reset", "gone", retry),
-  endpointKind: "vm",
+  probed: true,
   answered: false,
   method: "GET",
   bodySent: false,
@@ -18,7 +18,7 @@ const failed = (retry: RetryRight, other: Partial<Failed> = {}): Failed => ({
 test("consequence() breaks off once an answer has begun, whatever else holds", () => {
   for (const retry of ["never", "if-reused", "safe"] as const) {
     assert.equal(consequence(failed(retry, { answered: true })), "break-off");
-    assert.equal(consequence(failed(retry, { answered: true, endpointKind: "region" })), "break-off");
+    assert.equal(consequence(failed(retry, { answered: true, probed: false })), "break-off");
   }
 });
 
@@ -37,8 +37,8 @@ test("consequence() of a refused connection is one fresh probe, then to decide a
 });
 
 test("consequence() of an unreachable region is to decide anew", () => {
-  assert.equal(consequence(failed("safe", { endpointKind: "region" })), "decide-anew");
-  assert.equal(consequence(failed("never", { endpointKind: "region" })), "refuse");
+  assert.equal(consequence(failed("safe", { probed: false })), "decide-anew");
+  assert.equal(consequence(failed("never", { probed: false })), "refuse");
 });
 
 test("consequence() of a fall-back that refuses is to decide anew, without a probe", () => {
