@@ -4,7 +4,7 @@
  *      lasting  65,536 rows: what services and endpoints have, as many as are configured
  *      passing 131,072 rows: what clients have, as many as ever come; the row used longest ago gives way
  *
- *      row      fingerprint of its name, when it was last asked for, six numbers: one cache line
+ *      row      fingerprint of its name, when it was last asked for, numbers: one cache line, two of passing ones
  *
  *  A name has 64 places where its row may be, 8 among the passing ones. There are no locks: a process that dies holds none. Two that claim the same row at the
  *  same moment both write their fingerprint, and the loser claims another one when it asks next. A fingerprint has 53 bits and its seed is
@@ -13,8 +13,10 @@
 
 /** Numbers per name. */
 export const CELLS = 6;
+export const PASSING_CELLS = 14;
 
 const ROW = 2 + CELLS;
+const PASSING_ROW = 2 + PASSING_CELLS;
 const LASTING_ROWS = 1 << 16;
 const LASTING_PLACES = 64;
 const PASSING_ROWS = 1 << 17;
@@ -23,10 +25,10 @@ const PASSING_PLACES = 8;
 const HEADER = 512;
 const LASTING_AT = HEADER;
 const PASSING_AT = LASTING_AT + LASTING_ROWS * ROW;
-export const MEMORY_BYTES = 8 * (PASSING_AT + PASSING_ROWS * ROW);
+export const MEMORY_BYTES = 8 * (PASSING_AT + PASSING_ROWS * PASSING_ROW);
 
 /** Of the header. Whoever changes what is where changes the number. */
-const LAYOUT = 0xed9e_0001;
+const LAYOUT = 0xed9e_0002;
 const LAYOUT_AT = 0, SEED_AT = 1, SEATS_AT = 8;
 const SEATS = 128;
 /** A seat is a token and a pid of 4 bytes each, then when its process last said that it lives. */
@@ -60,7 +62,7 @@ export class CellMemory {
   find(name: string, region: Region, nowMs: number): Float64Array | null {
     const print = fingerprint(name, this.#seed);
     const row = this.#rowOf(print, region, nowMs);
-    return row < 0 ? null : this.#numbers.subarray(row + 2, row + ROW);
+    return row < 0 ? null : this.#numbers.subarray(row + 2, row + (region === "passing" ? PASSING_ROW : ROW));
   }
 
   /** Whether `cells`, found a moment ago, are still those of the name; if so, they are in use. */
@@ -79,10 +81,11 @@ export class CellMemory {
     const numbers = this.#numbers;
     const passing = region === "passing";
     const places = passing ? PASSING_PLACES : LASTING_PLACES;
+    const length = passing ? PASSING_ROW : ROW;
     const groups = (passing ? PASSING_ROWS : LASTING_ROWS) / places;
-    const first = (passing ? PASSING_AT : LASTING_AT) + (print % groups) * places * ROW;
+    const first = (passing ? PASSING_AT : LASTING_AT) + (print % groups) * places * length;
     let free = -1, oldestAtMs = passing ? Infinity : nowMs - STALE_MS;
-    for (let row = first; row < first + places * ROW; row += ROW) {
+    for (let row = first; row < first + places * length; row += length) {
       const other = numbers[row];
       if (other === print) {
         numbers[row + 1] = nowMs;
@@ -93,16 +96,12 @@ export class CellMemory {
       oldestAtMs = usedAtMs;
       free = row;
     }
-    if (free >= 0) this.#claim(free, print, nowMs);
+    if (free < 0) return free;
+    numbers[free] = 0;
+    numbers.fill(0, free + 2, free + length);
+    numbers[free + 1] = nowMs;
+    numbers[free] = print;
     return free;
-  }
-
-  #claim(row: number, print: number, nowMs: number): void {
-    const numbers = this.#numbers;
-    numbers[row] = 0;
-    numbers.fill(0, row + 2, row + ROW);
-    numbers[row + 1] = nowMs;
-    numbers[row] = print;
   }
 
   /** Takes a free seat, or says again that its process lives; false: all are taken. */

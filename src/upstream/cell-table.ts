@@ -71,7 +71,7 @@ export class CellTable {
     return found.cells;
   }
 
-  /** The same for names that clients make: of 131,072 the one used longest ago is forgotten. */
+  /** PASSING_CELLS for names that clients make: of 131,072 the one used longest ago is forgotten. */
   passing(name: string): Cells {
     return this.#memoryNow().find(name, "passing", this.nowMs())!;
   }
