@@ -14,6 +14,8 @@ import { Hono } from "hono";
 import { decide, type Surroundings } from "./decision/decide.ts";
 import type { Decision } from "./decision/decision.ts";
 import { type MatchedRoute, matchRoute } from "./decision/match-route.ts";
+import type { LimitVerdict } from "./decision/policy-hooks.ts";
+import { limitFields } from "./decision/rate-limits.ts";
 import type { Exchange } from "./downstream/exchange.ts";
 import { type EdgeEnv, edgePath, EdgeRouter, onWire } from "./downstream/hono-request.ts";
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./forwarding/attempt.ts";
@@ -84,6 +86,8 @@ class Passage implements AttemptOwner {
   #tried: Set<string> | null = null;
   #probedAgain: string | null = null;
   #shutOuts = 0;
+  /** The answer says what is left of the route's rate limit. */
+  #limitTold = false;
   /** The attempt under way goes to where the host led before. */
   #fallenBack = false;
   /** Since when it has waited for another table. */
@@ -152,10 +156,17 @@ class Passage implements AttemptOwner {
     const matched = this.#matched ?? null;
     const asked = { host: matched === null ? exchange.host : matched.host, via: viaOf(exchange), tried, matched };
     const decision = decide(asked, this.#parts.surroundings);
+    if (matched !== null && matched.limit !== null && !this.#limitTold) this.#tellLimit(matched.route, matched.limit);
     if (this.#parts.log.enabled("debug")) {
       this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
     }
     return decision;
+  }
+
+  /** Whatever the answer will be. */
+  #tellLimit({ rateLimit }: MatchedRoute["route"], verdict: LimitVerdict): void {
+    this.#limitTold = true;
+    this.#exchange.answerFields += limitFields(verdict, rateLimit!.windowMs);
   }
 
   #carryOut(decision: Decision): void {

@@ -1,8 +1,8 @@
 /*  The decision on a request that a policy applies to:
  *
  *      maintenance --> its answer, or another service
- *      redirect, fixed answer
  *      rate limit --> refused
+ *      redirect, fixed answer
  *      service: nothing there --> refused; else its endpoints, by the rules of `choice`
  */
 import { ownEndpoints, type PolicyService } from "../table/policies.ts";
@@ -33,9 +33,9 @@ export function decideByPolicy(
     if (service === null) return { kind: "respond", answer, why: "maintenance" };
     return chooseOf(serviceNamed(service, matched, around), matched, asked, edges, around, trace);
   }
+  if (route.rateLimit !== null && !isAllowed(matched, around, trace)) return RATE_LIMITED;
   if (route.redirect !== null) return { kind: "respond", answer: redirectAnswer(route.redirect), why: "redirect" };
   if (route.respond !== null) return { kind: "respond", answer: route.respond, why: "respond" };
-  if (route.rateLimit !== null && !isAllowed(matched, around, trace)) return RATE_LIMITED;
   return matched.service === null ? NO_ENDPOINTS : chooseOf(matched.service, matched, asked, edges, around, trace);
 }
 

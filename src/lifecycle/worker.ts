@@ -4,6 +4,7 @@
 import type { Surroundings } from "../decision/decide.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
+import { RateLimits } from "../decision/rate-limits.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
 import { ErrorPages } from "../downstream/error-page.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
@@ -77,6 +78,7 @@ export class Worker {
   readonly #cells: CellTable;
   readonly #watches: Watches;
   readonly #balancing: Balancing;
+  readonly #limits: RateLimits;
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -104,6 +106,7 @@ export class Worker {
     cells: CellTable = new CellTable(),
   ) {
     this.#cells = cells;
+    this.#limits = new RateLimits(cells);
     cells.attend();
     this.#settings = settings;
     this.#log = log;
@@ -291,7 +294,7 @@ export class Worker {
 
   /** What takes something for a request under a policy; the onlooker's must only look. */
   #hooks(): PolicyHooks {
-    return { ...NO_HOOKS, ...this.#balancing.hooks };
+    return { ...NO_HOOKS, ...this.#balancing.hooks, limit: (matched) => this.#limits.take(matched) };
   }
 
   /** The same, for who asks without sending a request. */
@@ -301,7 +304,7 @@ export class Worker {
       ...this.#surroundings(),
       availability: (endpoint) => endpoints.look(endpoint, performance.now()),
       load: ({ key }) => endpoints.loadOf(key),
-      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers },
+      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers, limit: (matched) => this.#limits.see(matched) },
     };
   }
 
