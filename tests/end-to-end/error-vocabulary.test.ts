@@ -5,6 +5,8 @@
  *  parts of the data plane.
  */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
 import { Hono } from "hono";
@@ -20,7 +22,7 @@ import { RoutingTable } from "../../src/table/routing-table.ts";
 import { accessLineProblems } from "../fixtures/access-line.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
-import { type Edgeproxy, type LogLine, startEdgeproxy } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, type LogLine, startEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { cutMessage, fieldValue, type Message } from "../fixtures/http1.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";
 import { insertRegion, insertRoute } from "../fixtures/postgres.ts";
@@ -35,12 +37,22 @@ const JSON_PLEASE = "Accept: application/json";
 const MIB = 2 ** 20;
 const LOGS = { EDGEPROXY_ACCESS_LOG: "on", EDGEPROXY_LOG_LEVEL: "debug" };
 
+/** What routes say where the database's are not enough. */
+const ROUTES = `
+routes:
+  - { hosts: [limited.example.com], rateLimit: { requests: 1, window: 10m }, respond: { status: 200, body: ok } }
+`;
+
 let plane: DataPlane;
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let silentRegion: UnresponsiveListener;
 before(async () => {
   silentRegion = await UnresponsiveListener.start(loopbackAddress());
+  folder = await temporaryFolder();
+  await writeFile(join(folder.path, "routes.yaml"), ROUTES);
   plane = await DataPlane.start({
     ...LOGS,
+    EDGEPROXY_CONFIG_FILE: join(folder.path, "routes.yaml"),
     EDGEPROXY_REGION_PORT: String(silentRegion.port),
     EDGEPROXY_CONNECT_TIMEOUT: "300ms",
     EDGEPROXY_HEADER_TIMEOUT: "300ms",
@@ -53,6 +65,7 @@ before(async () => {
 after(async () => {
   await plane[Symbol.asyncDispose]();
   await silentRegion[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
 });
 
 /** What has shown of one bad end. */
@@ -263,13 +276,21 @@ function runWithBug(): Promise<Evidence> {
   });
 }
 
+/** The second time is once too often. */
+async function askTwice(client: RawConnection): Promise<Message> {
+  client.send(getRequest("limited.example.com", "/", JSON_PLEASE));
+  await client.readResponse();
+  client.send(getRequest("limited.example.com", "/", JSON_PLEASE));
+  return await client.readResponse();
+}
+
 /** Of policies: until there is an injection. */
-type Awaited = "no_endpoints" | "rate_limited" | "breaker_open" | "queue_full" | "queue_timeout" | "maintenance";
-const AWAITED: ReadonlySet<ErrorCode> = new Set<Awaited>(
-  ["no_endpoints", "rate_limited", "breaker_open", "queue_full", "queue_timeout", "maintenance"],
+type NotYet = "no_endpoints" | "breaker_open" | "queue_full" | "queue_timeout" | "maintenance";
+const AWAITED: ReadonlySet<ErrorCode> = new Set<NotYet>(
+  ["no_endpoints", "breaker_open", "queue_full", "queue_timeout", "maintenance"],
 );
 
-const INJECTIONS: Readonly<Record<Exclude<ErrorCode, Awaited>, Injection>> = {
+const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
   "no_route": {
     blame: "client",
     run: onProxy((client) => (client.send(getRequest("nobody.example.com", "/", JSON_PLEASE)), client.readResponse())),
@@ -295,10 +316,11 @@ const INJECTIONS: Readonly<Record<Exclude<ErrorCode, Awaited>, Injection>> = {
   "client_gone": { blame: "client", run: onProxy(async (client) => (await waiting(client), client.reset(), null)) },
   loop: { blame: "edge", run: onProxy((client) => withField(`Via: 1.1 ${pseudonym(plane.region)}`)(client)) },
   internal: { blame: "edge", run: runWithBug },
+  "rate_limited": { blame: "client", run: onProxy(askTwice) },
   "cut_off": { blame: "edge", run: onProxy(cutByDrain) }, // last: it ends the worker
 };
 
-for (const code of ERROR_CODES.filter((each): each is Exclude<ErrorCode, Awaited> => !AWAITED.has(each))) {
+for (const code of ERROR_CODES.filter((each): each is Exclude<ErrorCode, NotYet> => !AWAITED.has(each))) {
   test(`${code} shows its code and its blame wherever it must`, async () => {
     const injection = INJECTIONS[code];
     assert.ok(injection !== undefined, `nothing makes ${code} happen`);
