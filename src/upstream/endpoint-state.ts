@@ -83,6 +83,8 @@ export class EndpointState {
   #recoveredAtMs = -Infinity;
   /** The first look at it without a verdict. */
   #unprobedAtMs = Infinity;
+  /** The first look at it since then that found it overdue. */
+  #overdueAtMs = Infinity;
   #wishedAtMs = -Infinity;
   #waiting: Set<() => void> = new Set();
   readonly #requests: ProbeRequests;
@@ -97,7 +99,9 @@ export class EndpointState {
   availability(nowMs: number): Availability {
     this.used = true;
     if (this.verdict === "unprobed") this.#unprobedAtMs = Math.min(this.#unprobedAtMs, nowMs);
-    return this.look(nowMs);
+    const found = this.look(nowMs);
+    if (found === "overdue") this.#passedOver(nowMs);
+    return found;
   }
 
   /** What `availability` would say; to look is no use. */
@@ -137,6 +141,12 @@ export class EndpointState {
     for (const connection of [...this.idle]) connection.close();
   }
 
+  /** Where others take all requests nobody waits for its probe, and it would never get any. Who looks first may be about to wait. */
+  #passedOver(nowMs: number): void {
+    if (nowMs - this.#overdueAtMs >= PROBE_SOON_MS) this.wish(nowMs);
+    this.#overdueAtMs = Math.min(this.#overdueAtMs, nowMs);
+  }
+
   /** Asks for a probe without waiting for it. */
   wish(nowMs: number): void {
     if (this.orphaned || this.#waiting.size > 0 || nowMs - this.#wishedAtMs < WISH_MS) return;
@@ -174,6 +184,7 @@ export class EndpointState {
     this.verdict = verdict;
     this.unhealthyReason = reason;
     this.#unprobedAtMs = Infinity;
+    this.#overdueAtMs = Infinity;
     if (verdict === "unprobed") return;
     const waiting = this.#waiting;
     this.#waiting = new Set();

@@ -217,6 +217,19 @@ test("a VM whose service wants no checks is available, and after a failed connec
   assert.deepEqual(requests, []);
 });
 
+test("availability() asks for the probe of a VM that nobody waits for, since others take the requests", () => {
+  const { endpoints, requests } = endpointsAndRequests();
+  const state = endpoints.of(A);
+  for (const nowMs of [0, 10, 49]) assert.equal(state.availability(nowMs), "unprobed");
+  for (const nowMs of [50, 60, 99]) assert.equal(state.availability(nowMs), "overdue");
+  assert.deepEqual(requests, [], "whoever looks first may wait for it");
+  for (const nowMs of [100, 110, 900]) state.availability(nowMs);
+  assert.deepEqual(requests, [`wanted ${A.key}`]);
+  state.look(5000);
+  state.availability(5000);
+  assert.equal(requests.length, 2, "and again, should that get lost");
+});
+
 test("share() grows after a recovery, not after the first verdict or a failure that the next probe belies", () => {
   const { endpoints } = endpointsAndRequests();
   endpoints.healthOf = () => ({ ...HEALTH, slowStartMs: 10_000 });

@@ -1,0 +1,151 @@
+/** Balancers, weights and sticky cookies over real VMs, as services of a routes file ask for them. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fieldValue } from "../fixtures/http1.ts";
+import { getRequest, openRaw, type RawResponse } from "../fixtures/raw-client.ts";
+import { bodyOf, ServedServices } from "../fixtures/served-services.ts";
+import { respond } from "../fixtures/vm.ts";
+
+const served = new ServedServices();
+const STICKY = { sticky: { cookie: "edge_sticky", ttl: "1h" } };
+
+before(async () => {
+  await served.add("turns", { balance: "round-robin" }, [1, 5, 1]);
+  await served.add("weights", { balance: "weighted" }, [3, 1]);
+  await served.add("two", {}, [1, 1, 1, 1]);
+  await served.add("least", { balance: "least-connections" }, [1, 1]);
+  await served.add("address", { balance: "ip-hash" }, [1, 1, 1, 1]);
+  await served.add("keyed", { balance: "consistent-hash", hashKey: "header:X-User" }, [1, 1, 1, 1]);
+  await served.add("drained", { balance: "round-robin" }, [1, 0, 1]);
+  await served.add("empty", {}, [0, 0]);
+  await served.add("sticky", { ...STICKY, balance: "round-robin" }, [1, 1, 1]);
+  await served.add("leaving", { ...STICKY, balance: "round-robin" }, [1, 1, 1]);
+  await served.start({ EDGEPROXY_TRUSTED_PROXIES: "127.0.0.0/8" });
+});
+after(() => served[Symbol.asyncDispose]());
+
+function shares(name: string): number[] {
+  const counts = served.counts(name);
+  const together = counts.reduce((sum, count) => sum + count, 0);
+  return counts.map((count) => count / together);
+}
+
+function cookieOf(answer: RawResponse): string | null {
+  return fieldValue(answer, "set-cookie")?.split(";")[0] ?? null;
+}
+
+function stuckTo(cookie: string | null): () => readonly string[] {
+  return () => [`Cookie: theme=dark; ${cookie}; lang=en`];
+}
+
+test("round-robin gives each VM its turn, whatever the weights", async () => {
+  await served.warm("turns");
+  await served.ask("turns", 60);
+  assert.deepEqual(served.counts("turns"), [20, 20, 20]);
+});
+
+test("weighted gives each VM turns by its weight", async () => {
+  await served.warm("weights");
+  await served.ask("weights", 80);
+  assert.deepEqual(served.counts("weights"), [60, 20]);
+});
+
+test("p2c, the default, spreads requests", async () => {
+  await served.warm("two");
+  await served.ask("two", 800);
+  for (const share of shares("two")) assert.ok(share > 0.17 && share < 0.33, `${shares("two")}`);
+});
+
+test("least-connections avoids the VM with requests under way, and comes back when their clients have left", async () => {
+  await served.warm("least");
+  const [first, second] = [served.vms("least")[0]!, served.vms("least")[1]!];
+  first.script = second.script = () => {}; // holds whatever comes
+  await using waiting = await openRaw(served.edge.port, served.edge.host);
+  const before = served.counts("least");
+  waiting.send(getRequest("least.test"));
+  await Promise.race([first.until((vm) => vm.requests.length > before[0]!), second.until((vm) => vm.requests.length > before[1]!)]);
+  const busy = first.requests.length > before[0]! ? "1" : "2";
+  const idle = busy === "1" ? "2" : "1";
+  first.script = respond(200, "1");
+  second.script = respond(200, "2");
+  const meanwhile = await served.ask("least", 20);
+  assert.deepEqual([...new Set(meanwhile.map(bodyOf))], [idle]);
+  waiting.reset();
+  await served.edge.waitFor(async () => {
+    const { endpoints } = await (await served.edge.admin("/api/endpoints?q=least")).json();
+    return endpoints.every((endpoint: { "in_flight": number }) => endpoint.in_flight === 0);
+  });
+  assert.ok((await served.ask("least", 40)).some((answer) => bodyOf(answer) === busy));
+});
+
+test("ip-hash keeps a client at one VM, and clients apart", async () => {
+  await served.warm("address");
+  const answers = await served.ask("address", 200, (index) => [`X-Forwarded-For: 203.0.113.${index % 50}`]);
+  const vmOf = new Map<number, string>();
+  for (const [index, answer] of answers.entries()) {
+    const known = vmOf.get(index % 50);
+    assert.equal(bodyOf(answer), known ?? bodyOf(answer));
+    vmOf.set(index % 50, bodyOf(answer));
+  }
+  assert.deepEqual([...new Set(vmOf.values())].sort(), ["1", "2", "3", "4"]);
+});
+
+test("consistent-hash moves only the keys of the VM that goes", async () => {
+  await served.warm("keyed");
+  const users = Array.from({ length: 200 }, (_, index) => [`X-User: user-${index}`]);
+  const before = (await served.ask("keyed", 200, (index) => users[index]!)).map(bodyOf);
+  await served.change("keyed", [1, null, 1, 1]);
+  const after = (await served.ask("keyed", 200, (index) => users[index]!)).map(bodyOf);
+  const moved = before.flatMap((vm, index) => vm === after[index] ? [] : [vm]);
+  assert.deepEqual([...new Set(moved)], ["2"]);
+  assert.ok(moved.length > 20 && moved.length < 90, `${moved.length} of 200 have moved`);
+});
+
+test("a VM of weight 0 gets nothing; with weight 0 everywhere nobody is left", async () => {
+  await served.warm("drained", [0, 2]);
+  await served.ask("drained", 20);
+  assert.deepEqual(served.counts("drained"), [10, 0, 10]);
+  const [answer] = await served.ask("empty", 1);
+  assert.deepEqual([answer!.status, fieldValue(answer!, "x-edgeproxy-error")], [503, "no_endpoints"]);
+});
+
+test("a sticky cookie keeps a client at the VM that has answered it first", async () => {
+  await served.warm("sticky");
+  const [first] = await served.ask("sticky", 1);
+  const field = fieldValue(first!, "set-cookie") ?? "";
+  assert.match(field, /^edge_sticky=[\w-]{12}\.[0-9a-z]+\.[\w-]{22}; Path=\/; Max-Age=3600; HttpOnly; SameSite=Lax$/);
+  const answers = await served.ask("sticky", 20, stuckTo(cookieOf(first!)));
+  assert.deepEqual([...new Set(answers.map(bodyOf))], [bodyOf(first!)]);
+  assert.deepEqual([...new Set(answers.map(cookieOf))], [null], "what it has is good for long");
+  const others = await served.ask("sticky", 3);
+  assert.deepEqual(others.map(bodyOf).sort(), ["1", "2", "3"], "who has none gets his turn");
+});
+
+test("a sticky cookie is for https only where the client speaks it", async () => {
+  const [answer] = await served.ask("sticky", 1, () => ["X-Forwarded-Proto: https"]);
+  assert.match(fieldValue(answer!, "set-cookie") ?? "", /; SameSite=Lax; Secure$/);
+});
+
+test("a forged sticky cookie leads nowhere", async () => {
+  const cookies = await Promise.all([1, 2, 3].map(async () => cookieOf((await served.ask("sticky", 1))[0]!)!));
+  const forged = cookies[0]!.replace(/.$/, (last) => last === "A" ? "Q" : "A");
+  const answers = await served.ask("sticky", 6, stuckTo(forged));
+  assert.deepEqual(new Set(answers.map(bodyOf)), new Set(["1", "2", "3"]));
+  for (const answer of answers) assert.notEqual(cookieOf(answer), null, "a genuine one comes instead");
+});
+
+test("a client whose VM has weight 0 stays; one whose VM is down or gone gets another, and another cookie", async () => {
+  await served.warm("leaving");
+  const first = await served.ask("leaving", 3);
+  const [drained, dead, gone] = ["1", "2", "3"].map((name) => cookieOf(first.find((answer) => bodyOf(answer) === name)!));
+  const [, second] = served.vms("leaving");
+  await served.change("leaving", [0, 1, null]);
+  const stays = await served.ask("leaving", 4, stuckTo(drained!));
+  assert.deepEqual(stays.map(bodyOf), ["1", "1", "1", "1"]);
+  const [moved] = await served.ask("leaving", 1, stuckTo(gone!));
+  assert.deepEqual([bodyOf(moved!), cookieOf(moved!) === null], ["2", false], "gone from the file; weight 0 takes nobody new");
+  await second!.die();
+  await served.change("leaving", [1, 1]);
+  const [elsewhere] = await served.ask("leaving", 1, stuckTo(dead!));
+  assert.deepEqual([bodyOf(elsewhere!), cookieOf(elsewhere!) === null], ["1", false], "down");
+});
