@@ -106,6 +106,7 @@ export class ControlPlane {
       random: Math.random,
       prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
+      takePolicies: (policies, whole, reason) => this.policies.takeDomains(policies, whole, reason),
       tell: (state, problem) => events.publish({ type: "source", state, problem }),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });

@@ -28,6 +28,7 @@ export class PoliciesInForce {
   /** Whether there is anything that differs. */
   take(delta: PolicyDelta, reason: string): boolean {
     const before = this.#snapshot.policies;
+    if (delta.file === undefined && delta.upserts.length + delta.removals.length === 0) return false;
     const after = before.with(delta);
     const { upserts, removals } = domainChanges(before, after);
     if (after.file === before.file && upserts.length + removals.length === 0) return false;

@@ -10,7 +10,7 @@ import type { Timers } from "../runtime/timers.ts";
 import { ConfigFile, type GoodFile } from "../sources/config-file.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Policies } from "../table/policies.ts";
-import type { FilePolicies } from "../table/policy.ts";
+import type { DomainPolicy, FilePolicies } from "../table/policy.ts";
 import { PoliciesInForce } from "./policies-in-force.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
@@ -32,6 +32,9 @@ export class PolicyPlane {
   readonly #options: PolicyPlaneOptions;
   readonly #inForce: PoliciesInForce;
   readonly #file: ConfigFile | null;
+  /** What was last said of domains. */
+  #taken: ReadonlyMap<string, DomainPolicy> | null = null;
+  #takenWhole: ReadonlyMap<string, DomainPolicy> | null = null;
 
   constructor(options: PolicyPlaneOptions) {
     const { settings, file, log, events, changed, timers } = options;
@@ -67,6 +70,17 @@ export class PolicyPlane {
     const { file } = this.#options;
     if (file !== null) this.#takeFile(file.policies, "start");
     this.#file?.start();
+  }
+
+  /** What the source says of domains. `whole`: those that it does not name have none any more. */
+  takeDomains(policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string): void {
+    const { domains } = this.snapshot.policies;
+    if (this.#taken === policies && !whole || this.#takenWhole === policies) return;
+    this.#taken = policies;
+    this.#takenWhole = whole ? policies : null;
+    const upserts = [...policies.values()].filter((policy) => domains.get(policy.host) !== policy);
+    const removals = whole ? [...domains.keys()].filter((host) => !policies.has(host)) : [];
+    this.#inForce.take({ upserts, removals }, reason);
   }
 
   /** Reads the file; resolves when what it says is in force in every worker that answers. */

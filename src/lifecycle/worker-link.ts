@@ -175,8 +175,16 @@ export class WorkerLink {
     return true;
   }
 
+  get #policiesDue(): boolean {
+    return this.#policyTransfer !== null || this.#policiesNow.revision !== this.#policiesBegun.revision;
+  }
+
+  get #policiesNow(): PolicySnapshot {
+    return this.#options.policies?.() ?? NO_POLICIES;
+  }
+
   #nextPolicies(): PolicyTransfer | null {
-    const snapshot = this.#options.policies?.() ?? NO_POLICIES;
+    const snapshot = this.#policiesNow;
     if (snapshot.revision === this.#policiesBegun.revision) return null;
     const transfer = new PolicyTransfer(this.#policiesBegun, snapshot);
     this.#policiesWhole = this.#policiesBegun.revision === 0;
@@ -193,7 +201,7 @@ export class WorkerLink {
   }
 
   #sendRoutes(): boolean {
-    if (this.#state !== "started" || this.#routesOut >= ROUTES_CREDIT || this.#policyTransfer !== null) return false;
+    if (this.#state !== "started" || this.#routesOut >= ROUTES_CREDIT || this.#policiesDue) return false;
     const transfer = this.#transfer ??= this.#nextTransfer();
     if (transfer === null) return false;
     const message = transfer.next();

@@ -3,6 +3,7 @@
  *  edgeproxy_changes   the log. One row per kind of changed thing and statement; the things are in `subjects`:
  *                        domain      names of domains, as they were and as they are now
  *                        deployment  ids, as text; likewise vm, region
+ *                        policy      domains as route_policies spells them
  *                        all         TRUNCATE: compare everything
  *                      `txid` is the transaction that wrote the row.
  *  edgeproxy_feed      one row: version, and up to which transaction rows were pruned.
@@ -36,8 +37,10 @@ export const FEED_TRIGGERS = [
   { name: "edgeproxy_feed_truncate", enabled: "A" },
   { name: "edgeproxy_feed_replica", enabled: "RA" },
 ] as const;
+/** What a database may have, or not. */
+export const POLICY_TABLE = "route_policies";
 /** Tables. */
-export const FOLLOWED = ["domains", "deployments", "vms", "regions"];
+export const FOLLOWED = ["domains", "deployments", "vms", "regions", POLICY_TABLE];
 
 /** Above that many names a reader had better compare everything; the SQL below returns one more at most. */
 export const MOST_CHANGED_NAMES = 20_000;
@@ -54,8 +57,8 @@ export interface FeedFinding {
   readonly missingTriggers: readonly string[];
   /** Else the log must be polled. */
   readonly notifies: boolean;
-  /** Of the columns that changes are looked up by, as SQL. */
-  readonly types: { readonly name: string; readonly deployment: string; readonly vm: string };
+  /** Of the columns that changes are looked up by, as SQL; `policy` null: there is no table of policies. */
+  readonly types: { readonly name: string; readonly deployment: string; readonly vm: string; readonly policy: string | null };
 }
 
 const EXPECTED = FOLLOWED.flatMap((table) => FEED_TRIGGERS.map(({ name, enabled }) => `('${table}', '${name}', '${enabled}')`))
@@ -69,14 +72,14 @@ export const FEED_QUERY = `
       where adrelid = feed.oid and attname = 'version') as feed_version,
     array_to_string(array(
       select expected.relation || '.' || expected.trigger_name from (values ${EXPECTED}) as expected (relation, trigger_name, enabled)
-      where not exists (
+      where (expected.relation <> '${POLICY_TABLE}' or to_regclass('${POLICY_TABLE}') is not null) and not exists (
         select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
         where tgrelid = to_regclass(expected.relation) and tgname = expected.trigger_name
           and position(tgenabled::text in expected.enabled) > 0 and pronamespace = domains.relnamespace
       )
     ), ' ') as missing_triggers, ${NOTIFIES} as notifies,
     ${columnType("domains", "name")} as name_type, ${columnType("domains", "deployment_id")} as deployment_type,
-    ${columnType("deployments", "vm_id")} as vm_type
+    ${columnType("deployments", "vm_id")} as vm_type, ${columnType(POLICY_TABLE, "domain")} as policy_type
   from pg_class as domains
   join pg_namespace on pg_namespace.oid = domains.relnamespace
   left join pg_class as changes on changes.relnamespace = domains.relnamespace and changes.relname = '${CHANGES_TABLE}'
@@ -94,7 +97,12 @@ export function feedFinding(row: DatabaseRow): FeedFinding {
     version: typeof version === "string" && /^\d+$/.test(version) ? Number(version) : null,
     missingTriggers: missing === "" ? [] : missing.split(" "),
     notifies: row["notifies"] === true,
-    types: { name: String(row["name_type"]), deployment: String(row["deployment_type"]), vm: String(row["vm_type"]) },
+    types: {
+      name: String(row["name_type"]),
+      deployment: String(row["deployment_type"]),
+      vm: String(row["vm_type"]),
+      policy: typeof row["policy_type"] === "string" ? row["policy_type"] : null,
+    },
   };
 }
 
@@ -107,7 +115,7 @@ export function isUsable(feed: FeedFinding): boolean {
 export interface ChangeQueries {
   /**
    * One row: `snapshot` of now, as text; `version` of the feed; `gap`: rows may have been pruned unread; `everything`: a TRUNCATE, or a
-   * region, behind which there may be any number of names; `log_rows` that are new, as text.
+   * region, behind which there may be any number of names; `log_rows` that are new, as text; `policies`: some are about policies.
    * With a gap, or with everything changed, or with more than MOST_CHANGED_NAMES names: compare everything.
    */
   readonly summary: string;
@@ -116,6 +124,8 @@ export interface ChangeQueries {
    * which the planner takes for a few (so it uses the index), and for `select unnest(NAMES)::text`.
    */
   readonly names: string;
+  /** Likewise, of the type of route_policies.domain: domains whose policy is another one, or may be. */
+  readonly policed: string;
 }
 
 /** What the snapshots of a standby do not say: which transactions since the oldest that may be running are over. */
@@ -141,22 +151,29 @@ export function changesSince(feed: FeedFinding, since: string, standby: StandbyS
     summary: `
       select txid_current_snapshot()::text as snapshot, feed.version,
         feed.pruned_txid > ${xmin} and feed.pruned_txid <= ${now} as gap,
-        coalesce(changes.everything, false) as everything, changes.log_rows::text as log_rows
+        coalesce(changes.everything, false) as everything, changes.log_rows::text as log_rows,
+        coalesce(changes.policies, false) as policies
       from ${schema}.${FEED_TABLE} as feed, (
-        select bool_or(kind not in ('domain', 'deployment', 'vm')) as everything, count(*) as log_rows
+        select bool_or(kind not in ('domain', 'deployment', 'vm', 'policy')) as everything, count(*) as log_rows,
+          bool_or(kind = 'policy') as policies
         from ${schema}.${CHANGES_TABLE} where ${unseen}
       ) as changes`,
     names: `array(
       with changed as (select kind, unnest(subjects) as subject from ${schema}.${CHANGES_TABLE} where ${unseen})
       select subject::${types.name} from changed where kind = 'domain'
       union
-      select name::${types.name} from domains where exists (select from changed where kind <> 'domain') and deployment_id = any (array(
+      select name::${types.name} from domains where exists (select from changed where kind in ('deployment', 'vm')) and deployment_id = any (array(
         select subject::${types.deployment} from changed where kind = 'deployment'
         union all
         select id from deployments
         where exists (select from changed where kind = 'vm') and vm_id = any (array(select subject::${types.vm} from changed where kind = 'vm'))
       ))
       limit ${MOST_CHANGED_NAMES + 1}
+    )`,
+    policed: `array(
+      select distinct unnest(subjects)::${
+      types.policy ?? "text"
+    } from ${schema}.${CHANGES_TABLE} where (${unseen}) and kind = 'policy'
     )`,
   };
 }

@@ -9,6 +9,7 @@
  */
 import { CHANGES_TABLE, changesSince, FEED_VERSION, type FeedFinding, FOLLOWED, MOST_CHANGED_NAMES } from "./change-feed.ts";
 import { blocksWhere } from "./postgres-queries.ts";
+import { policiesWhere, type PolicyNews } from "./policy-table.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import { type Answer, type ReadTransaction, stateWith } from "./table-reading.ts";
 
@@ -33,6 +34,8 @@ export interface News {
   readonly rows: number;
   /** The log does not say enough: everything is to be compared. */
   readonly insufficient: boolean;
+  /** Some of them are about policies of domains. */
+  readonly policies: boolean;
 }
 
 /** As text, ten bytes each. */
@@ -87,7 +90,7 @@ export async function newsSince(
   const { others } = answer;
   const position = positionOf(answer);
   const enough = others["version"] === FEED_VERSION && others["gap"] === false && others["everything"] === false;
-  return { position, rows: Number(others["log_rows"]), insufficient: !enough };
+  return { position, rows: Number(others["log_rows"]), insufficient: !enough, policies: others["policies"] === true };
 }
 
 /** What `base` becomes by the changes since the position at which it was read; null: there are too many to look them up. */
@@ -102,6 +105,16 @@ export async function stateAfter(
   const answer = await transaction.ask(`select unnest(${names})::text as changed`, blocksWhere(`domains.name = any (${names})`));
   if (answer.changed.length > MOST_CHANGED_NAMES) return null;
   return await stateWith(transaction, answer, tools, base, before);
+}
+
+/** The policies of domains that have changed since a position. */
+export async function policiesAfter(transaction: ReadTransaction, feed: FeedFinding, since: Position): Promise<PolicyNews> {
+  const { policed } = queriesSince(feed, since);
+  const { policyNames, policies } = await transaction.ask(
+    `select unnest(${policed})::text as policy_changed`,
+    policiesWhere(`domain = any (${policed})`),
+  );
+  return { kind: "some", names: policyNames, rows: policies };
 }
 
 function queriesSince(feed: FeedFinding, { snapshot, seen }: Position): ReturnType<typeof changesSince> {

@@ -1,12 +1,13 @@
 /** The SQL of `edgeproxy migrate --remove`: takes the change feed out of a database, and nothing else. */
-import { CHANGES_TABLE, FEED_TABLE } from "./change-feed.ts";
+import { CHANGES_TABLE, FEED_TABLE, POLICY_TABLE } from "./change-feed.ts";
+import { POLICY_COMMENT } from "./platform-tables.ts";
 import { feedScript, FIND_PLACE, lockTables } from "./feed-script.ts";
 
 export function removeScript(): string {
   return feedScript({
     name: "remove",
     purpose: "Takes the change feed of edgeproxy out of the database; tables of the platform stay as they are",
-    variables: ["made text[] := '{}'; -- indexes that came with the feed"],
+    variables: ["made text[] := '{}'; -- indexes that came with the feed", "unused boolean; -- the table of policies"],
     steps: [FIND_PLACE, FIND_TRIGGERS, lockTables("access exclusive"), REMOVE],
   });
 }
@@ -39,6 +40,13 @@ const REMOVE = `
     execute 'drop function ' || each.called;
     steps := steps || ('removed function ' || each.called);
   end loop;
+  if to_regclass('${POLICY_TABLE}') = any (busy) and obj_description(to_regclass('${POLICY_TABLE}')) = ${POLICY_COMMENT} then
+    execute 'select not exists (select from ${POLICY_TABLE})' into unused; -- ours, unless somebody has written to it
+    if unused then
+      drop table ${POLICY_TABLE};
+      steps := steps || 'removed table ${POLICY_TABLE}'::text;
+    end if;
+  end if;
   for each in select unnest(array['${CHANGES_TABLE}', '${FEED_TABLE}']) as called loop
     if to_regclass(place || '.' || each.called) is not null then
       execute 'drop table ' || place || '.' || each.called;

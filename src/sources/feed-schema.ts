@@ -5,10 +5,10 @@
  *  - Tables, columns and rows of the platform are never touched. Indexes that we make are written down, to be removed with the rest.
  *  - A later version goes into the same tables: it finds `version` in edgeproxy_feed, changes what must change, and replaces functions.
  */
-import { CHANGES_TABLE, FEED_TABLE, FEED_TRIGGERS, FEED_VERSION } from "./change-feed.ts";
+import { CHANGES_TABLE, FEED_TABLE, FEED_TRIGGERS, FEED_VERSION, POLICY_TABLE } from "./change-feed.ts";
 import { columnsOf, feedFunctions, FOLLOWED_TABLES, replicaArguments, TRIGGER_CLAUSES } from "./feed-triggers.ts";
 import { feedScript, FIND_PLACE, lockTables } from "./feed-script.ts";
-import { tableDefinitions } from "./platform-tables.ts";
+import { POLICY_COMMENT, POLICY_TABLE_DEFINITION, tableDefinitions } from "./platform-tables.ts";
 
 /** How changed things lead to domains (`changesSince`), and domains to their VMs. */
 const NEEDED_INDEXES: readonly (readonly [table: string, column: string])[] = [
@@ -43,6 +43,7 @@ export function migrateScript(): string {
     variables: [
       "untriggered oid[]; -- tables without our triggers",
       "problems text[] := '{}';",
+      "new_policies boolean := false; -- the table of policies is ours",
       "body text;",
       "definer constant text := ' language plpgsql security definer set search_path = pg_catalog, pg_temp as ';",
     ],
@@ -50,7 +51,9 @@ export function migrateScript(): string {
       FIND_PLACE,
       CREATE_TABLES,
       CHECK_TABLES,
+      MAY_CREATE,
       CREATE_LOG,
+      CREATE_POLICIES,
       CREATE_FUNCTIONS,
       FIND_WORK,
       lockTables("share row exclusive"),
@@ -74,6 +77,17 @@ const CREATE_TABLES = tableDefinitions("inet").map(([table, definition]) => `
   else
     steps := steps || 'table ${table} is there'::text;
   end if;`).join("");
+
+const CREATE_POLICIES = `
+  if to_regclass('${POLICY_TABLE}') is null then
+    execute 'create table ' || place || $body$.${POLICY_TABLE} ${POLICY_TABLE_DEFINITION}$body$;
+    execute 'comment on table ' || place || $body$.${POLICY_TABLE} is ${POLICY_COMMENT}$body$;
+    new_policies := true;
+    steps := steps || 'created table ${POLICY_TABLE}'::text;
+  else
+    steps := steps || 'table ${POLICY_TABLE} is there'::text;
+  end if;
+`;
 
 const FOLLOWED = FOLLOWED_TABLES.map((followed) =>
   `('${followed.table}', array[${columnsOf(followed).map((column) => `'${column}'`).join(", ")}])`
@@ -106,23 +120,28 @@ const CHECK_TABLES = `
   end if;
 `;
 
-const CREATE_LOG = `
-  if to_regclass(place || '.${FEED_TABLE}') is null then
-    if to_regclass(place || '.${CHANGES_TABLE}') is not null then
+const MAY_CREATE = `
+  if to_regclass(place || '.${FEED_TABLE}') is null or to_regclass('${POLICY_TABLE}') is null then
+    if to_regclass(place || '.${FEED_TABLE}') is null and to_regclass(place || '.${CHANGES_TABLE}') is not null then
       raise exception 'there is a table %.${CHANGES_TABLE}, but no ${FEED_TABLE}: take it out first (edgeproxy migrate --remove)', place;
     elsif not has_schema_privilege(current_user, place::regnamespace, 'create') then
       raise exception 'user % needs CREATE on schema %', current_user, place;
     end if;
-    -- A subscriber without the two tables would stop: not by surprise.
+    -- A subscriber without the new tables would stop: not by surprise.
     execute 'select string_agg(quote_ident(pubname), '', '') from pg_publication where puballtables'
       || case when to_regclass('pg_catalog.pg_publication_namespace') is null then '' else -- before PostgreSQL 15
         ' or oid in (select pnpubid from pg_publication_namespace where pnnspid = $1::regnamespace)' end
     into names using place;
     if names is not null and coalesce(current_setting('edgeproxy.publish', true), '') <> 'on' then
       raise exception 'publication % includes every new table, so also the log: a PostgreSQL that subscribes to it stops until it has '
-        'tables ${CHANGES_TABLE} and ${FEED_TABLE}. If none does: alter database % set edgeproxy.publish = on',
+        'tables ${CHANGES_TABLE}, ${FEED_TABLE} and ${POLICY_TABLE}. If none does: alter database % set edgeproxy.publish = on',
         names, quote_ident(current_database());
     end if;
+  end if;
+`;
+
+const CREATE_LOG = `
+  if to_regclass(place || '.${FEED_TABLE}') is null then
     execute 'create table ' || place || $body$.${CHANGES_TABLE} (
       seq bigserial,
       txid bigint not null default txid_current(),
@@ -232,7 +251,7 @@ const CREATE_TRIGGERS = `
   end loop;
   steps := steps || array(
     select case when to_regclass(relation) = any (untriggered) then 'created triggers on ' else 'triggers are there on ' end || relation
-    from unnest(array['domains', 'deployments', 'vms', 'regions']) as relation
+    from unnest(array['domains', 'deployments', 'vms', 'regions', '${POLICY_TABLE}']) as relation
   );
 `;
 
@@ -255,6 +274,18 @@ const GRANT = `
     execute format('grant select on %s.${CHANGES_TABLE}, %s.${FEED_TABLE} to %s', place, place, each.reader);
     steps := steps || ('granted SELECT on the feed to ' || each.reader);
   end loop;
+  for each in
+    select distinct case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as reader
+    from (
+      select (aclexplode(coalesce(relacl, acldefault('r', relowner)))).* from pg_class where oid = to_regclass('domains')
+      union all
+      select (aclexplode(attacl)).* from pg_attribute where attrelid = to_regclass('domains') and attname = 'name'
+    ) as readers
+    where privilege_type = 'SELECT' and new_policies and pg_get_userbyid(grantee) <> current_user
+  loop
+    execute format('grant select on %s.${POLICY_TABLE} to %s', place, each.reader);
+    steps := steps || ('granted SELECT on ${POLICY_TABLE} to ' || each.reader);
+  end loop;
 `;
 
 /** The functions run as their owner, who had better not be a superuser: behind the type of a column may be code of the table's owner. */
@@ -263,7 +294,8 @@ const HAND_OVER = `
   if (select rolsuper from pg_roles where rolname = current_user) and has_schema_privilege(names, place::regnamespace, 'usage') then
     for each in
       select 'table ' || oid::regclass as called, relowner as owner from pg_class
-      where oid in (to_regclass(place || '.${CHANGES_TABLE}'), to_regclass(place || '.${FEED_TABLE}'))
+      where oid in (to_regclass(place || '.${CHANGES_TABLE}'), to_regclass(place || '.${FEED_TABLE}'),
+        case when new_policies then to_regclass(place || '.${POLICY_TABLE}') end)
       union all
       select 'function ' || oid::regprocedure, proowner from pg_proc
       where pronamespace = place::regnamespace and starts_with(proname, 'edgeproxy_feed_')

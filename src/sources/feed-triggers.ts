@@ -17,7 +17,7 @@
  *
  *  `@schema@` stands for the quoted schema.
  */
-import { CHANGES_TABLE, CHANNEL, FEED_TABLE, NOTIFIES } from "./change-feed.ts";
+import { CHANGES_TABLE, CHANNEL, FEED_TABLE, NOTIFIES, POLICY_TABLE } from "./change-feed.ts";
 
 export interface FeedFunction {
   readonly name: string;
@@ -27,11 +27,13 @@ export interface FeedFunction {
 
 export interface FollowedTable {
   readonly table: string;
-  readonly kind: "domain" | "deployment" | "vm" | "region";
+  readonly kind: "domain" | "deployment" | "vm" | "region" | "policy";
   /** The column that names a row in the log. */
   readonly subject: string;
   /** What else routes are made of. */
   readonly columns: readonly string[];
+  /** They are compared as text, since values of their type may be incomparable. */
+  readonly asText?: true;
   /** Rows for which `sql` is not true might as well not be there. */
   readonly counts: { readonly column: string; readonly sql: string } | null;
 }
@@ -60,6 +62,7 @@ export const FOLLOWED_TABLES: readonly FollowedTable[] = [
     columns: ["deployment_id", "verified_at"],
     counts: { column: "verified_at", sql: "verified_at is not null" },
   },
+  { table: POLICY_TABLE, kind: "policy", subject: "domain", columns: ["policy"], asText: true, counts: null },
 ];
 
 /** What the feed reads of a table. */
@@ -152,7 +155,8 @@ function differences(followed: FollowedTable): string {
 
 /** The design note explains `absent`. */
 function rowsOf(followed: FollowedTable, rows: string, side: string): string {
-  const { subject, columns, counts } = followed;
+  const { subject, counts } = followed;
+  const columns = followed.columns.map((column) => followed.asText === true ? `${column}::text as ${column}` : column);
   const all = columnsOf(followed);
   return `select present.*${side}
         from (values (${all.map(() => "null::text").join(", ")})) as absent (${all.join(", ")})

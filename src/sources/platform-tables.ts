@@ -42,6 +42,16 @@ export function tableDefinitions(addresses: AddressType): readonly (readonly [ta
   ];
 }
 
+/** What may be said of a domain beyond its VMs: `policy-table` reads it. */
+export const POLICY_TABLE_DEFINITION = `(
+      domain text primary key,
+      policy jsonb not null
+    )`;
+
+/** By which we know it as ours; quoted. */
+export const POLICY_COMMENT =
+  "'What edgeproxy is to do with requests of a domain beyond leading them to its VMs; made by edgeproxy migrate.'";
+
 /** Statements that create the four tables in the current schema. */
 export function createTables(addresses: AddressType): string {
   return tableDefinitions(addresses).map(([table, definition]) => `create table ${table} ${definition};`).join("\n");

@@ -8,13 +8,14 @@
  *  A failure of any of them leaves the session and the state that it worked on useless.
  */
 import { CHANNEL, FEED_QUERY, FEED_VERSION, type FeedFinding, feedFinding, isUsable } from "./change-feed.ts";
-import { isSameServer, newsSince, type Position, positionOf, positionQuery, stateAfter } from "./change-log.ts";
+import { isSameServer, newsSince, policiesAfter, type Position, positionOf, positionQuery, stateAfter } from "./change-log.ts";
 import type { DatabaseClient, DatabaseRow } from "./database-client.ts";
 import { REGIONS_QUERY } from "./postgres-queries.ts";
+import { allPolicies, POLICY_TABLE_QUERY, type PolicyNews } from "./policy-table.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
 import type { RegionRow } from "./source.ts";
 import type { TableDigests } from "./table-digests.ts";
-import { EVERYTHING, ReadTransaction, stateOfAll } from "./table-reading.ts";
+import { type Answer, EVERYTHING, ReadTransaction, stateOfAll } from "./table-reading.ts";
 
 /** Everything, and where the log was then. */
 export interface WholeReading {
@@ -23,6 +24,7 @@ export interface WholeReading {
   /** null: there is no feed that can be used. */
   readonly position: Position | null;
   readonly feed: FeedFinding | null;
+  readonly policies: PolicyNews;
 }
 
 /** What a reading of the log has come to. */
@@ -32,6 +34,8 @@ export interface NewsReading {
   readonly rows: number;
   /** What the given reading of everything is by now. */
   readonly compared: RouteState | null;
+  /** null: nothing about them. */
+  readonly policies: PolicyNews | null;
 }
 
 export type NoNews = "insufficient" | "elsewhere";
@@ -41,6 +45,8 @@ export interface SessionOptions {
   readonly statementTimeoutMs: number;
   /** The log is a small table: who does not answer by then is not there. */
   readonly logTimeoutMs: number;
+  /** Of the policies as they were last read. */
+  readonly policyDigest: () => string | null;
 }
 
 /** Rows of the log live twice as long. */
@@ -85,12 +91,18 @@ export class PostgresSession {
     const feed = this.usableFeed;
     const startedAtMs = performance.now();
     const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
-    const answer = await transaction.ask(FEED_QUERY, ...feed === null ? [] : [positionQuery(feed)], ...EVERYTHING);
+    const answer = await transaction.ask(
+      FEED_QUERY,
+      POLICY_TABLE_QUERY,
+      ...feed === null ? [] : [positionQuery(feed)],
+      ...EVERYTHING,
+    );
     const state = await stateOfAll(transaction, answer, tools, before);
+    const policies = await this.#allPolicies(transaction, answer);
     await transaction.commit();
     this.#position = feed === null ? null : positionOf(answer);
     this.#readAtMs = startedAtMs;
-    return { state, regions: answer.regions, position: this.#position, feed: feedIn(answer.others) };
+    return { state, regions: answer.regions, position: this.#position, feed: feedIn(answer.others), policies };
   }
 
   /** Without a feed: what the digests of the tables say, everything if there are none. */
@@ -99,10 +111,11 @@ export class PostgresSession {
     const questions = digests.questions();
     if (questions.length === 0) return await this.readAll(before, signal);
     const transaction = new ReadTransaction(this.client, statementTimeoutMs, signal);
-    const answer = await transaction.ask(FEED_QUERY, ...questions, REGIONS_QUERY);
+    const answer = await transaction.ask(FEED_QUERY, POLICY_TABLE_QUERY, ...questions, REGIONS_QUERY);
     const state = await digests.bringUp(transaction, answer, tools, before);
+    const policies = await this.#allPolicies(transaction, answer);
     await transaction.commit();
-    return { state, regions: answer.regions, position: null, feed: feedIn(answer.others) };
+    return { state, regions: answer.regions, position: null, feed: feedIn(answer.others), policies };
   }
 
   /**
@@ -123,10 +136,27 @@ export class PostgresSession {
     const now = news.rows === 0 ? state : await stateAfter(transaction, feed, since, tools, { base: state, before: state });
     if (now === null) return await give(transaction, "insufficient");
     const later = compared === null ? null : await this.#bringUp(compared, transaction, feed, now, signal);
+    const policies = await this.#policyNews(transaction, feed, since, news.policies, compared !== null);
     await transaction.commit();
     this.#position = news.position;
     this.#readAtMs = startedAtMs;
-    return { state: now, rows: news.rows, compared: later };
+    return { state: now, rows: news.rows, compared: later, policies };
+  }
+
+  async #allPolicies(transaction: ReadTransaction, { others }: Answer): Promise<PolicyNews> {
+    return await allPolicies(transaction, others["policy_table"] === true, this.#options.policyDigest());
+  }
+
+  /** Compared as a whole where everything is, too. */
+  async #policyNews(
+    transaction: ReadTransaction,
+    feed: FeedFinding,
+    since: Position,
+    some: boolean,
+    all: boolean,
+  ): Promise<PolicyNews | null> {
+    if (all) return await this.#allPolicies(transaction, await transaction.ask(POLICY_TABLE_QUERY));
+    return some ? await policiesAfter(transaction, feed, since) : null;
   }
 
   /** What was read beside the readings, as of this transaction; null: the log does not say enough. */

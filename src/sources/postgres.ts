@@ -26,10 +26,11 @@ import { type DatabaseHost, type DatabaseTarget, nameOf, parseDatabaseUrl } from
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
+import { PolicyTable } from "./policy-table.ts";
 import { isPassing } from "./table-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import { type TimeLimit, timeLimit } from "./time-limit.ts";
-import type { Following, RegionRow, Source, SourceReading } from "./source.ts";
+import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
 const READ_TIMEOUT_MS = 30_000;
@@ -81,11 +82,15 @@ export class PostgresSource implements Source {
   readonly #hosts: HostPreference;
   readonly #announcements: Announcements = new Announcements();
   readonly #digests: TableDigests = new TableDigests();
+  readonly #policies: PolicyTable;
   #session: PostgresSession | null = null;
   #listening = false;
   #isReading = false;
   #state: RouteState | null = null;
   #regions: readonly RegionRow[] = [];
+  #excluded: readonly Exclusion[] = [];
+  /** What it was made of. */
+  #excludedOf: readonly (readonly Exclusion[])[] = [];
   /** Everything as it was beside the readings, for the next one to bring up to date. */
   #comparison: WholeReading | null = null;
   #cancelCompare: CancelTimer = () => {};
@@ -105,6 +110,7 @@ export class PostgresSource implements Source {
     this.#complaints = new Complaints(options.log);
     const { services = new Services(), here, tidy } = options;
     this.#tools = { services, here, like: () => this.like(), ...tidy !== undefined && { tidy } };
+    this.#policies = new PolicyTable(here);
     this.#timers = options.timers ?? systemTimers;
     this.#hosts = new HostPreference({
       target,
@@ -178,6 +184,7 @@ export class PostgresSource implements Source {
     }
     if (session.position !== null) this.#hosts.hasRead(session.position.newest);
     if (news.rows > 0) this.#announcements.found();
+    if (news.policies !== null) await this.#policies.take(news.policies);
     if (comparison === null) return this.#take(news.state, this.#regions, false);
     if (news.compared === null) return await this.#readAll(session, signal);
     if (news.compared.routes === news.state.routes) this.#complaints.settle(MISSED);
@@ -188,9 +195,10 @@ export class PostgresSource implements Source {
   async #readTables(session: PostgresSession, whole: boolean, signal: AbortSignal): Promise<SourceReading> {
     if (whole) this.#digests.forget();
     try {
-      const { state, regions, feed } = await session.readTables(this.#state, this.#digests, signal);
+      const { state, regions, feed, policies } = await session.readTables(this.#state, this.#digests, signal);
       if (this.#digests.distrust !== null) this.#complaints.say("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
       this.#takeFeed(session, feed);
+      await this.#policies.take(policies);
       return this.#take(state, regions, true);
     } catch (error) {
       if (sqlState(error) === UNDEFINED_FUNCTION) this.#digests.giveUp(describeError(error));
@@ -199,7 +207,8 @@ export class PostgresSource implements Source {
   }
 
   async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
-    const { state, regions, feed, position } = await session.readAll(this.#state, signal);
+    const { state, regions, feed, position, policies } = await session.readAll(this.#state, signal);
+    await this.#policies.take(policies);
     if (position !== null) this.#hosts.hasRead(position.newest);
     this.#takeFeed(session, feed);
     return this.#take(state, regions, true);
@@ -209,8 +218,27 @@ export class PostgresSource implements Source {
     this.#state = state;
     this.#regions = regions;
     if (whole) this.#comparedAtMs = this.#timers.nowMs();
-    const { routes, exclusions } = state;
-    return { routes, excluded: exclusions.list, excludedCount: exclusions.count, regions, whole };
+    const { exclusions } = state;
+    const { policies, exclusions: bad } = this.#policies;
+    return {
+      routes: this.#policies.exclude(state.routes),
+      excluded: this.#excludedWith(exclusions.list, bad),
+      excludedCount: exclusions.count + bad.length,
+      regions,
+      whole,
+      policies,
+    };
+  }
+
+  /** The same list as long as neither changes. */
+  #excludedWith(rows: readonly Exclusion[], policies: readonly Exclusion[]): readonly Exclusion[] {
+    if (policies.length === 0) return rows;
+    const [first, second] = this.#excludedOf;
+    if (first !== rows || second !== policies) {
+      this.#excluded = [...policies, ...rows];
+      this.#excludedOf = [rows, policies];
+    }
+    return this.#excluded;
   }
 
   async #open(signal: AbortSignal): Promise<PostgresSession> {
@@ -319,7 +347,7 @@ export class PostgresSource implements Source {
 
   get #sessionOptions(): SessionOptions {
     const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, logTimeoutMs = LOG_TIMEOUT_MS } = this.#options;
-    return { tools: this.#tools, statementTimeoutMs, logTimeoutMs };
+    return { tools: this.#tools, statementTimeoutMs, logTimeoutMs, policyDigest: () => this.#policies.digest };
   }
 
   #limit(signal: AbortSignal): TimeLimit {

@@ -2,6 +2,7 @@
  *  best what a reading may leave out (a change feed, digests, files that have not changed). `refresh` decides when to read, compares
  *  with what is served, and publishes the difference.
  */
+import type { DomainPolicy } from "../table/policy.ts";
 import type { Routes } from "../table/routes.ts";
 
 /** A row of the platform's regions, for the admin API. */
@@ -32,6 +33,8 @@ export interface SourceReading {
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;
   readonly regions: readonly RegionRow[];
+  /** Of domains, by host; the same map as before when nothing has changed. Absent: the source has none. */
+  readonly policies?: ReadonlyMap<string, DomainPolicy>;
   /** Everything was compared, not only what a feed has named. */
   readonly whole: boolean;
 }

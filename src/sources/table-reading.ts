@@ -6,16 +6,18 @@
  */
 import { inSlices } from "../runtime/in-slices.ts";
 import { type DatabaseClient, type DatabaseRow, sqlState } from "./database-client.ts";
+import { POLICY_TABLE } from "./change-feed.ts";
 import { blockName, blockOf, blocksWhere, claimsQuery, isAmong, regionOf, REGIONS_QUERY } from "./postgres-queries.ts";
 import { type Block, namesOf, type ReadingTools, RouteReading, type RouteState } from "./route-reading.ts";
 import { TABLES } from "./schema.ts";
+import type { PolicyRow } from "./policy-table.ts";
 import type { RegionRow } from "./source.ts";
 
 /** Which file a table was in when the transaction began (a row of pg_class), and which one it is in. */
 const REWRITTEN_QUERY = `
-  select count(*) > 0 as rewritten from unnest('{${Object.keys(TABLES).join(",")}}'::text[]) as name
+  select count(*) > 0 as rewritten from unnest('{${[...Object.keys(TABLES), POLICY_TABLE].join(",")}}'::text[]) as name
   left join pg_class on pg_class.oid = to_regclass(name)
-  where pg_class.oid is null or nullif(relfilenode, 0) is distinct from pg_relation_filenode(pg_class.oid)`;
+  where pg_class.oid is null and name <> '${POLICY_TABLE}' or nullif(relfilenode, 0) is distinct from pg_relation_filenode(pg_class.oid)`;
 
 /** The rows of a message by kind; those of other kinds as they are, in one. */
 export interface Answer {
@@ -25,6 +27,10 @@ export interface Answer {
   readonly changed: string[];
   /** Column `claimant`. */
   readonly claimants: string[];
+  /** Columns `policed` and `policy`. */
+  readonly policies: PolicyRow[];
+  /** Column `policy_changed`. */
+  readonly policyNames: string[];
   readonly others: Record<string, unknown>;
 }
 
@@ -46,7 +52,7 @@ export class ReadTransaction {
   }
 
   async askWithin(signal: AbortSignal, ...statements: readonly string[]): Promise<Answer> {
-    const answer: Answer = { blocks: [], regions: [], changed: [], claimants: [], others: {} };
+    const answer: Answer = { blocks: [], regions: [], changed: [], claimants: [], policies: [], policyNames: [], others: {} };
     const text = (this.#begun ? statements : [this.#begin, ...statements]).join(";\n");
     this.#begun = true;
     await this.#client.query(text, (row) => collect(row, answer), signal);
@@ -80,6 +86,8 @@ function collect(row: DatabaseRow, answer: Answer): void {
   if ("block" in row) answer.blocks.push(blockOf(row));
   else if ("region" in row) answer.regions.push(regionOf(row));
   else if ("changed" in row) answer.changed.push(String(row["changed"]));
+  else if ("policed" in row) answer.policies.push({ domain: String(row["policed"]), text: String(row["policy"]) });
+  else if ("policy_changed" in row) answer.policyNames.push(String(row["policy_changed"]));
   else if ("claimant" in row) answer.claimants.push(String(row["claimant"]));
   else Object.assign(answer.others, row);
 }

@@ -50,7 +50,7 @@ describe("migrateScript()", () => {
   it("creates the tables, the feed and the indexes in an empty database; a second run changes nothing and says so", async () => {
     await using db = await createDatabase(server);
     const steps = await putFeedIn(db);
-    for (const table of ["regions", "vms", "deployments", "domains", "edgeproxy_changes", "edgeproxy_feed"]) {
+    for (const table of ["regions", "vms", "deployments", "domains", "edgeproxy_changes", "edgeproxy_feed", "route_policies"]) {
       assert.ok(steps.includes(`created table ${table}`), table);
     }
     assert.ok(steps.includes("created feed version 1"));
@@ -58,7 +58,7 @@ describe("migrateScript()", () => {
     const first = await inventory(db);
     const again = await putFeedIn(db);
     assert.deepEqual(again.filter((step) => !/ (is|are) there\b/.test(step)), []);
-    assert.equal(again.length, 9);
+    assert.equal(again.length, 11);
     assert.deepEqual(await inventory(db), first);
   });
 
@@ -79,6 +79,7 @@ describe("migrateScript()", () => {
       "there",
       "edgeproxy_changes",
       "edgeproxy_feed",
+      "route_policies",
     ]);
     assert.equal(JSON.stringify(await db.sql(rows)), before);
   });

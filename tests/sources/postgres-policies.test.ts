@@ -1,0 +1,137 @@
+/** Policies of domains in a real PostgreSQL: with the feed, without it, and without the table. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { isUsable } from "../../src/sources/change-feed.ts";
+import { migrateScript } from "../../src/sources/feed-schema.ts";
+import { PostgresSource } from "../../src/sources/postgres.ts";
+import type { SourceReading } from "../../src/sources/source.ts";
+import { findFeed } from "../fixtures/feed.ts";
+import {
+  createDatabase,
+  type Database,
+  insertRegion,
+  insertRoute,
+  startPostgres,
+  type TestDatabase,
+} from "../fixtures/postgres.ts";
+
+const HERE = "11111111-1111-4111-8111-111111111111";
+const here = { regionId: HERE, regionPort: 80 };
+const never = new AbortController().signal;
+const TABLE = "create table route_policies (domain text primary key, policy jsonb not null)";
+
+let server: TestDatabase;
+before(async () => {
+  server = await startPostgres();
+});
+after(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+/** Two domains, and whatever there is for policies. */
+async function platform(prepare: string): Promise<Database> {
+  const database = await createDatabase(server, { tables: "inet" });
+  await insertRegion(database, { id: HERE });
+  for (const name of ["a.test", "b.test"]) await insertRoute(database, { name, regionId: HERE, privateIp: "10.0.0.5", port: 80 });
+  if (prepare !== "") await database.sql(prepare);
+  return database;
+}
+
+function sourceOf(url: string): PostgresSource & AsyncDisposable {
+  const source = new PostgresSource({ url, here });
+  return Object.assign(source, { [Symbol.asyncDispose]: () => source.close() });
+}
+
+/** Hosts that are served; hosts with a policy and the path of its rewrite; what is excluded. */
+function essence({ routes, policies = new Map(), excluded, excludedCount }: SourceReading) {
+  return {
+    served: [...routes.entries()].map(([host]) => host).sort(),
+    policies: [...policies].map(([host, policy]) => `${host} ${policy.routes[0]?.maxBodyBytes}`),
+    excluded: excluded.map(({ domain, code }) => `${code} ${domain}`),
+    excludedCount,
+  };
+}
+
+function put(domain: string, policy: unknown): string {
+  return `insert into route_policies values ('${domain}', '${JSON.stringify(policy)}')
+    on conflict (domain) do update set policy = excluded.policy`;
+}
+
+const PLAIN = { served: ["a.test", "b.test"], policies: [], excluded: [], excludedCount: 0 };
+
+for (const [name, prepare] of [["the change feed", migrateScript()], ["a table without the feed", TABLE]] as const) {
+  describe(`PostgresSource with ${name}`, () => {
+    it("reads policies as they come, change and go", async () => {
+      await using db = await platform(prepare);
+      await using source = sourceOf(db.url);
+      const read = async () => essence(await source.read({ whole: false }, never));
+      assert.deepEqual(await read(), PLAIN);
+      await db.sql(put("a.test", { maxBodySize: 1000 }));
+      assert.deepEqual(await read(), { ...PLAIN, policies: ["a.test 1000"] });
+      await db.sql(put("a.test", { maxBodySize: 2000 }));
+      await db.sql(put("b.test", { maxBodySize: 3000 }));
+      assert.deepEqual(await read(), { ...PLAIN, policies: ["a.test 2000", "b.test 3000"] });
+      await db.sql("delete from route_policies where domain = 'a.test'");
+      assert.deepEqual(await read(), { ...PLAIN, policies: ["b.test 3000"] });
+      await db.sql("truncate route_policies");
+      assert.deepEqual(await read(), PLAIN);
+    });
+
+    it("leaves a domain out while its policy is wrong, and no other", async () => {
+      await using db = await platform(prepare);
+      await using source = sourceOf(db.url);
+      const read = async () => essence(await source.read({ whole: false }, never));
+      await db.sql(put("b.test", { maxBodySize: 3000 }));
+      await db.sql(put("A.test", { maxBodysize: 1000 }));
+      const without = { served: ["b.test"], policies: ["b.test 3000"], excluded: ["bad_policy A.test"], excludedCount: 1 };
+      assert.deepEqual(await read(), without);
+      assert.deepEqual(await read(), without);
+      await db.sql("update domains set verified_at = now() - interval '1 day' where name = 'a.test'");
+      assert.deepEqual(await read(), without); // also when the domain itself is read anew
+      await db.sql(put("A.test", { maxBodySize: 1000 }));
+      assert.deepEqual(await read(), { ...PLAIN, policies: ["a.test 1000", "b.test 3000"] });
+      await db.sql(put("a.test", { maxBodySize: 1000 }));
+      assert.deepEqual((await read()).excluded, ["bad_policy a.test"]); // of two rows for a host nobody knows which is meant
+    });
+
+    it("answers with the same objects while nothing changes", async () => {
+      await using db = await platform(prepare);
+      await using source = sourceOf(db.url);
+      await db.sql(put("a.test", { maxBodySize: 1000 }));
+      await db.sql(put("b.test", "nonsense"));
+      const first = await source.read({ whole: true }, never);
+      const second = await source.read({ whole: true }, never);
+      assert.equal(first.policies, second.policies);
+      assert.equal(first.excluded, second.excluded);
+      assert.equal(first.routes, second.routes);
+    });
+  });
+}
+
+describe("PostgresSource", () => {
+  it("serves without the table, and with one of that name that is something else", async () => {
+    for (const prepare of ["", "create table route_policies (id int, rules text)"]) {
+      await using db = await platform(prepare);
+      await using source = sourceOf(db.url);
+      assert.deepEqual(essence(await source.read({ whole: true }, never)), PLAIN, prepare);
+    }
+  });
+
+  it("follows a table that is made while it reads", async () => {
+    await using db = await platform(migrateScript());
+    await using source = sourceOf(db.url);
+    const read = async () => essence(await source.read({ whole: false }, never));
+    await db.sql("drop table route_policies");
+    assert.deepEqual(await read(), PLAIN);
+    await db.sql(migrateScript());
+    await db.sql(put("a.test", { maxBodySize: 1000 }));
+    assert.deepEqual(await read(), { ...PLAIN, policies: ["a.test 1000"] });
+  });
+
+  it("does without a feed whose triggers do not see policies, and says which are missing", async () => {
+    await using db = await platform(migrateScript());
+    await db.sql("alter table route_policies disable trigger edgeproxy_feed_update");
+    const feed = await findFeed(db);
+    assert.deepEqual([isUsable(feed), feed.missingTriggers], [false, ["route_policies.edgeproxy_feed_update"]]);
+  });
+});
