@@ -107,7 +107,11 @@ export class EndpointState {
   /** What `availability` would say; to look is no use. */
   look(nowMs: number): Availability {
     if (this.cordoned) return "draining";
-    if (!this.isProbed) return nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : this.#watched();
+    if (!this.isProbed) {
+      const finding = this.#watched();
+      // What keeps it from being used goes before what makes it the last to be used
+      return finding === "available" && nowMs - this.#failedAtMs < REGION_FAILING_MS ? "failing" : finding;
+    }
     if (this.verdict === "healthy") return this.#watched();
     if (this.verdict === "unhealthy") return "unhealthy";
     return nowMs - this.#unprobedAtMs < PROBE_SOON_MS ? "unprobed" : "overdue";

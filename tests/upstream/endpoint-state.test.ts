@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
+import { EndpointWatch } from "../../src/upstream/endpoint-watch.ts";
 import { HEALTH, serviceVm } from "../fixtures/services.ts";
 import { interceptUncaught } from "../fixtures/uncaught.ts";
 import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
@@ -215,6 +216,18 @@ test("a VM whose service wants no checks is available, and after a failed connec
   state.whenProbed(() => told = true);
   assert.ok(told, "nobody waits for a probe that never comes");
   assert.deepEqual(requests, []);
+});
+
+test("an endpoint that nobody probes and that has just failed is out while its guards say so", () => {
+  const { endpoints } = endpointsAndRequests();
+  endpoints.healthOf = () => ({ ...HEALTH, type: "none" });
+  let hindrance: "open" | null = "open";
+  endpoints.watchOf = () => new EndpointWatch([{ look: () => hindrance, enter: () => null }]);
+  const state = endpoints.of(A);
+  state.failed("reset", 1000);
+  assert.equal(state.availability(2000), "open");
+  hindrance = null;
+  assert.equal(state.availability(2000), "failing");
 });
 
 test("availability() asks for the probe of a VM that nobody waits for, since others take the requests", () => {
