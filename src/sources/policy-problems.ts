@@ -3,7 +3,7 @@
  */
 import type { z } from "zod";
 import { nearestOf } from "./nearest-name.ts";
-import type { ValuePath } from "./yaml-value.ts";
+import type { ValuePath } from "./placed-value.ts";
 
 export interface PolicyProblem {
   readonly path: ValuePath;
@@ -11,6 +11,8 @@ export interface PolicyProblem {
 }
 
 const MOST_KEYS_NAMED = 30;
+/** Of each kind. To find the place of one takes time, and nobody reads more. */
+const MOST_KEPT = 1000;
 
 export class PolicyProblems {
   readonly problems: PolicyProblem[] = [];
@@ -18,11 +20,11 @@ export class PolicyProblems {
   readonly notes: PolicyProblem[] = [];
 
   add(path: ValuePath, message: string): void {
-    this.problems.push({ path, message });
+    if (this.problems.length < MOST_KEPT) this.problems.push({ path, message });
   }
 
   note(path: ValuePath, message: string): void {
-    this.notes.push({ path, message });
+    if (this.notes.length < MOST_KEPT) this.notes.push({ path, message });
   }
 
   /** null: it is not as the schema wants it, and that has been added. */

@@ -17,7 +17,7 @@ import { nearestOf } from "./nearest-name.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
 import type { WrittenTreatment } from "./policy-schema-routes.ts";
 import type { WrittenService } from "./policy-schema-services.ts";
-import type { ValuePath } from "./yaml-value.ts";
+import type { ValuePath } from "./placed-value.ts";
 
 /** What a policy is read with. */
 export interface PolicySurroundings {

@@ -11,9 +11,11 @@ export const MOST_BODY = 1_048_576;
 const MOST_VALUE = 8192;
 
 type Pairs = readonly (readonly [name: string, value: string])[];
+type Written = Record<string, string | string[]>;
 type Side = "request" | "response";
 
-const VARIABLES = ["client_ip", "host", "method", "path", "query", "scheme", "request_id", "route", "service", "region"];
+/** As forwarding/variables fills them in. */
+export const VARIABLES = ["client_ip", "host", "method", "path", "query", "scheme", "request_id", "route", "service", "region"];
 const FIELD_VALUE = /^[\t\P{Cc}]*$/u;
 
 /** Of a text with variables; braces around anything else are braces. */
@@ -36,7 +38,7 @@ function valueProblem(value: string): string | null {
 }
 
 /** A list of values: that field several times. */
-function fields(side: Side, description: string): z.ZodType<Pairs, unknown> {
+function fields(side: Side, description: string): z.ZodType<Pairs, Written> {
   const value = text(MOST_VALUE);
   return z.record(z.string(), z.union([value, z.array(value)])).transform((written, context): Pairs => {
     const pairs = Object.entries(written).flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const));
@@ -91,8 +93,11 @@ function withPreset(edits: FieldEdits, preset: Pairs): FieldEdits {
   return { ...edits, set: [...preset.filter(([name]) => !own.has(name.toLowerCase())), ...edits.set] };
 }
 
-/** The request fields that a sandbox rule adds. */
-export const requestFieldsSet: z.ZodType<Pairs, unknown> = fields("request", "Set on requests of that key.");
+/** The request fields that a sandbox rule adds. Its router takes numbers and `true` for texts. */
+export const requestFieldsSet: z.ZodType<Pairs, unknown> = z.record(z.string(), z.union([text(MOST_VALUE), z.int(), z.boolean()]))
+  .transform((written): Written => Object.fromEntries(Object.entries(written).map(([name, value]) => [name, String(value)])))
+  .pipe(fields("request", "Set on requests of that key."))
+  .meta({ accepts: "mapping of names to texts with variables" });
 
 const body = z.string().max(MOST_BODY).meta({ accepts: "text with variables" });
 

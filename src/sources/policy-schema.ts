@@ -25,13 +25,13 @@ export const sandboxRuleSchema = mapping({
   routeKey: routeKey.describe("Only requests with this key."),
   targetService: endpointUrl.describe("Where they go."),
   pathPrefixes: z.array(path).max(100).default([]).describe("Only paths below one of them. Without it: any."),
-  headerMatchers: z.record(z.string(), text(8192)).transform((written, context) => {
+  headerMatchers: z.record(z.string(), z.union([text(8192), z.int(), z.boolean()])).transform((written, context) => {
     for (const name of Object.keys(written)) {
       if (!fieldName.safeParse(name).success) {
         context.addIssue({ code: "custom", message: "must be the name of a header field: letters, digits, -", path: [name] });
       }
     }
-    return Object.entries(written);
+    return Object.entries(written).map(([name, value]) => [name, String(value)] as const);
   }).meta({ accepts: "mapping of names to texts" }).describe("Header fields that have to be equal.").optional(),
   additionalHeaders: requestFieldsSet.describe("Set on these requests.").optional(),
 });

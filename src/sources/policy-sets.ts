@@ -13,7 +13,7 @@ import {
 import { matchOf, type WrittenRoute } from "./policy-schema-routes.ts";
 import { serviceSchema } from "./policy-schema.ts";
 import { isServiceName, SERVICE_NAME } from "./policy-values.ts";
-import type { ValuePath } from "./yaml-value.ts";
+import type { ValuePath } from "./placed-value.ts";
 
 /** Mappings and lists that may be missing; what is of another type is a problem. */
 export function entriesOf(value: unknown, path: ValuePath, problems: PolicyProblems): [string, unknown][] {

@@ -10,7 +10,8 @@ import { routeSchema, sandboxSchema } from "./policy-schema.ts";
 import { entriesOf, itemsOf, readRoutes, readServices } from "./policy-sets.ts";
 import { noteServer, readSandboxShape } from "./sandbox-shape.ts";
 import { mapping } from "./policy-values.ts";
-import { parseYaml, type TextPlace, type YamlValue } from "./yaml-value.ts";
+import type { PlacedValue, TextPlace } from "./placed-value.ts";
+import { parseYaml } from "./yaml-value.ts";
 import { z } from "zod";
 
 export interface FileContext extends PolicySurroundings {
@@ -93,8 +94,8 @@ function sandboxOf(written: unknown, routeKeyHeader: string | null, problems: Po
 }
 
 /** In the order of the text. */
-function linesOf(problems: readonly PolicyProblem[], yaml: YamlValue, file: string): string[] {
-  const placed = problems.map(({ path, message }) => ({ path, message, place: yaml.placeOf(path) }));
+function linesOf(problems: readonly PolicyProblem[], written: PlacedValue, file: string): string[] {
+  const placed = problems.map(({ path, message }) => ({ path, message, place: written.placeOf(path) }));
   placed.sort((a, b) => a.place.line - b.place.line || a.place.column - b.place.column);
   const lines = [...new Set(placed.map(({ path, message, place }) => lineOf(file, place, placeName(path), message)))];
   return lines.length <= MOST_LINES ? lines : [...lines.slice(0, MOST_LINES), `${file}: and ${lines.length - MOST_LINES} more`];

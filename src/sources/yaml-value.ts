@@ -19,24 +19,11 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from "yaml";
-
-export interface TextPlace {
-  /** From 1. */
-  readonly line: number;
-  /** From 1, in UTF-16 units. */
-  readonly column: number;
-}
+import { parseJson } from "./json-value.ts";
+import type { PlacedValue, TextPlace, ValuePath } from "./placed-value.ts";
 
 export interface YamlProblem extends TextPlace {
   readonly message: string;
-}
-
-export type ValuePath = readonly (string | number)[];
-
-export interface YamlValue {
-  readonly value: unknown;
-  /** Of the key where there is one, else of the value; of the nearest part that exists. `inside`: of the value. */
-  placeOf(path: ValuePath, inside?: boolean): TextPlace;
 }
 
 const MOST_CHARACTERS = 16 * 2 ** 20;
@@ -46,8 +33,10 @@ const MOST_NODES = 4_000_000;
 const MOST_PROBLEMS = 20;
 const PLAIN_TAGS = /^tag:yaml\.org,2002:(map|seq|str|int|float|bool|null)$/;
 
-export function parseYaml(text: string): YamlValue | { readonly problems: readonly YamlProblem[] } {
+export function parseYaml(text: string): PlacedValue | { readonly problems: readonly YamlProblem[] } {
   if (text.length > MOST_CHARACTERS) return refused(`is larger than ${MOST_CHARACTERS / 2 ** 20} MiB`);
+  const json = parseJson(text, MOST_DEPTH);
+  if (json !== null) return json;
   const lines = new LineCounter();
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   const deep = firstTooDeep(tokens);
@@ -120,11 +109,11 @@ class Reading {
     this.#lines = lines;
   }
 
-  of(root: ParsedNode | null): YamlValue | { readonly problems: readonly YamlProblem[] } {
+  of(root: ParsedNode | null): PlacedValue | { readonly problems: readonly YamlProblem[] } {
     const value = root === null ? null : this.#value(root, 1);
     if (this.#problems.length > 0) return { problems: this.#problems };
     const start = root === null ? 0 : startOf(root);
-    return { value, placeOf: (path, inside) => this.#placeOf(value, path, start, inside === true) };
+    return { value, placeOf: (path) => this.#placeOf(value, path, start) };
   }
 
   #value(node: ParsedNode | null, depth: number): unknown {
@@ -231,12 +220,12 @@ class Reading {
     if (this.#problems.length < MOST_PROBLEMS) this.#problems.push({ ...placeAt(this.#lines, startOf(node)), message });
   }
 
-  #placeOf(root: unknown, path: ValuePath, start: number, inside: boolean): TextPlace {
+  #placeOf(root: unknown, path: ValuePath, start: number): TextPlace {
     let offset = start;
     let container = root;
-    for (const [index, step] of path.entries()) {
+    for (const step of path) {
       const node = typeof container === "object" && container !== null ? this.#origins.get(container) : undefined;
-      const found = node === undefined ? undefined : placeWithin(node, step, inside && index === path.length - 1);
+      const found = node === undefined ? undefined : placeWithin(node, step);
       if (found === undefined) break;
       offset = found;
       container = (container as Record<string | number, unknown>)[step];
@@ -260,7 +249,7 @@ function startOf(node: ParsedNode): number {
   return (node.range as Range | null)?.[0] ?? 0;
 }
 
-function placeWithin(node: Collection, step: string | number, inside: boolean): number | undefined {
+function placeWithin(node: Collection, step: string | number): number | undefined {
   if (isSeq(node)) {
     const item = node.items[Number(step)] as ParsedNode | undefined;
     return item === undefined || item === null ? undefined : startOf(item);
@@ -268,8 +257,7 @@ function placeWithin(node: Collection, step: string | number, inside: boolean): 
   const pairs = node.items.filter(isPair);
   const pair = pairs.find(({ key }) => isScalar(key) && (key.value === step || key.source === step)) ??
     pairs.find(({ key }) => isScalar(key) && key.value === MERGE);
-  const part = (inside && pair?.value ? pair.value : pair?.key) as ParsedNode | undefined;
-  return part === undefined ? undefined : startOf(part);
+  return pair === undefined ? undefined : startOf(pair.key as ParsedNode);
 }
 
 function quoted(text: string): string {

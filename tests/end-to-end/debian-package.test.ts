@@ -99,6 +99,7 @@ testWith(packing, "the package holds what it should, owned by root, with the set
     "usr/share/doc/edgeproxy/copyright": "-rw-r--r--",
     "usr/share/doc/edgeproxy/changelog.gz": "-rw-r--r--",
     "usr/share/doc/edgeproxy/docs/operations.md": "-rw-r--r--",
+    "usr/share/doc/edgeproxy/routes.schema.json": "-rw-r--r--",
   };
   for (const [path, mode] of Object.entries(expected)) assert.equal(entries.get(path), mode, path);
   for (const [path, mode] of entries) assert.ok(!/^.(....w|.......w)/.test(mode), `only root may write ${path}`);

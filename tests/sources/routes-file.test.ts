@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FilePolicies } from "../../src/table/policy.ts";
+import { routesFileSchema } from "../../src/sources/policy-schema.ts";
+import { parseYaml } from "../../src/sources/yaml-value.ts";
 import { type ParsedFile, parseRoutesFile } from "../../src/sources/routes-file.ts";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
@@ -147,6 +149,23 @@ routing:
     ["sandbox-1", "10.0.0.9"],
     ["sandbox-default", "default-service"],
   ]);
+});
+
+test("parseRoutesFile() takes numbers and true for texts where the sandbox router does", () => {
+  const { routes } = policiesOf(`
+routing:
+  rules:
+    - { routeKey: a, targetService: http://10.0.0.9, headerMatchers: { X-Version: 2 }, additionalHeaders: { X-Sandbox: true, X-Number: 7 } }`);
+  assert.deepEqual(routes[0]?.match.headers, [{ name: "x-version", matcher: { kind: "equal", value: "2" } }]);
+  assert.deepEqual(routes[0]?.requestFields.set, [["X-Sandbox", "true"], ["X-Number", "7"]]);
+});
+
+test("the schema of the whole, which editors are told of, takes what the file may say", () => {
+  const yaml = parseYaml(CONTRACT);
+  assert.ok("value" in yaml);
+  const read = routesFileSchema.safeParse(yaml.value);
+  assert.ok(read.success, JSON.stringify(read.error?.issues));
+  assert.equal(routesFileSchema.safeParse({ ...yaml.value as object, sevices: {} }).success, false);
 });
 
 test("parseRoutesFile() notes what has no effect", () => {

@@ -1,7 +1,8 @@
 /** YAML as a plain value with places, and what such texts are refused for. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseYaml, type ValuePath } from "../../src/sources/yaml-value.ts";
+import type { ValuePath } from "../../src/sources/placed-value.ts";
+import { parseYaml } from "../../src/sources/yaml-value.ts";
 
 function valueOf(text: string): unknown {
   const read = parseYaml(text);
@@ -28,6 +29,23 @@ test("parseYaml() reads YAML and JSON, with or without a byte order mark", () =>
   assert.deepEqual(valueOf("\uFEFFa: 1\r\nb: 2\r\n"), { a: 1, b: 2 });
   assert.deepEqual(valueOf("%YAML 1.2\n---\na: 1\n...\n"), { a: 1 });
   for (const empty of ["", "\n\n", "# nothing\n", "---\n", "~"]) assert.equal(valueOf(empty), null);
+});
+
+test("parseYaml() reads JSON as JSON.parse() does, and else as YAML", () => {
+  const texts = [
+    '{"a":[],"b":{},"c":[1,-2.5e+3,true,false,null],"d":"\\u00fc\\n\\"ü𝄞"}',
+    " [ 1 ,\r\n\t2 ] ",
+    '{"1":1,"":2}',
+    '["\\ud834\\udd1e"]',
+  ];
+  for (const text of texts) assert.deepEqual(valueOf(text), JSON.parse(text), text);
+  assert.deepEqual(valueOf("{a: [b, c], 'd': 01}"), { a: ["b", "c"], d: 1 });
+  assert.deepEqual(valueOf('{"a": 1,} # more'), { a: 1 });
+  for (const text of ['{"a": 1', '{"a": "\\x"}', '["a" "b"]', '{"a": 1} x', '{"__proto__": 1}']) {
+    assert.equal(problemsOf(text).length > 0, true);
+  }
+  assert.equal(placeOf('{"a":\n [{}, {"b": [1,\n2]}]}', ["a", 1, "b", 1]), "3:1");
+  assert.equal(placeOf('{"a": {"b": 1}}', ["a", "z"]), "1:2");
 });
 
 test("parseYaml() says where each part is, in the text as people count it", () => {
