@@ -1,0 +1,167 @@
+/** Routes and policies from a file and from PostgreSQL, end to end: hot reload, bad files, a proxy without a database. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Edgeproxy, runEdgeproxy, startEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { loopbackAddress } from "../fixtures/ports.ts";
+import { get, Platform } from "../fixtures/platform.ts";
+import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { startVm } from "../fixtures/vm.ts";
+
+const REGION = "11111111-1111-4111-8111-111111111111";
+
+let server: TestDatabase;
+before(async () => {
+  server = await startPostgres();
+});
+after(() => server[Symbol.asyncDispose]());
+
+/** What the file says: one service, to which everything goes. */
+function leadingTo(vm: { readonly host: string; readonly port: number }): string {
+  return `services:
+  web: { endpoints: [{ url: "http://${vm.host}:${vm.port}" }] }
+routes:
+  - { id: all, service: web }
+`;
+}
+
+/** Waits until the file in force is the one that was read after `write`. */
+async function reloaded(edge: Edgeproxy, write: () => Promise<void>, result: "changed" | "refused"): Promise<void> {
+  const count = async () => (await policies(edge)).file.reloads[result];
+  const before = await count();
+  await write();
+  await edge.waitFor(async () => await count() > before, `did not find the file ${result}`);
+}
+
+// deno-lint-ignore no-explicit-any -- any JSON
+async function policies(edge: Edgeproxy): Promise<any> {
+  return await (await edge.admin("/api/policies")).json();
+}
+
+async function bodyOf(edge: Edgeproxy, host: string, path = "/"): Promise<string> {
+  const response = await get(edge, host, path);
+  return `${response.status} ${response.body}`;
+}
+
+test("without a database the file's routes are served; a changed file is in force without a request lost", async () => {
+  await using folder = await temporaryFolder();
+  await using one = await startVm({ host: loopbackAddress(), script: (_, c) => c.write(answer("one")) });
+  await using two = await startVm({ host: loopbackAddress(), script: (_, c) => c.write(answer("two")) });
+  const file = join(folder.path, "routes.yaml");
+  await writeFile(file, leadingTo(one));
+  await using edge = await startEdgeproxy({
+    database: "",
+    region: REGION,
+    env: { EDGEPROXY_CONFIG_FILE: file, EDGEPROXY_WORKERS: "2" },
+  });
+  assert.equal(await bodyOf(edge, "any.example.com"), "200 one");
+  const ready = await (await edge.admin("/readyz")).json();
+  assert.deepEqual([ready.ready, ready.routes_file.ok, ready.table.source], [true, true, "none"]);
+
+  const strange: string[] = [];
+  let answered = 0, over = false;
+  const client = async (): Promise<void> => {
+    while (!over) {
+      const body = await bodyOf(edge, "any.example.com").catch((error: Error) => error.message);
+      answered++;
+      if (body !== "200 one" && body !== "200 two") strange.push(body);
+    }
+  };
+  const clients = Promise.all(Array.from({ length: 4 }, client));
+  for (let round = 0; round < 6; round++) {
+    const [vm, word] = round % 2 === 0 ? [two, "200 two"] as const : [one, "200 one"] as const;
+    await reloaded(edge, () => writeFile(file, leadingTo(vm)), "changed");
+    // Each worker, whichever the connections fall to
+    await edge.waitFor(async () => {
+      const bodies = await Promise.all(Array.from({ length: 8 }, () => bodyOf(edge, "any.example.com")));
+      return bodies.every((body) => body === word);
+    }, `did not get to ${word}`);
+  }
+  over = true;
+  await clients;
+  assert.deepEqual(strange, [], `of ${answered}`);
+  assert.ok(answered > 50);
+  const line = edge.log.findLast(({ msg }) => msg === "policies changed");
+  assert.deepEqual([line?.["services"], line?.["routes"], line?.["domains"], line?.["reason"]], [1, 1, 0, "change"]);
+});
+
+test("a bad file changes nothing and says why everywhere, until it is right again", async () => {
+  await using folder = await temporaryFolder();
+  await using vm = await startVm({ host: loopbackAddress(), script: (_, c) => c.write(answer("good")) });
+  const file = join(folder.path, "routes.yaml");
+  await writeFile(file, leadingTo(vm));
+  await using edge = await startEdgeproxy({ database: "", region: REGION, env: { EDGEPROXY_CONFIG_FILE: file } });
+  const metric = async () => /^edgeproxy_config_file_ok (\d)/m.exec(await (await edge.admin("/metrics")).text())?.[1];
+  assert.equal(await metric(), "1");
+
+  const bad = `${leadingTo(vm)}  - { servce: web }\n  - { path: api, service: web }\n  - { service: nobody }\n`;
+  await reloaded(edge, () => writeFile(file, bad), "refused");
+  assert.equal(await bodyOf(edge, "any.example.com"), "200 good");
+  const { file: { ok, problems } } = await policies(edge);
+  assert.equal(ok, false);
+  for (const each of [/routes\.yaml:5:\d+: routes\[1\].*servce/, /routes\[2\].*path/, /routes\[3\].*nobody/]) {
+    assert.match(problems.join("\n"), each);
+  }
+  const line = await edge.waitForLog(({ msg }) => msg === "the routes file is wrong: the one before stays in force");
+  assert.deepEqual([line["level"], line["problems"]], ["error", problems]);
+  const { ready, routes_file } = await (await edge.admin("/readyz")).json();
+  assert.deepEqual([ready, routes_file.ok, routes_file.problems], [true, false, problems.length]);
+  assert.equal(await metric(), "0");
+
+  await writeFile(file, leadingTo(vm));
+  edge.signal("SIGHUP");
+  await edge.waitForLog(({ msg }) => msg === "the routes file is right again");
+  assert.equal(await metric(), "1");
+});
+
+test("a bad file stops the start, with every problem and before any socket is opened", async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, "routes.yaml");
+  await writeFile(file, "services: { web: { endpoints: [] , helth: {} } }\nroutes: [{ service: wbe }]\n");
+  const env = { EDGEPROXY_CONFIG_FILE: file, EDGEPROXY_REGION_ID: REGION };
+  const { exitCode, stdout, stderr } = await runEdgeproxy(["serve"], { env });
+  assert.deepEqual([exitCode, stdout], [2, ""]);
+  for (const each of [/routes\.yaml:1:\d+: .*helth/, /routes\.yaml:2:\d+: .*wbe/]) assert.match(stderr, each);
+});
+
+test("a policy in PostgreSQL reaches the traffic with its commit; a bad one takes its domain out, and no other", async () => {
+  await using platform = await Platform.start(server);
+  const migrated = await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: platform.database.url } });
+  assert.equal(migrated.exitCode, 0, migrated.stderr);
+  for (const name of ["app.example.com", "other.example.com"]) {
+    await platform.vm(name, { script: (_, c) => c.write(answer(name)) });
+  }
+  const edge = await platform.edge({ EDGEPROXY_WORKERS: "2" });
+  assert.equal(await bodyOf(edge, "app.example.com"), "200 app.example.com");
+  const put = async (policy: unknown): Promise<void> => {
+    await platform.database.sql(`insert into route_policies values ('app.example.com', '${JSON.stringify(policy)}')
+      on conflict (domain) do update set policy = excluded.policy`);
+  };
+  const all = (body: string) => async (): Promise<boolean> => {
+    const bodies = await Promise.all(Array.from({ length: 8 }, () => bodyOf(edge, "app.example.com", "/here")));
+    return bodies.every((each) => each === body);
+  };
+
+  await put({ routes: [{ path: "/here", respond: { status: 418, body: "short and stout" } }] });
+  await edge.waitFor(all("418 short and stout"));
+  assert.equal(await bodyOf(edge, "app.example.com"), "200 app.example.com");
+  assert.equal((await policies(edge)).domains, 1);
+
+  await put({ rewrit: {} });
+  await edge.waitFor(all("404 Service Not Found"));
+  assert.equal(await bodyOf(edge, "other.example.com"), "200 other.example.com");
+  const { excluded } = await (await edge.admin("/api/excluded?code=bad_policy")).json();
+  assert.deepEqual(excluded.map(({ domain }: { domain: string }) => domain), ["app.example.com"]);
+  assert.match(excluded[0].reason, /rewrit/);
+  assert.equal((await policies(edge)).excluded, 1);
+  await edge.waitForLog(({ msg, domain }) => msg === "domain excluded" && domain === "app.example.com");
+
+  await platform.database.sql("delete from route_policies");
+  await edge.waitFor(all("200 app.example.com"));
+  assert.equal((await policies(edge)).domains, 0);
+});
+
+function answer(text: string): string {
+  return `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
+}
