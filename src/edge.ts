@@ -11,6 +11,7 @@
  *  exchange, so a forwarded request never becomes a Fetch API Response.
  */
 import { Hono } from "hono";
+import { endpointsMeant } from "./decision/by-policy.ts";
 import { decide, type Surroundings } from "./decision/decide.ts";
 import type { Decision } from "./decision/decision.ts";
 import { type MatchedRoute, matchRoute } from "./decision/match-route.ts";
@@ -129,6 +130,8 @@ class Passage implements AttemptOwner {
     if (typeof plan === "string") return this.#malformed(plan);
     this.#matched = matched;
     this.#plan = plan;
+    exchange.record.policy = matched.route.id;
+    exchange.record.service = matched.service?.name ?? "";
     exchange.takeTerms(plan);
     const retry = matched.service?.policy.retry ?? null;
     if (retry !== null) this.retries = new Retries(exchange, retry, this.#parts.metrics, this.#parts.surroundings.random);
@@ -413,9 +416,13 @@ class Passage implements AttemptOwner {
   /** Says which endpoints are meant, unless something has been tried and has said more. */
   #refuseAsDecided(code: Extract<Decision, { kind: "refuse" }>["code"]): void {
     const { record, host } = this.#exchange;
+    const { surroundings: { table }, endpoints } = this.#parts;
+    const matched = this.#matched ?? null;
     if (record.problem === "" && (code === "vm_unhealthy" || code === "vm_cordoned")) {
-      const { surroundings, endpoints } = this.#parts;
-      record.problem = whyUnavailable(surroundings.table.find(host)?.endpoints ?? [], code === "vm_cordoned", endpoints);
+      const meant = matched === null ? table.find(host)?.endpoints : endpointsMeant(matched, table);
+      record.problem = whyUnavailable(meant ?? [], code === "vm_cordoned", endpoints);
+    } else if (code === "no_endpoints" && matched !== null) {
+      record.problem = `Service ${matched.service?.name ?? ""} of route ${matched.route.id} has no endpoint that takes requests`;
     }
     this.#refuse(code === "vm_unhealthy" ? this.#unreachable?.code ?? code : code);
   }

@@ -36,7 +36,8 @@ const CANDIDATE = z.object({
   region: z.string(),
   when: z.enum(["now", "before"]).describe("before: the host led there a moment ago, and does not any more"),
   availability: z.string().describe(
-    "available, unprobed, overdue, unhealthy, failing, draining, or passed: the request comes from there",
+    "available, unprobed, overdue, unhealthy, failing, draining; under a policy also busy, full, trial, ejected, open, weightless; " +
+      "tried, or passed: the request comes from there",
   ),
   load: z.int().describe("Attempts under way in this worker"),
   outcome: z.enum(["chosen", "awaited", "lost"]),
@@ -45,7 +46,7 @@ const CANDIDATE = z.object({
 });
 
 const CONCLUSION = z.object({
-  kind: z.enum(["forward", "fall-back", "probe-first", "table-first", "refuse"]),
+  kind: z.enum(["forward", "fall-back", "probe-first", "table-first", "queue", "respond", "refuse"]),
   endpoint: z.string().nullable(),
   awaited: z.array(z.string()),
   status: z.int().nullable(),
@@ -69,6 +70,8 @@ export const EXPLANATION = z.object({
     host: z.string().nullable().describe("Normalised; null: malformed, or not read"),
   }),
   route: z.string().nullable().describe("The host or wildcard of the table"),
+  policy: z.string().nullable().describe("Id of the route of the routes file, or of the domain's policy, that applies"),
+  service: z.string().nullable().describe("The service that this route leads this client to"),
   edges: z.array(z.string()).describe("Edges that the request has passed"),
   steps: z.array(z.string()).describe("What was looked at, in order, for people"),
   candidates: z.array(CANDIDATE),
@@ -124,7 +127,8 @@ export interface ExplainedBy {
 }
 
 export function explanationView(explanation: Explanation, by: ExplainedBy): ExplanationView {
-  const { revision, method, target, authority, host, candidates, conclusion, route, edges, steps, hop, fields } = explanation;
+  const { revision, method, target, authority, host, candidates, conclusion, route, policy, service, edges, steps, hop, fields } =
+    explanation;
   return {
     region: by.region,
     worker: by.worker,
@@ -132,6 +136,8 @@ export function explanationView(explanation: Explanation, by: ExplainedBy): Expl
     current_revision: by.currentRevision,
     request: { method, target, authority, host },
     route,
+    policy,
+    service,
     edges: [...edges],
     steps: [...steps],
     candidates: candidates.map((candidate) => ({ ...candidate, health: healthView(by.health(candidate.key)) })),

@@ -17,7 +17,7 @@ export interface Field {
 }
 
 export interface Conclusion {
-  readonly kind: "forward" | "fall-back" | "probe-first" | "table-first" | "refuse";
+  readonly kind: "forward" | "fall-back" | "probe-first" | "table-first" | "queue" | "respond" | "refuse";
   readonly endpoint: string | null;
   readonly status: number | null;
   readonly code: string | null;
@@ -33,6 +33,8 @@ export interface Explanation {
   readonly "current_revision": number;
   readonly request: { readonly method: string; readonly target: string; readonly authority: string; readonly host: string | null };
   readonly route: string | null;
+  readonly policy: string | null;
+  readonly service: string | null;
   readonly steps: readonly string[];
   readonly candidates: readonly Candidate[];
   readonly conclusion: Conclusion;

@@ -8,6 +8,8 @@
 import { ownEndpoints, type PolicyService } from "../table/policies.ts";
 import { type MaintenancePolicy, PLAIN_SERVICE, type RedirectPolicy, type ServiceEndpoint } from "../table/policy.ts";
 import { decideByHost } from "./by-host.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { RoutingTable } from "../table/routing-table.ts";
 import { Choice } from "./choice.ts";
 import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
@@ -48,7 +50,7 @@ function chooseOf(
   trace?: Trace,
 ): Decision {
   if (service.plain) return decideByHost(asked, edges, around, trace);
-  const endpoints = endpointsOf(service, asked, around);
+  const endpoints = endpointsOf(service, asked.host, around.table);
   if (endpoints === null) {
     trace?.({ kind: "no-route", host: asked.host });
     return NO_ROUTE;
@@ -64,10 +66,15 @@ function chooseOf(
 }
 
 /** null: the VMs of a host that the routing table does not know. */
-function endpointsOf(service: PolicyService, asked: Asked, around: Surroundings): readonly ServiceEndpoint[] | null {
+function endpointsOf(service: PolicyService, host: string, table: RoutingTable): readonly ServiceEndpoint[] | null {
   if (service.endpoints !== null) return service.endpoints;
-  const vms = around.table.find(asked.host);
+  const vms = table.find(host);
   return vms === undefined ? null : ownEndpoints(service, vms);
+}
+
+/** Of the service that the route leads to. */
+export function endpointsMeant({ service, host }: MatchedRoute, table: RoutingTable): readonly EndpointRecord[] {
+  return service === null ? [] : endpointsOf(service, host, table) ?? [];
 }
 
 function serviceNamed(name: string, { domain }: MatchedRoute, around: Surroundings): PolicyService {

@@ -125,6 +125,10 @@ export interface ExchangeRecord {
   bodyBytesOut: number;
   /** How often it was sent, or was tried to be. */
   attempts: number;
+  /** Id of the route of a policy that it matched; empty: none. */
+  policy: string;
+  /** Under a policy: the service that it was led to; empty: none, or the route answers by itself. */
+  service: string;
   /** What a retry policy made of failed attempts, in order: `connect, no budget`; empty: it was not asked. */
   retry: string;
   /** The last attempt went on a pooled connection. */

@@ -47,6 +47,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   bodyBytesIn = 0;
   bodyBytesOut = 0;
   attempts = 0;
+  policy = "";
+  service = "";
   retry = "";
   reused = false;
   probeWaitMs = 0;

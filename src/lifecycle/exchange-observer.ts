@@ -92,6 +92,8 @@ export class ExchangeObserver {
       method: head.method,
       host,
       route: host === "" ? "" : this.#parts.routeOf(host),
+      policy: record.policy,
+      service: record.service,
       target: withoutUserInfo(head.target),
       protocol: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
       status: record.status,

@@ -71,7 +71,9 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   return {
     ...asked,
     host: read.host,
-    route: steps.find((step) => step.kind === "route")?.route ?? null,
+    route: steps.find((step) => step.kind === "route")?.route ?? matched?.domain ?? null,
+    policy: matched === null ? null : matched.route.id,
+    service: matched?.service?.name ?? null,
     edges: steps.find((step) => step.kind === "edges-passed")?.edges ?? [],
     steps: steps.map(stepText),
     candidates: candidatesOf(steps, decision).map((candidate) => candidateView(candidate, around)),
@@ -104,6 +106,8 @@ function unread(
   return {
     host: null,
     route: null,
+    policy: null,
+    service: null,
     edges: [],
     steps: [...steps.map(stepText), problem],
     candidates: [],
@@ -130,9 +134,14 @@ function conclusionOf(decision: Decision): Conclusion {
       return { ...NO_ANSWER, kind: "probe-first", awaited, text: `waits for the first probe of ${awaited.join(", ")}` };
     }
     case "respond":
-      return { ...NO_ANSWER, kind: "refuse", text: `${decision.answer.status}, as the route says (${decision.why})` };
+      return {
+        ...NO_ANSWER,
+        kind: "respond",
+        status: decision.answer.status,
+        text: `${decision.answer.status}, as the route says (${decision.why})`,
+      };
     case "queue":
-      return { ...NO_ANSWER, kind: "probe-first", text: "waits for a place" };
+      return { ...NO_ANSWER, kind: "queue", awaited: decision.endpoints.map(({ key }) => key), text: "waits for a place" };
     case "table-first": // what follows if the table does not change within a moment
       return refusal("table-first", "loop", "");
     case "refuse":

@@ -38,6 +38,12 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
   { name: "target", type: "string", meaning: "as sent, with its query; user information in it is replaced by `***`" },
   { name: "route", type: "string", meaning: "the domain or wildcard of the table that the host matched; empty: none" },
   {
+    name: "policy",
+    type: "string",
+    meaning: "id of the route of the routes file, or of the domain's policy, that applied; empty: none",
+  },
+  { name: "service", type: "string", meaning: "the service that this route led to; empty: none, or the route answered by itself" },
+  {
     name: "outcome",
     type: "string",
     meaning:

@@ -69,6 +69,8 @@ export function accessLine(report: ExchangeReport, share: number): string {
     report.code ?? ""
   }","trace_id":"${report.traceId}","client":"${report.client}","protocol":"${report.protocol}","target":"${target}","route":"${
     report.route === report.host ? host : jsonInner(report.route)
+  }","policy":"${report.policy === "" ? "" : jsonInner(report.policy)}","service":"${
+    report.service === "" ? "" : jsonInner(report.service)
   }","outcome":"${report.outcome}","blame":"${report.blame ?? ""}","problem":"${
     jsonInner(report.problem)
   }","ended_by":"${report.endedBy}","head_wait_ms":${msText(report.headWaitMs)},"probe_wait_ms":${

@@ -20,6 +20,9 @@ export interface ExchangeReport {
   readonly host: string;
   /** The host or wildcard of the table that it matched. */
   readonly route: string;
+  /** Id of the route of a policy that applied, and the service it led to. */
+  readonly policy: string;
+  readonly service: string;
   readonly target: string;
   /** `HTTP/1.1`, `HTTP/1.0`. */
   readonly protocol: string;

@@ -18,7 +18,7 @@ export interface ExplainedCandidate {
   readonly region: string;
   /** `now`: the host leads there; `before`: it did, a moment ago. */
   readonly when: "now" | "before";
-  /** `available`, `unprobed`, `overdue`, `unhealthy`, `failing`, `draining`; `passed`: the request comes from that region. */
+  /** `available`, `unprobed`, `overdue`, `unhealthy`, `failing`, `draining`, and of policies; `passed`: the request comes from that region. */
   readonly availability: string;
   /** Attempts under way in this worker. */
   readonly load: number;
@@ -28,8 +28,11 @@ export interface ExplainedCandidate {
 
 /** What the request would get. */
 export interface Conclusion {
-  /** `probe-first`, `table-first`: it would wait for the verdict of a probe, for a change of the table; then it is decided again. */
-  readonly kind: "forward" | "fall-back" | "probe-first" | "table-first" | "refuse";
+  /**
+   * `probe-first`, `table-first`, `queue`: it would wait for the verdict of a probe, for a change of the table, for a place at an
+   * endpoint; then it is decided again. `respond`: its route answers by itself.
+   */
+  readonly kind: "forward" | "fall-back" | "probe-first" | "table-first" | "queue" | "respond" | "refuse";
   /** Where it would be sent; null: nowhere (yet). */
   readonly endpoint: string | null;
   /** Those whose verdict it would wait for. */
@@ -69,6 +72,10 @@ export interface Explanation {
   readonly host: string | null;
   /** The host or wildcard of the table; null without a route. */
   readonly route: string | null;
+  /** Id of the route of the routes file, or of the domain's policy, that applies; null: none does. */
+  readonly policy: string | null;
+  /** Under a policy: the service that it leads this client to. */
+  readonly service: string | null;
   /** Edges that the request has passed, oldest first, by their names in Via. */
   readonly edges: readonly string[];
   /** What was looked at, in order, for people. */

@@ -92,6 +92,8 @@ test("an exchange on a pooled connection is told with its route, its ids, and no
     upstreamKind: "vm",
     region: VM.region,
     attempts: 1,
+    policy: "",
+    service: "",
     retry: "",
     queueWaitMs: 0,
     reused: true,

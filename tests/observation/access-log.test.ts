@@ -39,6 +39,8 @@ test("accessLine() writes every field of the contract and of the table", () => {
     connect_ms: 0,
     first_byte_ms: 1,
     attempts: 1,
+    policy: "",
+    service: "",
     retry: "",
     "queue_wait_ms": 0,
     reused: true,

@@ -20,11 +20,13 @@ const TONES: Readonly<Record<Conclusion["kind"], Tone>> = {
   "fall-back": "good",
   "probe-first": "warning",
   "table-first": "warning",
+  queue: "warning",
+  respond: "good",
   refuse: "bad",
 };
 
 export function ExplanationView({ of: explanation, suppose, onSuppose }: ExplanationViewProps) {
-  const { conclusion, steps, candidates, request, route, hop, fields } = explanation;
+  const { conclusion, steps, candidates, request, route, policy, service, hop, fields } = explanation;
   const supposed = Object.entries(suppose);
   return (
     <div class="explanation">
@@ -39,6 +41,7 @@ export function ExplanationView({ of: explanation, suppose, onSuppose }: Explana
         of={[
           ["Host", request.host ?? "not readable"],
           ["Matched route", route ?? "none"],
+          ...policy === null ? [] : [["Policy", service === null ? policy : `${policy}, to service ${service}`] as const],
           ["Table", revisionText(explanation)],
           ["Decided by", explanation.worker === null ? "the command line" : `worker ${explanation.worker}`],
           ...hop === null ? [] : [["Region hop", `${hop.address}:${hop.port}, Via: ${hop.via}`] as const],
