@@ -41,6 +41,9 @@ const LOGS = { EDGEPROXY_ACCESS_LOG: "on", EDGEPROXY_LOG_LEVEL: "debug" };
 const ROUTES = `
 routes:
   - { hosts: [limited.example.com], rateLimit: { requests: 1, window: 10m }, respond: { status: 200, body: ok } }
+  - { id: nowhere, hosts: [nowhere.example.com], service: gone }
+services:
+  gone: { endpoints: [{ url: "http://127.0.0.1:9", weight: 0 }] }
 `;
 
 let plane: DataPlane;
@@ -285,9 +288,9 @@ async function askTwice(client: RawConnection): Promise<Message> {
 }
 
 /** Of policies: until there is an injection. */
-type NotYet = "no_endpoints" | "breaker_open" | "queue_full" | "queue_timeout" | "maintenance";
+type NotYet = "breaker_open" | "queue_full" | "queue_timeout" | "maintenance";
 const AWAITED: ReadonlySet<ErrorCode> = new Set<NotYet>(
-  ["no_endpoints", "breaker_open", "queue_full", "queue_timeout", "maintenance"],
+  ["breaker_open", "queue_full", "queue_timeout", "maintenance"],
 );
 
 const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
@@ -316,6 +319,11 @@ const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
   "client_gone": { blame: "client", run: onProxy(async (client) => (await waiting(client), client.reset(), null)) },
   loop: { blame: "edge", run: onProxy((client) => withField(`Via: 1.1 ${pseudonym(plane.region)}`)(client)) },
   internal: { blame: "edge", run: runWithBug },
+  "no_endpoints": {
+    blame: "edge",
+    problem: /^Service gone of route nowhere has no endpoint/,
+    run: onProxy((client) => (client.send(getRequest("nowhere.example.com", "/", JSON_PLEASE)), client.readResponse())),
+  },
   "rate_limited": { blame: "client", run: onProxy(askTwice) },
   "cut_off": { blame: "edge", run: onProxy(cutByDrain) }, // last: it ends the worker
 };
