@@ -72,7 +72,6 @@ export class ControlPlane {
   /** Also for the admin address. */
   readonly policies: PolicyPlane;
   #cancelRelease: CancelTimer | null = null;
-  #cancelPolicyRelease: CancelTimer = () => {};
 
   /** `file`: the routes file as it was read at the start; null: there is none. */
   constructor(settings: Settings, workers: Workers, log: Log, events: EventLog, file: GoodFile | null) {
@@ -206,7 +205,6 @@ export class ControlPlane {
 
   async close(): Promise<void> {
     this.#cancelRelease?.();
-    this.#cancelPolicyRelease();
     this.#prober.stop();
     await this.refresher.stop();
     await Promise.all([this.#source.close(), this.policies.close(), this.#lastGood?.close()]);
@@ -274,14 +272,10 @@ export class ControlPlane {
   }
 
   #policiesChanged(after: Policies): void {
-    this.#directory.take(after);
+    this.#directory.take(after, systemTimers.nowMs());
     this.#prober.healthChanged();
     this.#workers.routesChanged();
-    this.#cancelPolicyRelease();
-    this.#cancelPolicyRelease = systemTimers.after(KEPT_MS, () => {
-      this.#directory.releasePolicies();
-      this.#retain();
-    });
+    this.#releaseInTime();
   }
 
   #retain(): void {

@@ -37,13 +37,8 @@ export class EndpointDirectory {
   }
 
   /** Policies are in force. */
-  take(policies: Policies): void {
-    this.#policed.take(policies);
-  }
-
-  /** Forgets what policies led to before. */
-  releasePolicies(): void {
-    this.#policed.release();
+  take(policies: Policies, nowMs: number): void {
+    this.#policed.take(policies, nowMs);
   }
 
   routesTo(key: string): number {
@@ -80,14 +75,16 @@ export class EndpointDirectory {
     this.#left.clear();
   }
 
-  /** Since when there has been an endpoint without a route. */
+  /** Since when there has been an endpoint without a route, or one that policies lead to no more. */
   get unusedSinceMs(): number | null {
-    const [oldest] = this.#unused.values();
-    return oldest ?? null;
+    const [oldest = Infinity] = this.#unused.values();
+    const sinceMs = Math.min(oldest, this.#policed.leftSinceMs ?? Infinity);
+    return sinceMs === Infinity ? null : sinceMs;
   }
 
   /** Forgets those that had no route from then on, or earlier. */
   release(sinceMs: number): void {
+    this.#policed.release(sinceMs);
     for (const [key, unusedSinceMs] of this.#unused) {
       if (unusedSinceMs > sinceMs) return;
       this.#unused.delete(key);

@@ -11,20 +11,20 @@ import type { EndpointRecord } from "../table/record.ts";
 export class PolicyEndpoints {
   #policies: Policies = Policies.none;
   #named: Map<string, ServiceEndpoint> = new Map();
-  /** Those that are named no more. */
-  readonly #left: Map<string, ServiceEndpoint> = new Map();
+  /** Those that are named no more, and since when, longest first. */
+  readonly #left: Map<string, { readonly endpoint: ServiceEndpoint; readonly sinceMs: number }> = new Map();
 
-  take(policies: Policies): void {
+  take(policies: Policies, nowMs: number): void {
     const before = this.#named;
     this.#policies = policies;
     this.#named = new Map(namedEndpoints(policies).map((endpoint) => [endpoint.key, endpoint]));
-    for (const [key, endpoint] of before) if (!this.#named.has(key)) this.#left.set(key, endpoint);
+    for (const [key, endpoint] of before) if (!this.#named.has(key)) this.#left.set(key, { endpoint, sinceMs: nowMs });
     for (const key of this.#named.keys()) this.#left.delete(key);
   }
 
   /** `vm`: what the table knows of the address alone. */
   find(key: string, vm: (bare: string) => EndpointRecord | undefined): ServiceEndpoint | undefined {
-    const named = this.#named.get(key) ?? this.#left.get(key);
+    const named = this.#named.get(key) ?? this.#left.get(key)?.endpoint;
     if (named !== undefined) return named;
     const { bare, service } = partsOfKey(key);
     if (service === null || this.#policies.service(service)?.endpoints !== null) return undefined;
@@ -38,9 +38,18 @@ export class PolicyEndpoints {
     return service === null ? null : this.#policies.service(service)?.policy ?? null;
   }
 
-  /** Forgets those that are named no more. */
-  release(): void {
-    this.#left.clear();
+  /** Since when there has been one that is named no more. */
+  get leftSinceMs(): number | null {
+    const [oldest] = this.#left.values();
+    return oldest?.sinceMs ?? null;
+  }
+
+  /** Forgets those that were named no more from then on, or earlier. */
+  release(sinceMs: number): void {
+    for (const [key, left] of this.#left) {
+      if (left.sinceMs > sinceMs) return;
+      this.#left.delete(key);
+    }
   }
 }
 

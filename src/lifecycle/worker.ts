@@ -37,6 +37,7 @@ import { Balancing } from "./balancing.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
 import { explain, type ExplainParts } from "./explaining.ts";
 import { Outbox } from "./outbox.ts";
+import { PolicyExpiry } from "./policy-expiry.ts";
 import { PolicyReceiver } from "./policy-receiver.ts";
 import { RouteExpiry } from "./route-expiry.ts";
 import { RouteReceiver } from "./route-receiver.ts";
@@ -84,6 +85,7 @@ export class Worker {
   readonly #routes: RouteReceiver;
   readonly #policies: PolicyReceiver;
   readonly #expiry: RouteExpiry;
+  readonly #policyExpiry: PolicyExpiry;
   /** Of the last `collect`. */
   #serial = 0;
   #contradictedAtMs = -Infinity;
@@ -157,17 +159,21 @@ export class Worker {
         this.#watches.tidy();
         this.#endpoints.watchAnew();
         this.#standIn.healthChanged();
+        this.#policyExpiry.arm();
         this.#listener.routesHaveTerms = !this.#table.policies.empty;
       },
       send: (message) => channel.send(message),
     });
     this.#expiry = new RouteExpiry({
       table: this.#table,
-      forget: (keys) => {
-        this.#endpoints.forget(keys);
-        this.#standIn.forget(keys);
-      },
+      forget: (keys) => this.#forget([...keys, ...this.#policyExpiry.alsoGone(keys)]),
       later: (run) => this.#inPeace(run),
+      timers: systemTimers,
+    });
+    this.#policyExpiry = new PolicyExpiry({
+      table: this.#table,
+      policed: () => this.#endpoints.policed(),
+      forget: (keys) => this.#forget(keys),
       timers: systemTimers,
     });
     const isTrusted = trustedProxies(settings.trustedProxies);
@@ -191,12 +197,18 @@ export class Worker {
     this.#sendStats(this.#serial); // nobody asks any more
     this.#standIn.stop();
     this.#expiry.stop();
+    this.#policyExpiry.stop();
     this.#cancelCordons();
     this.#endpoints.close();
     this.#sweep.close();
     this.#stopStalls();
     this.#cells.leave();
     return cut;
+  }
+
+  #forget(keys: readonly string[]): void {
+    this.#endpoints.forget(keys);
+    this.#standIn.forget(keys);
   }
 
   /** While there is traffic, it has most of the time between two slices of a delta; without a table nobody is served. */

@@ -240,6 +240,11 @@ export class Endpoints {
     return this.#states.get(key)?.record;
   }
 
+  /** Keys of those under a policy. */
+  policed(): string[] {
+    return [...this.#states.keys()].filter((key) => key.includes("@"));
+  }
+
   /** What a request would find now; to look is no use. */
   look(record: EndpointRecord, nowMs: number): Availability {
     const state = this.#states.get(record.key);
