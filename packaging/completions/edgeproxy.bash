@@ -3,7 +3,7 @@ _edgeproxy() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    words="serve demo check migrate routes explain version --help"
+    words="serve demo check migrate routes explain sign-route-key version --help"
   else
     case ${COMP_WORDS[1]} in
       serve) [[ $before == @(--env-file) ]] || words="--env-file" ;;
@@ -12,6 +12,7 @@ _edgeproxy() {
       migrate) [[ $before == @(--env-file) ]] || words="--print --remove --env-file" ;;
       routes) [[ $before == @(--host|--env-file) ]] || words="--host --json --env-file" ;;
       explain) [[ $before == @(-H|-X|--client|--env-file) ]] || words="-H -X --client --json --env-file" ;;
+      sign-route-key) [[ $before == @(--host|--env-file) ]] || words="--host --env-file" ;;
     esac
   fi
   if [[ $before == @(--env-file|--config) ]]; then

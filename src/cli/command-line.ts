@@ -11,6 +11,7 @@ import { runMigrate } from "./migrate.ts";
 import { print, printError, toleratePipes } from "./output.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
+import { runSignRouteKey } from "./sign-route-key.ts";
 import { runWorker } from "./worker.ts";
 import { type CommandName, findCommand, helpText, unknownCommand, versionText } from "./usage.ts";
 
@@ -50,6 +51,8 @@ async function runCommand(command: CommandName, argv: readonly string[], env: En
       return await runRoutes(argv, env);
     case "explain":
       return await runExplain(argv, env);
+    case "sign-route-key":
+      return await runSignRouteKey(argv, env);
     case "version":
       return refuseArguments(command, argv) ?? showVersion();
   }

@@ -19,11 +19,12 @@ import { type Environment, parseSetting, parseSettings, type Settings } from "..
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { NoSource } from "../sources/no-source.ts";
+import { readConfigFile } from "../sources/config-file.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import type { EndpointRecord } from "../table/record.ts";
+import { partsOfKey, Policies } from "../table/policies.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { httpProbe, type ProbeResult } from "../upstream/probe.ts";
-import { normaliseHost } from "../wire/host.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { explanationLines } from "./explanation-text.ts";
 import { print, printError } from "./output.ts";
@@ -136,10 +137,6 @@ function fieldOf(text: string): [name: string, value: string] | null {
   return colon < 1 ? null : [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
 }
 
-function urlOf({ url }: RequestWords): string {
-  return url.includes("://") ? url : `http://${url}`;
-}
-
 /** A text: why the running proxy does not say. `settings`: to probe with what is not probed yet; null: they are not known. */
 async function askRunning(question: Question, asked: Asked, settings: Settings | null): Promise<Answer | string> {
   const first = await askOnce(question, asked, {});
@@ -155,7 +152,8 @@ async function askRunning(question: Question, asked: Asked, settings: Settings |
       view: first,
     };
   }
-  const probed = await probeAll(awaited.map(endpointOf), settings);
+  const file = await configuredPolicies(settings);
+  const probed = await probeAll(awaited.map(endpointOf), settings, typeof file === "string" ? Policies.none : file);
   const suppose = Object.fromEntries([...probed].map(([key, { healthy }]) => [key, healthy ? "healthy" : "unhealthy"]));
   const second = await askOnce(question, asked, suppose);
   const waits = `it has no verdict on ${awaited.join(", ")} yet: a request waits for the first probe, done from here now`;
@@ -178,37 +176,40 @@ async function askOnce(
   return asked.regionId === null || view.data.region === asked.regionId ? view.data : `it is that of region ${view.data.region}`;
 }
 
-/** As in `vm/10.0.0.5:8080`. */
+/** As in `vm/10.0.0.5:8080`, and behind it `@` and the service under whose policy it is. */
 function endpointOf(key: string): EndpointRecord {
-  const { hostname, port } = new URL(`http://${key.slice(key.indexOf("/") + 1)}`);
+  const { bare } = partsOfKey(key);
+  const { hostname, port } = new URL(`http://${bare.slice(bare.indexOf("/") + 1)}`);
   return { key, kind: "vm", address: hostname.replaceAll(/[[\]]/g, ""), port: Number(port || 80), region: "" };
 }
 
-/** Probes the VMs concerned as the running proxy would, then decides with its function. */
+/** Decides with the function of the running proxy, twice: to see which VMs are concerned, and once they have been probed. */
 async function askDatabase({ words, client }: Question, settings: Settings, why: string): Promise<Answer | string> {
   const table = await readTable(settings);
   if (typeof table === "string") return table;
-  const host = hostOf(words);
-  const endpoints = (host === null ? undefined : table.find(host))?.endpoints ?? [];
-  const probed = await probeAll(endpoints.filter(({ kind }) => kind === "vm"), settings);
   const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies));
-  const explanation = explain({ head: writtenRequest(words)!, client, suppose: {} }, {
-    limits: settings,
-    tracing: null,
-    identity,
-    surroundings: {
-      table,
-      previous: () => [], // known to the running proxy alone
-      pseudonym: identity.pseudonym,
-      availability: ({ kind, key }) => kind === "region" || probed.get(key)?.healthy === true ? "available" : "unhealthy",
-      load: () => 0,
-      random: Math.random,
-      secret: settings.secret,
-      hooks: NO_HOOKS,
-    },
-  });
+  const chance = Math.random(); // the same service both times
+  const explainedWith = (probed: Probed) =>
+    explain({ head: writtenRequest(words)!, client, suppose: {} }, {
+      limits: settings,
+      tracing: null,
+      identity,
+      surroundings: {
+        table,
+        previous: () => [], // known to the running proxy alone
+        pseudonym: identity.pseudonym,
+        availability: ({ kind, key }) => kind === "region" || probed.get(key)?.healthy === true ? "available" : "unhealthy",
+        load: () => 0,
+        random: () => chance,
+        secret: settings.secret,
+        hooks: NO_HOOKS,
+      },
+    });
+  const concerned = explainedWith(new Map()).candidates.filter(({ kind }) => kind === "vm").map(({ key }) => endpointOf(key));
+  const probed = await probeAll(concerned, settings, table.policies);
+  const explanation = explainedWith(probed);
   const place = settings.adminAddr === null ? "" : ` at ${adminPlace(settings)}`;
-  const source = `no running proxy of this region is asked${place} (${why}): routes from the database, probes from here`;
+  const source = `no running proxy of this region is asked${place} (${why}): ${sourcesOf(settings)}, probes from here`;
   const view = explanationView(explanation, {
     region: settings.regionId,
     worker: null,
@@ -218,10 +219,9 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
   return { lines: [source, ...probeLines(probed)], view };
 }
 
-/** null: malformed, or several. */
-function hostOf({ url, fields }: RequestWords): string | null {
-  const hosts = fields.filter(([name]) => name.toLowerCase() === "host").map(([, value]) => value);
-  return hosts.length > 1 ? null : normaliseHost(hosts[0] ?? new URL(urlOf({ url, method: "", fields })).host);
+function sourcesOf({ databaseUrl, configFile }: Settings): string {
+  if (databaseUrl === "") return "routes from the routes file";
+  return `routes from the database${configFile === "" ? "" : " and the routes file"}`;
 }
 
 async function readTable(settings: Settings): Promise<RoutingTable | string> {
@@ -231,6 +231,9 @@ async function readTable(settings: Settings): Promise<RoutingTable | string> {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(30_000));
     const table = new RoutingTable();
     table.commit(reading.routes, 1, 0);
+    const file = await configuredPolicies(settings);
+    if (typeof file === "string") return file;
+    table.policies = new Policies(file.file, reading.policies ?? new Map());
     return table;
   } catch (error) {
     return `Cannot read routes: ${(error as Error).message}`;
@@ -239,8 +242,18 @@ async function readTable(settings: Settings): Promise<RoutingTable | string> {
   }
 }
 
-async function probeAll(endpoints: readonly EndpointRecord[], settings: Settings): Promise<Probed> {
-  const probe = httpProbe({ path: settings.healthPath, timeoutMs: settings.healthTimeoutMs, version: VERSION }, systemTimers);
+/** What the routes file says; a text: why it cannot be read. */
+async function configuredPolicies({ configFile, regionId }: Settings): Promise<Policies | string> {
+  if (configFile === "") return Policies.none;
+  const read = await readConfigFile(configFile, { regionId });
+  return "problems" in read ? read.problems.join("\n") : new Policies(read.policies, new Map());
+}
+
+/** As their services want it. */
+async function probeAll(endpoints: readonly EndpointRecord[], settings: Settings, policies: Policies): Promise<Probed> {
+  const healthOf = (key: string) => policies.service(partsOfKey(key).service ?? "")?.policy.health ?? null;
+  const { healthPath: path, healthTimeoutMs: timeoutMs } = settings;
+  const probe = httpProbe({ path, timeoutMs, version: VERSION }, systemTimers, healthOf);
   const one = (endpoint: EndpointRecord): Promise<[string, ProbeResult]> =>
     new Promise((resolve) => void probe(endpoint, (result) => resolve([endpoint.key, result])));
   return new Map(await Promise.all(endpoints.map(one)));

@@ -68,6 +68,15 @@ export const COMMANDS = [
     ],
     meaning: "where a request would go, step by step, and why",
   },
+  {
+    name: "sign-route-key",
+    operand: "KEY",
+    options: [
+      { flag: "--host", value: "HOST", meaning: "as a preview host of this one instead" },
+      ENV_FILE_OPTION,
+    ],
+    meaning: "a route key that edges with the same EDGEPROXY_SECRET believe from anyone",
+  },
   { name: "version", meaning: "prints the version" },
 ] as const satisfies readonly Command[];
 
