@@ -44,7 +44,7 @@ export interface FleetOptions {
   /** Absent: there are none. */
   readonly policies?: () => PolicySnapshot;
   readonly orders: () => StandingOrders;
-  /** `wanted`, `failed`, `contradicted`, `seen` and `stats` of any worker. */
+  /** `wanted`, `failed`, `turned`, `contradicted`, `seen` and `stats` of any worker. */
   readonly receive: (message: UpMessage) => void;
   /** For those who watch live. */
   readonly tell?: (worker: number, state: string, reason: string) => void;
@@ -240,6 +240,7 @@ export class Fleet implements Workers {
         break;
       case "wanted":
       case "failed":
+      case "turned":
       case "contradicted":
       case "seen":
         this.#options.receive(message);

@@ -79,7 +79,8 @@ export const CODES = {
     cause: "vm",
     level: "debug",
     meaning: "The circuit breaker of every endpoint that could take the request is open.",
-    advice: "`problem` names the endpoints and what opened the breakers; they close by themselves once trials succeed.",
+    advice:
+      "The log line `breaker opened` has the endpoint and what opened it, `/api/breakers` all that are open; they close by themselves once trials succeed.",
   },
   queue_full: {
     status: 503,

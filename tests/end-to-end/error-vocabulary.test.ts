@@ -30,7 +30,7 @@ import { openFiles } from "../fixtures/processes.ts";
 import { getRequest, openRaw, type RawConnection } from "../fixtures/raw-client.ts";
 import { DataPlane } from "../fixtures/served-vms.ts";
 import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
-import { hang, resetConnection, respond, sendRaw } from "../fixtures/vm.ts";
+import { hang, resetConnection, respond, sendRaw, startVm, type Vm } from "../fixtures/vm.ts";
 import { readDocument } from "../rules/document-tables.ts";
 
 const JSON_PLEASE = "Accept: application/json";
@@ -38,21 +38,29 @@ const MIB = 2 ** 20;
 const LOGS = { EDGEPROXY_ACCESS_LOG: "on", EDGEPROXY_LOG_LEVEL: "debug" };
 
 /** What routes say where the database's are not enough. */
-const ROUTES = `
+const routes = (closedPort: number, slowVm: Vm): string => `
+services:
+  opened: { endpoints: [{ url: "http://127.0.0.1:${closedPort}" }], health: { type: none }, breaker: { failures: 1, openFor: 1h } }
+  full: { endpoints: [{ url: "http://127.0.0.1:${slowVm.port}" }], health: { type: none }, limits: { hard: 1, queue: 0 } }
+  late: { endpoints: [{ url: "http://127.0.0.1:${slowVm.port}" }], health: { type: none }, limits: { hard: 1, queueTimeout: 50ms } }
+  gone: { endpoints: [{ url: "http://127.0.0.1:9", weight: 0 }] }
 routes:
+  - { hosts: [opened.example.com], service: opened }
+  - { hosts: [full.example.com], service: full }
+  - { hosts: [late.example.com], service: late }
   - { hosts: [limited.example.com], rateLimit: { requests: 1, window: 10m }, respond: { status: 200, body: ok } }
   - { id: nowhere, hosts: [nowhere.example.com], service: gone }
-services:
-  gone: { endpoints: [{ url: "http://127.0.0.1:9", weight: 0 }] }
 `;
 
 let plane: DataPlane;
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let slowVm: Vm;
 let silentRegion: UnresponsiveListener;
 before(async () => {
   silentRegion = await UnresponsiveListener.start(loopbackAddress());
   folder = await temporaryFolder();
-  await writeFile(join(folder.path, "routes.yaml"), ROUTES);
+  slowVm = await startVm({ script: hang() });
+  await writeFile(join(folder.path, "routes.yaml"), routes(await freePort(), slowVm));
   plane = await DataPlane.start({
     ...LOGS,
     EDGEPROXY_CONFIG_FILE: join(folder.path, "routes.yaml"),
@@ -67,6 +75,7 @@ before(async () => {
 });
 after(async () => {
   await plane[Symbol.asyncDispose]();
+  await slowVm[Symbol.asyncDispose]();
   await silentRegion[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
 });
@@ -280,17 +289,31 @@ function runWithBug(): Promise<Evidence> {
 }
 
 /** The second time is once too often. */
-async function askTwice(client: RawConnection): Promise<Message> {
-  client.send(getRequest("limited.example.com", "/", JSON_PLEASE));
-  await client.readResponse();
-  client.send(getRequest("limited.example.com", "/", JSON_PLEASE));
-  return await client.readResponse();
+function askTwice(host: string): Play {
+  return async (client) => {
+    client.send(getRequest(host, "/", JSON_PLEASE));
+    await client.readResponse();
+    client.send(getRequest(host, "/", JSON_PLEASE));
+    return await client.readResponse();
+  };
+}
+
+/** While the one place of the service is taken. */
+function askFull(host: string): Play {
+  return async (client) => {
+    const taken = slowVm.requests.length;
+    await using first = await openRaw(plane.proxy.port, plane.proxy.host);
+    first.send(getRequest(host));
+    await slowVm.until(({ requests }) => requests.length > taken);
+    client.send(getRequest(host, "/", JSON_PLEASE));
+    return await client.readResponse();
+  };
 }
 
 /** Of policies: until there is an injection. */
-type NotYet = "breaker_open" | "queue_full" | "queue_timeout" | "maintenance";
+type NotYet = "maintenance";
 const AWAITED: ReadonlySet<ErrorCode> = new Set<NotYet>(
-  ["breaker_open", "queue_full", "queue_timeout", "maintenance"],
+  ["maintenance"],
 );
 
 const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
@@ -324,7 +347,10 @@ const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
     problem: /^Service gone of route nowhere has no endpoint/,
     run: onProxy((client) => (client.send(getRequest("nowhere.example.com", "/", JSON_PLEASE)), client.readResponse())),
   },
-  "rate_limited": { blame: "client", run: onProxy(askTwice) },
+  "rate_limited": { blame: "client", run: onProxy(askTwice("limited.example.com")) },
+  "breaker_open": { blame: "vm", run: onProxy(askTwice("opened.example.com")) },
+  "queue_full": { blame: "vm", run: onProxy(askFull("full.example.com")) },
+  "queue_timeout": { blame: "vm", run: onProxy(askFull("late.example.com")) },
   "cut_off": { blame: "edge", run: onProxy(cutByDrain) }, // last: it ends the worker
 };
 
