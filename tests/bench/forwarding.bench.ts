@@ -11,7 +11,10 @@ import { H1Connection } from "../../src/downstream/h1-connection.ts";
 import type { Socket, SocketSink } from "../../src/runtime/sockets.ts";
 import { ConnectionLimit } from "../../src/upstream/connection-limit.ts";
 import { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
+import { Policies } from "../../src/table/policies.ts";
+import { type FieldEdits, OWN_VMS, type PolicyRoute, type RewritePolicy, type RouteMatch } from "../../src/table/policy.ts";
 import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
+import { filePolicies, policyRoute } from "../fixtures/policies.ts";
 
 const BATCH = 20_000;
 const ROUNDS = 8;
@@ -47,7 +50,14 @@ class FreeSocket implements Socket {
   resume(): void {}
 }
 
-const KINDS: Readonly<Record<string, { readonly request: string; readonly answer: string }>> = {
+interface Kind {
+  readonly request: string;
+  readonly answer: string;
+  /** Of the one route of its host. */
+  readonly policy?: Partial<PolicyRoute>;
+}
+
+const PLAIN_KINDS: Readonly<Record<"small" | "headers", Kind>> = {
   small: {
     request: "GET /small HTTP/1.1\r\nHost: app.test\r\n\r\n",
     answer:
@@ -69,12 +79,61 @@ const KINDS: Readonly<Record<string, { readonly request: string; readonly answer
   },
 };
 
+const { headers } = PLAIN_KINDS;
+const REQUEST_FIELDS: FieldEdits = { set: [["X-Gateway", "edge"], ["X-Client", "{client_ip}"]], add: [], remove: ["sec-ch-ua"] };
+const RESPONSE_FIELDS: FieldEdits = {
+  set: [["X-Frame-Options", "SAMEORIGIN"], ["X-Served", "{route}"]],
+  add: [["Vary", "Origin"]],
+  remove: ["server"],
+};
+const REWRITE: RewritePolicy = {
+  stripPrefix: "/path",
+  addPrefix: "/v1",
+  replacePrefix: null,
+  pattern: null,
+  to: null,
+  query: null,
+};
+/** `headers`, by a route: with nothing to say, with edits, with a rewritten target, with both and a split that keeps clients. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  ...PLAIN_KINDS,
+  matched: { ...headers, policy: {} },
+  edited: { ...headers, policy: { requestFields: REQUEST_FIELDS, responseFields: RESPONSE_FIELDS } },
+  rewritten: { ...headers, policy: { rewrite: REWRITE } },
+  pattern: {
+    ...headers,
+    policy: { rewrite: { ...REWRITE, stripPrefix: null, addPrefix: null, pattern: "^/path/(.*)", to: "/v1/$1" } },
+  },
+  rich: {
+    ...headers,
+    policy: {
+      requestFields: REQUEST_FIELDS,
+      responseFields: RESPONSE_FIELDS,
+      rewrite: REWRITE,
+      split: [{ service: OWN_VMS, share: 9000 }, { service: OWN_VMS, share: 1000 }],
+      splitKey: { kind: "client-ip" },
+    },
+  },
+};
+
 const seconds = Number(process.argv[2] ?? 1);
 const result: Record<string, number> = {};
-for (const [kind, { request, answer }] of Object.entries(KINDS)) {
+for (const [kind, { request, answer, policy }] of Object.entries(KINDS)) {
   const world = new World("later", 0, { exchangeEnded() {} });
   const client = new FreeSocket(), vm = new FreeSocket();
   const { sweep, metrics, endpoint, environment } = world;
+  if (policy !== undefined) {
+    const match: RouteMatch = {
+      path: { kind: "prefix", value: "/path" },
+      methods: [],
+      headers: [],
+      cookies: [],
+      query: [],
+      routeKey: null,
+    };
+    const route = policyRoute("app", OWN_VMS, { hosts: ["app.test"], match, ...policy });
+    world.enforce(new Policies(filePolicies([], [route]), new Map()));
+  }
   const upstream = new H1UpstreamConnection(vm, endpoint, {
     limits: LIMITS,
     sweep,
@@ -93,6 +152,9 @@ for (const [kind, { request, answer }] of Object.entries(KINDS)) {
   forward();
   assert.match(vm.last.toString(), /^GET .*\r\nHost: app\.test\r\n.*X-Forwarded-For: 127\.0\.0\.1\r\n.*Via: 1\.1 .*\r\n\r\n$/s);
   assert.match(client.last.toString(), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nx{100}$/s);
+  if (policy?.rewrite !== undefined) assert.match(vm.last.toString(), /^GET \/v1\/of\/some\/page\?with=query&and=more HTTP/);
+  if (policy?.requestFields !== undefined) assert.match(vm.last.toString(), /\r\nX-Gateway: edge\r\nX-Client: 127\.0\.0\.1\r\n/);
+  if (policy?.responseFields !== undefined) assert.match(client.last.toString(), /\r\nX-Served: app\r\n/);
   client.keep = vm.keep = false;
 
   let best = Infinity;
