@@ -21,6 +21,8 @@ import type { Trace } from "./trace.ts";
 export interface RequestView {
   /** Normalised. */
   readonly host: string;
+  /** As the client speaks to the first of the proxies that we believe. */
+  readonly scheme: string;
   readonly method: string;
   /** Percent-encoding as it came; begins with `/` (or is `*`). */
   readonly path: string;

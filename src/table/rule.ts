@@ -1,7 +1,7 @@
 /** One route, compiled: its conditions, and its place in the order of routes. */
 import { type Condition, conditionOf, conditionText, holds } from "./matchers.ts";
 import { pathAsSent } from "./path-reading.ts";
-import type { PathMatch, PolicyRoute } from "./policy.ts";
+import type { PathMatch, PolicyRoute, RedirectPolicy } from "./policy.ts";
 import type { Subject } from "./subject.ts";
 
 export interface Rule {
@@ -10,6 +10,14 @@ export interface Rule {
   readonly place: number;
   readonly path: PathMatch;
   readonly conditions: readonly Condition[];
+  /** Where it redirects to with path and query as they are; null: elsewhere, or it is no redirect. */
+  readonly moves: Move | null;
+}
+
+/** null: as requested. */
+interface Move {
+  readonly scheme: string | null;
+  readonly host: string | null;
 }
 
 export function ruleOf(route: PolicyRoute, place: number): Rule {
@@ -19,7 +27,25 @@ export function ruleOf(route: PolicyRoute, place: number): Rule {
     ...cookies.map((each) => conditionOf("cookie", each)),
     ...query.map((each) => conditionOf("query", each)),
   ];
-  return { route, place, path: { kind: path.kind, value: pathAsSent(bytesOf(path.value)) }, conditions };
+  return {
+    route,
+    place,
+    path: { kind: path.kind, value: pathAsSent(bytesOf(path.value)) },
+    conditions,
+    moves: moveOf(route.redirect),
+  };
+}
+
+function moveOf(redirect: RedirectPolicy | null): Move | null {
+  if (redirect === null || redirect.to === null) return redirect;
+  const [, scheme, host] = /^(https?|\{scheme\}):\/\/([^/{}]+|\{host\})\{path\}(?:\?\{query\})?$/i.exec(redirect.to) ?? [];
+  if (scheme === undefined || host === undefined) return null;
+  return { scheme: scheme.startsWith("{") ? null : scheme.toLowerCase(), host: host.startsWith("{") ? null : host.toLowerCase() };
+}
+
+/** The request has come where it would be redirected to: as after TLS has ended in front of us. It goes on, else it would go in circles. */
+function isThere({ scheme, host }: Move, subject: Subject): boolean {
+  return (scheme === null || scheme === subject.scheme) && (host === null || host === subject.host);
 }
 
 /** Operators write UTF-8. */
@@ -55,7 +81,8 @@ export function pathFits({ kind, value }: PathMatch, path: string): boolean {
 }
 
 /** Whose path fits. */
-export function fitsBeyondPath({ route: { match }, conditions }: Rule, subject: Subject): boolean {
+export function fitsBeyondPath({ route: { match }, conditions, moves }: Rule, subject: Subject): boolean {
+  if (moves !== null && isThere(moves, subject)) return false;
   if (match.routeKey !== null && match.routeKey !== subject.routeKey) return false;
   if (match.methods.length > 0 && !match.methods.includes(subject.method)) return false;
   for (const condition of conditions) if (!holds(condition, subject)) return false;
@@ -68,6 +95,7 @@ export function whyNot(rule: Rule, subject: Subject): string | null {
   if (!pathFits(rule.path, subject.path)) {
     return `the path is ${match.path.kind === "exact" ? "not" : "not below"} ${rule.path.value}`;
   }
+  if (rule.moves !== null && isThere(rule.moves, subject)) return "the request is where it would be redirected to";
   if (match.methods.length > 0 && !match.methods.includes(subject.method)) return `the method is not ${match.methods.join(" or ")}`;
   if (match.routeKey !== null && match.routeKey !== subject.routeKey) {
     return `the route key ${subject.routeKey === null ? "is missing" : `is "${subject.routeKey}"`}, not "${match.routeKey}"`;

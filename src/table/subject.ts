@@ -8,6 +8,10 @@ export type Place = "header" | "cookie" | "query";
 
 /** What is looked at. */
 export interface Requested {
+  /** Normalised. */
+  readonly host: string;
+  /** As the client speaks to the first of the proxies that we believe. */
+  readonly scheme: string;
   readonly method: string;
   /** Without the `?`. */
   readonly query: string;
@@ -29,6 +33,14 @@ export class Subject {
     this.path = path;
     this.routeKey = routeKey;
     this.#requested = requested;
+  }
+
+  get host(): string {
+    return this.#requested.host;
+  }
+
+  get scheme(): string {
+    return this.#requested.scheme;
   }
 
   /** All values of that name, as text; empty: none. */

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Surroundings } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute, type RequestView } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
-import type { DomainPolicy, PolicyRoute } from "../../src/table/policy.ts";
+import type { DomainPolicy, PolicyRoute, RedirectPolicy } from "../../src/table/policy.ts";
 import type { Policies } from "../../src/table/policies.ts";
 import type { RouteRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
@@ -48,6 +48,29 @@ test("matchRoute() compares paths by segments", () => {
   for (const each of [...cases, "/api/users/1 one", "/api/users/1/ users", "/api/users/12 users"]) {
     const [path, id] = each.split(" ");
     assert.equal(String(idOf(requestView(`a.test${path}`), routes)), id, each);
+  }
+});
+
+test("matchRoute() leaves redirects out that would lead in circles", () => {
+  const to = (change: Partial<RedirectPolicy>): PolicyRoute[] => [
+    policyRoute("away", { priority: 1, redirect: { to: null, scheme: null, host: null, status: 308, ...change } }),
+    policyRoute("app", {}),
+  ];
+  const cases: readonly (readonly [Partial<RedirectPolicy>, scheme: string, host: string, id: string])[] = [
+    [{ scheme: "https" }, "http", "a.test", "away"],
+    [{ scheme: "https" }, "https", "a.test", "app"],
+    [{ host: "www.a.test" }, "https", "a.test", "away"],
+    [{ host: "www.a.test" }, "https", "www.a.test", "app"],
+    [{ scheme: "https", host: "www.a.test" }, "http", "www.a.test", "away"],
+    [{ scheme: "https", host: "www.a.test" }, "https", "www.a.test", "app"],
+    [{ to: "https://{host}{path}?{query}" }, "http", "a.test", "away"],
+    [{ to: "https://{host}{path}?{query}" }, "https", "a.test", "app"],
+    [{ to: "https://www.A.test{path}" }, "https", "www.a.test", "app"],
+    [{ to: "https://{host}/x{path}" }, "https", "a.test", "away"],
+    [{ to: "/login" }, "https", "a.test", "away"],
+  ];
+  for (const [change, scheme, host, id] of cases) {
+    assert.equal(idOf(requestView(`${host}/x`, { scheme }), to(change)), id, JSON.stringify([change, scheme, host]));
   }
 });
 
