@@ -28,6 +28,9 @@ const POLICIES = z.object({
   services: z.int().describe("Of the file"),
   routes: z.int().describe("Of the file"),
   domains: z.int().describe("With a policy of their own"),
+  names: z.array(z.object({ name: z.string(), addresses: z.array(z.string()), error: z.string().nullable() })).describe(
+    "Host names of endpoints, as they were last resolved; one without an address is no endpoint",
+  ),
   excluded: z.int().describe("Domains that are not served because their policy is wrong; /api/excluded?code=bad_policy lists them"),
 });
 
@@ -93,7 +96,7 @@ export const LIST_POLICY_SERVICES = adminPath({
 });
 
 function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
-  const { revision, policies: { file, domains, sandbox }, file: status } = deps.policies();
+  const { revision, policies: { file, domains, sandbox }, file: status, names } = deps.policies();
   return {
     revision,
     file: status === null ? null : fileView(status),
@@ -101,6 +104,7 @@ function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
     services: file.services.length,
     routes: file.routes.length,
     domains: domains.size,
+    names: names.map(({ name, addresses, error }) => ({ name, addresses: [...addresses], error })),
     excluded: deps.refreshStatus().excluded.bad_policy,
   };
 }

@@ -98,8 +98,10 @@ function fileFigures(file: ConfigFileStatus | null): ControlFigures["configFile"
   return file === null ? null : { ok: file.problems.length === 0, loadedAtMs: file.loadedAtMs, results: file.results };
 }
 
-function policyFigures({ revision, policies: { file, domains } }: PolicyStatus): ControlFigures["policies"] {
-  return { revision, services: file.services.length, routes: file.routes.length, domains: domains.size };
+function policyFigures({ revision, policies: { file, domains }, names }: PolicyStatus): ControlFigures["policies"] {
+  const namesFailing = names.filter(({ error }) => error !== null).length;
+  const { services, routes } = file;
+  return { revision, services: services.length, routes: routes.length, domains: domains.size, names: names.length, namesFailing };
 }
 
 /** Over the workers that there are and those that were. */

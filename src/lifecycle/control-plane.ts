@@ -4,6 +4,8 @@
  *
  *  A verdict goes to every worker, whoever asked: a connection that one of them saw refused is news for the others.
  */
+import { ADDRCONFIG } from "node:dns";
+import { lookup } from "node:dns/promises";
 import type { EndpointTurn, EventLog } from "../observation/event-log.ts";
 import { HostTraffic } from "../observation/host-traffic.ts";
 import type { Log } from "../observation/log.ts";
@@ -94,6 +96,7 @@ export class ControlPlane {
       log,
       events,
       timers: systemTimers,
+      lookup: async (name) => (await lookup(name, { all: true, hints: ADDRCONFIG })).map(({ address }) => address),
       changed: (after) => this.#policiesChanged(after),
       applied: (revision) => workers.policiesApplied(revision),
     });
@@ -128,8 +131,8 @@ export class ControlPlane {
   }
 
   start(): void {
-    this.policies.start(); // first: no request is to find a route that its policy has not reached
-    this.refresher.start();
+    // First: no request is to find a route that its policy has not reached
+    void this.policies.start().then(() => this.refresher.start());
   }
 
   /** Resolves once there is a table, in force in every worker that answers. */

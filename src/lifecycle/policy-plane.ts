@@ -1,16 +1,18 @@
 /*  The control plane of policies: what the routes file and the domains say, in force in every worker.
  *
- *    routes file --> resolved names --.
- *                                      >--> in force: revision by revision, to the workers (`PoliciesInForce`)
- *    policies of domains -------------'
+ *    routes file ----------.
+ *                           >--> names of endpoints resolved --> in force: revision by revision, to the workers (`PoliciesInForce`)
+ *    policies of domains --'          ^--- every 30 s
  */
+import { isDeepStrictEqual } from "node:util";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import type { Timers } from "../runtime/timers.ts";
 import { ConfigFile, type GoodFile } from "../sources/config-file.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Policies } from "../table/policies.ts";
-import type { DomainPolicy, FilePolicies } from "../table/policy.ts";
+import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } from "../table/policy.ts";
+import { EndpointNames, namesOf } from "./endpoint-names.ts";
 import { PoliciesInForce } from "./policies-in-force.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
@@ -22,22 +24,31 @@ export interface PolicyPlaneOptions {
   readonly log: Log;
   readonly events: EventLog;
   readonly timers: Timers;
+  /** All addresses of a name; rejects when it has none. */
+  readonly lookup: (name: string) => Promise<readonly string[]>;
   /** There is a new revision. */
   changed(after: Policies): void;
   /** Resolves when a revision is in force in every worker that answers. */
   applied(revision: number): Promise<unknown>;
 }
 
+/** As it was written. */
+interface Said {
+  readonly file: FilePolicies;
+  readonly domains: ReadonlyMap<string, DomainPolicy>;
+}
+
 export class PolicyPlane {
   readonly #options: PolicyPlaneOptions;
   readonly #inForce: PoliciesInForce;
   readonly #file: ConfigFile | null;
-  /** What was last said of domains. */
-  #taken: ReadonlyMap<string, DomainPolicy> | null = null;
-  #takenWhole: ReadonlyMap<string, DomainPolicy> | null = null;
+  readonly #names: EndpointNames;
+  /** What names made of what was said. */
+  readonly #resolutions: WeakMap<object, FilePolicies | DomainPolicy> = new WeakMap();
+  #said: Said = { file: NO_FILE, domains: new Map() };
 
   constructor(options: PolicyPlaneOptions) {
-    const { settings, file, log, events, changed, timers } = options;
+    const { settings, file, log, events, changed, lookup, timers } = options;
     this.#options = options;
     this.#inForce = new PoliciesInForce({
       log,
@@ -46,13 +57,14 @@ export class PolicyPlane {
         this.#tell();
       },
     });
+    this.#names = new EndpointNames({ lookup, log, timers, changed: () => this.#apply("dns") });
     this.#file = file === null ? null : new ConfigFile({
       path: settings.configFile,
       context: { regionId: settings.regionId },
       first: file,
       log,
       timers,
-      taken: (policies, reason) => this.#takeFile(policies, reason),
+      taken: (policies, reason) => this.#take({ file: policies }, reason),
       tell: (state, problem) => events.publish({ type: "policies", state, ...this.#counts, problem }),
     });
   }
@@ -63,24 +75,21 @@ export class PolicyPlane {
 
   get status(): PolicyStatus {
     const { revision, policies } = this.snapshot;
-    return { revision, policies, file: this.#file?.status ?? null };
+    return { revision, policies, file: this.#file?.status ?? null, names: this.#names.list() };
   }
 
-  start(): void {
+  /** Resolves when what the file says is on its way to the workers. */
+  async start(): Promise<void> {
     const { file } = this.#options;
-    if (file !== null) this.#takeFile(file.policies, "start");
+    if (file !== null) await this.#take({ file: file.policies }, "start");
     this.#file?.start();
   }
 
   /** What the source says of domains. `whole`: those that it does not name have none any more. */
-  takeDomains(policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string): void {
-    const { domains } = this.snapshot.policies;
-    if (this.#taken === policies && !whole || this.#takenWhole === policies) return;
-    this.#taken = policies;
-    this.#takenWhole = whole ? policies : null;
-    const upserts = [...policies.values()].filter((policy) => domains.get(policy.host) !== policy);
-    const removals = whole ? [...domains.keys()].filter((host) => !policies.has(host)) : [];
-    this.#inForce.take({ upserts, removals }, reason);
+  async takeDomains(policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string): Promise<void> {
+    const { domains } = this.#said;
+    if (domains === policies || !whole && policies.size === 0) return;
+    await this.#take({ domains: whole ? policies : new Map([...domains, ...policies]) }, reason);
   }
 
   /** Reads the file; resolves when what it says is in force in every worker that answers. */
@@ -90,11 +99,37 @@ export class PolicyPlane {
   }
 
   async close(): Promise<void> {
+    this.#names.close();
     await this.#file?.close();
   }
 
-  #takeFile(file: FilePolicies, reason: string): void {
-    this.#inForce.take({ file, upserts: [], removals: [] }, reason);
+  async #take(change: Partial<Said>, reason: string): Promise<void> {
+    this.#said = { ...this.#said, ...change };
+    await this.#names.learn(namesOf(servicesOf(this.#said)));
+    this.#apply(reason);
+  }
+
+  /** What is said, with every name resolved, comes into force as far as it is not. */
+  #apply(reason: string): void {
+    const { file, domains } = this.#said;
+    const { policies: inForce } = this.snapshot;
+    const resolvedFile = this.#resolved(file);
+    const now = new Map<string, DomainPolicy>();
+    for (const [host, policy] of domains) now.set(host, this.#resolved(policy));
+    const upserts = [...now.values()].filter((policy) => inForce.domains.get(policy.host) !== policy);
+    const removals = [...inForce.domains.keys()].filter((host) => !now.has(host));
+    this.#inForce.take({ ...resolvedFile !== inForce.file && { file: resolvedFile }, upserts, removals }, reason);
+  }
+
+  /** The same object as before as long as it says the same. */
+  #resolved<Set extends FilePolicies | DomainPolicy>(set: Set): Set {
+    const services = set.services.map((service) => this.#names.resolved(service));
+    if (services.every((service, index) => service === set.services[index])) return set;
+    const known = this.#resolutions.get(set) as Set | undefined;
+    if (known !== undefined && isDeepStrictEqual(known.services, services)) return known;
+    const resolved = { ...set, services };
+    this.#resolutions.set(set, resolved);
+    return resolved;
   }
 
   get #counts(): { readonly revision: number; readonly services: number; readonly routes: number; readonly domains: number } {
@@ -105,4 +140,9 @@ export class PolicyPlane {
   #tell(): void {
     this.#options.events.publish({ type: "policies", state: "changed", ...this.#counts, problem: "" });
   }
+}
+
+function* servicesOf({ file, domains }: Said): Iterable<ServiceRecord> {
+  yield* file.services;
+  for (const { services } of domains.values()) yield* services;
 }

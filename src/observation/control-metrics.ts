@@ -116,6 +116,12 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
     ({ control: { policies: { services, routes, domains } } }) => ({ services, routes, domains }),
   ),
   gauge(
+    "edgeproxy_endpoint_names",
+    "Host names of services' endpoints by how they were last resolved; a failure keeps the addresses of before.",
+    "result",
+    ({ control: { policies: { names, namesFailing } } }) => ({ resolved: names - namesFailing, failed: namesFailing }),
+  ),
+  gauge(
     "edgeproxy_policies_revision",
     "Revision of the policies; grows with each change.",
     ({ control }) => control.policies.revision,

@@ -62,7 +62,15 @@ export interface ControlFigures {
     readonly loadedAtMs: number;
     readonly results: Readonly<Record<string, number>>;
   } | null;
-  readonly policies: { readonly revision: number; readonly services: number; readonly routes: number; readonly domains: number };
+  readonly policies: {
+    readonly revision: number;
+    readonly services: number;
+    readonly routes: number;
+    readonly domains: number;
+    /** Host names of endpoints. */
+    readonly names: number;
+    readonly namesFailing: number;
+  };
   /** null where none are exported. */
   readonly spans: { readonly exported: number; readonly lost: number } | null;
   readonly probesHealthy: number;

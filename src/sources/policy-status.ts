@@ -8,4 +8,14 @@ export interface PolicyStatus {
   readonly policies: Policies;
   /** null: none is configured. */
   readonly file: ConfigFileStatus | null;
+  /** Host names of endpoints. */
+  readonly names: readonly NameStatus[];
+}
+
+export interface NameStatus {
+  readonly name: string;
+  /** As it was last resolved. */
+  readonly addresses: readonly string[];
+  /** null: the last question was answered. */
+  readonly error: string | null;
 }

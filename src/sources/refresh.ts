@@ -43,7 +43,7 @@ export interface RefresherOptions {
    * What a reading says of domains, before its routes are in force; and once more when they are. `whole`: those that it does not name have
    * none any more.
    */
-  readonly takePolicies?: (policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string) => void;
+  readonly takePolicies?: (policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string) => Promise<void>;
   readonly tell?: TellState;
   /** What was served before this process, and what the next one will begin with. */
   readonly lastGood?: Pick<LastGood, "read" | "keep">;
@@ -306,19 +306,19 @@ export class Refresher {
   }
 
   async #take(reading: SourceReading, reason: string): Promise<void> {
-    const { lastGood, source, takePolicies = () => {}, timers } = this.#options;
+    const { lastGood, source, takePolicies = () => Promise.resolve(), timers } = this.#options;
     this.#regions = reading.regions;
     this.#exclusions.take(reading);
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
     if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
     const { policies = NO_POLICIES } = reading;
-    takePolicies(policies, false, reason); // no request is to find a route that its policy has not reached
+    await takePolicies(policies, false, reason); // no request is to find a route that its policy has not reached
     const { heldReading } = this.#served;
     const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
     const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole && isDue }, cause);
     if (this.#served.heldReading !== heldReading) this.#secondOpinionAtMs = null; // a full interval later
     if (!isGood) return;
-    takePolicies(policies, true, reason);
+    await takePolicies(policies, true, reason);
     this.#goodAtMs = timers.nowMs();
     const { good: routes, revision } = this.#served;
     lastGood?.keep({ routes, revision, asOfMs: this.#goodAtMs, source: source.name });

@@ -88,7 +88,8 @@ test("without a database the file's routes are served; a changed file is in forc
 
 test("a bad file changes nothing and says why everywhere, until it is right again", async () => {
   await using folder = await temporaryFolder();
-  await using vm = await startVm({ host: loopbackAddress(), script: (_, c) => c.write(answer("good")) });
+  await using named = await startVm({ host: "127.0.0.1", script: (_, c) => c.write(answer("good")) });
+  const vm = { host: "localhost", port: named.port };
   const file = join(folder.path, "routes.yaml");
   await writeFile(file, leadingTo(vm));
   await using edge = await startEdgeproxy({ database: "", region: REGION, env: { EDGEPROXY_CONFIG_FILE: file } });

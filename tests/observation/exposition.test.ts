@@ -42,7 +42,7 @@ async function figuresOf(metrics: Metrics): Promise<Figures> {
       stateFailures: 1,
       spans: { exported: 7, lost: 2 },
       configFile: { ok: false, loadedAtMs: 1_700_000_000_250, results: { changed: 2, unchanged: 1, refused: 3 } },
-      policies: { revision: 4, services: 2, routes: 5, domains: 7 },
+      policies: { revision: 4, services: 2, routes: 5, domains: 7, names: 3, namesFailing: 1 },
       lastStateWriteAtMs: 1_700_000_000_500,
       refreshDurations: NO_DURATIONS,
       sourceReadable: false,
