@@ -7,6 +7,7 @@ import type { AdminDeps } from "./deps.ts";
 import { BEGIN_DRAIN, SHOW_DRAIN } from "./drain-api.ts";
 import { EventStreams } from "./event-streams.ts";
 import { LIST_AUDIT, LIST_ERRORS, WATCH_EVENTS } from "./events-api.ts";
+import { LIST_BREAKERS, RESET_BREAKER } from "./breakers-api.ts";
 import { LIST_CONNECTIONS } from "./connections-api.ts";
 import { CLEAR_CORDON, LIST_CORDONS, SET_CORDON } from "./cordons-api.ts";
 import { LIST_ENDPOINTS, SHOW_ENDPOINT } from "./endpoints-api.ts";
@@ -69,6 +70,8 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   SET_CORDON,
   CLEAR_CORDON,
   LIST_CORDONS,
+  LIST_BREAKERS,
+  RESET_BREAKER,
   LIST_CONNECTIONS,
   LIST_WORKERS,
   SHOW_DRAIN,

@@ -16,7 +16,7 @@ import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
-import type { CordonDeps, EndpointDeps } from "./endpoint-deps.ts";
+import type { BreakerDeps, CordonDeps, EndpointDeps } from "./endpoint-deps.ts";
 
 /** A generation that has handed over to this one and still drains. */
 export interface Predecessor {
@@ -93,6 +93,7 @@ export interface AdminDeps {
   /** How many of them have which, without a list of them. */
   readonly verdicts: () => Readonly<Record<EndpointHealth["verdict"], number>>;
   readonly endpoints: EndpointDeps;
+  readonly breakers: BreakerDeps;
   readonly cordons: CordonDeps;
   /** What each worker lists of its clients' connections. */
   readonly connections: (wish: ConnectionWish) => Promise<readonly { readonly worker: number; readonly list: ConnectionList }[]>;

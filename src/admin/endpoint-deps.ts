@@ -1,6 +1,7 @@
 /** What the admin app may see and do of endpoints. */
 import type { Cordon } from "../observation/cordon.ts";
 import type { EndpointRecord } from "../table/record.ts";
+import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
@@ -17,6 +18,12 @@ export interface EndpointDeps {
   readonly hostsOf: (key: string, most: number) => Promise<readonly string[]>;
   /** What all workers have to do with these, by key; null: with all that have attempts under way. */
   readonly uses: (keys: readonly string[] | null) => Promise<ReadonlyMap<string, EndpointUse>>;
+}
+
+export interface BreakerDeps {
+  readonly list: () => Promise<readonly BreakerView[]>;
+  /** Resolves when it is closed for all workers; false: there is none. */
+  readonly reset: (name: string) => Promise<boolean>;
 }
 
 export interface CordonDeps {

@@ -16,7 +16,7 @@ import type { ControlPlane } from "./control-plane.ts";
 import type { LogLevelOrder } from "./log-level-order.ts";
 import { describeSettings, type Settings } from "./settings.ts";
 import type { Cordons } from "./cordons.ts";
-import { cordonDependencies, endpointDependencies } from "./endpoint-dependencies.ts";
+import { breakerDependencies, cordonDependencies, endpointDependencies } from "./endpoint-dependencies.ts";
 import type { SpanFigures } from "./trace-exporter.ts";
 import type { Question } from "./worker-channel.ts";
 
@@ -68,6 +68,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     endpointHealth: () => control.endpointHealth(),
     verdicts: () => control.proberFigures().endpoints,
     endpoints: endpointDependencies(control, generation),
+    breakers: breakerDependencies(generation),
     cordons: cordonDependencies(generation.cordons, generation),
     connections: async (wish) => {
       const answers = await generation.ask<"connections">({ kind: "connections", wish });

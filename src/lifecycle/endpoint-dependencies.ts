@@ -1,6 +1,7 @@
 /** What the admin app may see and do of endpoints: the control plane knows of their health, the workers of their use. */
-import type { CordonDeps, EndpointDeps } from "../admin/endpoint-deps.ts";
+import type { BreakerDeps, CordonDeps, EndpointDeps } from "../admin/endpoint-deps.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
+import { mergedBreakers } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Generation } from "./admin-dependencies.ts";
 import type { ControlPlane } from "./control-plane.ts";
@@ -34,6 +35,20 @@ function sum(one: EndpointUse | undefined, other: EndpointUse): EndpointUse {
   const { key, inFlight, idle } = other;
   const later = (one.lastFailure?.atMs ?? 0) > (other.lastFailure?.atMs ?? 0) ? one : other;
   return { key, inFlight: one.inFlight + inFlight, idle: one.idle + idle, lastFailure: later.lastFailure };
+}
+
+/** Where workers see the same numbers, one of them resets for all; where they do not, each for itself. */
+export function breakerDependencies(generation: Pick<Generation, "ask">): BreakerDeps {
+  return {
+    list: async () => {
+      const answers = await generation.ask<"breakers">({ kind: "breakers" });
+      return [...mergedBreakers(answers.map(({ answer }) => answer.breakers)).values()];
+    },
+    reset: async (name) => {
+      const answers = await generation.ask<"reset-breaker">({ kind: "reset-breaker", name });
+      return answers.some(({ answer }) => answer.found);
+    },
+  };
 }
 
 export function cordonDependencies(cordons: Cordons, generation: Pick<Generation, "ask">): CordonDeps {

@@ -10,6 +10,7 @@ import type { HealthPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { BreakerGuard, type BreakerTurn } from "../upstream/breaker-guard.ts";
+import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { CellTable } from "../upstream/cell-table.ts";
 import { EjectionGuard, type Turn } from "../upstream/ejection-guard.ts";
 import { EndpointWatch, type Guard } from "../upstream/endpoint-watch.ts";
@@ -34,6 +35,8 @@ export class Watches {
   readonly queues: PlaceQueues;
   readonly #parts: WatchParts;
   readonly #counts: JointCounts;
+  /** By name; those of endpoints and services that have had requests. */
+  readonly #breakers: Map<string, { readonly guard: BreakerGuard; readonly service: string }> = new Map();
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
@@ -43,8 +46,25 @@ export class Watches {
 
   /** Other policies are in force, and all guards are about to be asked for anew. */
   tidy(): void {
+    this.#breakers.clear();
     this.queues.tidy();
     this.#counts.tidy();
+  }
+
+  /** Nobody speaks to these endpoints any more. */
+  forget(keys: readonly string[]): void {
+    for (const key of keys) this.#breakers.delete(key);
+  }
+
+  breakers(): BreakerView[] {
+    return [...this.#breakers.values()].map(({ guard, service }) => guard.view(service));
+  }
+
+  /** False: there is no such breaker. */
+  resetBreaker(name: string): boolean {
+    const found = this.#breakers.get(name);
+    found?.guard.reset();
+    return found !== undefined;
   }
 
   readonly healthOf = (key: string): HealthPolicy | null => this.serviceOf(key)?.policy.health ?? null;
@@ -68,9 +88,10 @@ export class Watches {
     if (policy.breaker !== null) {
       const whose = policy.breaker.scope === "service" ? name : key;
       const trials = this.#counts.of(`trials/${whose}`);
-      guards.push(
-        new BreakerGuard(whose, policy.breaker, { cells, trials, turned: (turn) => this.#breakerTurned(turn) }),
-      );
+      const parts = { cells, trials, turned: (turn: BreakerTurn) => this.#breakerTurned(turn) };
+      const guard = new BreakerGuard(whose, policy.breaker, parts);
+      this.#breakers.set(whose, { guard, service: name });
+      guards.push(guard);
     }
     if (policy.limits !== null && (policy.limits.soft > 0 || policy.limits.hard > 0)) {
       const queue = this.queues.of(name);

@@ -23,6 +23,7 @@ import type { MetricsSnapshot } from "../observation/metrics.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
 import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
+import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
@@ -66,11 +67,15 @@ export type Question =
   | { readonly kind: "explain"; readonly question: ExplainQuestion }
   /** null: those with attempts under way. */
   | { readonly kind: "endpoints"; readonly keys: readonly string[] | null }
+  | { readonly kind: "breakers" }
+  | { readonly kind: "reset-breaker"; readonly name: string }
   | { readonly kind: "connections"; readonly wish: ConnectionWish };
 export type Answer =
   | { readonly kind: "nothing" }
   | { readonly kind: "explain"; readonly explanation: Explanation }
   | { readonly kind: "endpoints"; readonly uses: readonly EndpointUse[] }
+  | { readonly kind: "breakers"; readonly breakers: readonly BreakerView[] }
+  | { readonly kind: "reset-breaker"; readonly found: boolean }
   | { readonly kind: "connections"; readonly list: ConnectionList };
 
 /** Control to worker. */

@@ -208,6 +208,7 @@ export class Worker {
 
   #forget(keys: readonly string[]): void {
     this.#endpoints.forget(keys);
+    this.#watches.forget(keys);
     this.#standIn.forget(keys);
   }
 
@@ -383,6 +384,10 @@ export class Worker {
         return { kind: "explain", explanation: explain(question.question, this.#explainParts) };
       case "connections":
         return { kind: "connections", list: this.#listener.list(question.wish) };
+      case "breakers":
+        return { kind: "breakers", breakers: this.#watches.breakers() };
+      case "reset-breaker":
+        return { kind: "reset-breaker", found: this.#watches.resetBreaker(question.name) };
       case "endpoints":
         return { kind: "endpoints", uses: this.#endpoints.uses(question.keys) };
     }

@@ -2,6 +2,7 @@
 import type { AnswerCode } from "../observation/proxy-error.ts";
 import type { BreakerPolicy } from "../table/policy.ts";
 import { type Breaker, type BreakerEvent, readBreaker, step, writeBreaker } from "./breaker.ts";
+import type { BreakerView } from "./breaker-view.ts";
 import type { Cells, CellTable } from "./cell-table.ts";
 import { endpointsFault, type Guard, type Hindrance, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
 import type { JointCount } from "./joint-count.ts";
@@ -56,6 +57,19 @@ export class BreakerGuard implements Guard {
     const trial = breaker.state === "half-open";
     if (trial && !this.#trials.take(this.policy.halfOpenRequests)) return null;
     return new BreakerVisit(this, breaker.opened, trial ? this.#trials : null);
+  }
+
+  view(service: string): BreakerView {
+    const { breaker } = this;
+    return {
+      name: this.name,
+      service,
+      state: breaker.state,
+      openForMs: breaker.state === "open" ? Math.max(0, breaker.untilMs - this.#cells.nowMs()) : 0,
+      opened: breaker.opened,
+      failures: breaker.state === "closed" ? breaker.row : 0,
+      trials: this.#trials.count,
+    };
   }
 
   reset(): void {

@@ -35,6 +35,8 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "DELETE /api/endpoints/:key/cordon": ["/api/endpoints/vm%2F10.0.0.5:8080/cordon", { method: "DELETE" }],
   "GET /api/connections": ["/api/connections?sort=-requests"],
   "GET /api/cordons": ["/api/cordons"],
+  "GET /api/breakers": ["/api/breakers?state=open"],
+  "POST /api/breakers/:name/reset": ["/api/breakers/vm%2F10.0.0.5:8080@users/reset", { method: "POST" }],
   "GET /api/workers": ["/api/workers"],
   "GET /api/drain": ["/api/drain"],
   "POST /api/drain": ["/api/drain", { method: "POST", body: '{"reason":"upgrade"}' }],

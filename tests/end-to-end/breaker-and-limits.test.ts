@@ -102,6 +102,20 @@ test("while the breaker of one endpoint is open, the other one takes its request
   assert.equal(lone.requests.length, before);
 });
 
+test("an open breaker is shown, and closes by hand", async () => {
+  const shown = async (): Promise<{ name: string; state: string }[]> =>
+    (await (await edge.admin("/api/breakers?q=@elsewhere")).json() as { breakers: { name: string; state: string }[] }).breakers;
+  const name = `vm/${lone.host}:${lone.port}@elsewhere`;
+  assert.equal((await shown()).find((each) => each.name === name)?.state, "open");
+  lone.script = respond(200, "mended");
+  const before = lone.requests.length;
+  const answer = await edge.admin(`/api/breakers/${encodeURIComponent(name)}/reset`, { method: "POST" });
+  assert.equal(answer.status, 200);
+  assert.deepEqual((await shown()).map(({ state }) => state), ["closed", "closed"]);
+  assert.deepEqual(await together("elsewhere", 20), { "200": 20 });
+  assert.ok(lone.requests.length > before);
+});
+
 test("the breaker of a service answers with its fallback", async () => {
   other.script = respond(500, "broken");
   assert.equal((await ask("fallback")).status, 500);
