@@ -132,7 +132,7 @@ function routesFileOf(
   detailed: boolean,
 ): z.output<typeof READINESS>["routes_file"] {
   const loaded = Math.round(Math.max(0, nowMs - loadedAtMs)) / 1000;
-  const file = { ok: problems.length === 0, loaded_seconds_ago: loaded, problems: problems.length };
+  const file = { ok: problems.length === 0, "loaded_seconds_ago": loaded, problems: problems.length };
   return detailed ? { ...file, path, first_problems: problems.slice(0, MOST_PROBLEMS) } : file;
 }
 

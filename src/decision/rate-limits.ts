@@ -1,5 +1,5 @@
 /** The rate limits of all routes, counted by all workers together; and what answers tell clients of them. */
-import { type KeySource, type PolicyRoute } from "../table/policy.ts";
+import type { KeySource, PolicyRoute } from "../table/policy.ts";
 import type { CellTable } from "../upstream/cell-table.ts";
 import type { MatchedRoute } from "./match-route.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";

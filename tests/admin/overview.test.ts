@@ -60,7 +60,7 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   assert.deepEqual(await alertsOf({ lastGood: () => lastGood }), ["warning EdgeproxyStateNotWritten"]);
   assert.deepEqual(await alertsOf({ cordoned: () => ["vm/10.0.0.5:80"] }), ["info null"]);
   assert.deepEqual(await alertsOf({ policies: () => POLICIES }), ["warning EdgeproxyRoutesFileBad"]);
-  const excluded = { ...LOADED.excluded, bad_policy: 2 };
+  const excluded = { ...LOADED.excluded, "bad_policy": 2 };
   assert.deepEqual(await alertsOf(statusOf({ excluded })), ["warning EdgeproxyPoliciesExcluded"]);
 });
 
