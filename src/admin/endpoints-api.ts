@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { EndpointRecord } from "../table/record.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
+import { HINDRANCES } from "../upstream/endpoint-watch.ts";
 import { CORDON, cordonView, isKnown, NO_ENDPOINT, OF_ENDPOINT, unknownEndpoint } from "./cordons-api.ts";
 import type { AdminDeps } from "./deps.ts";
 import { flag, TIME } from "./fields.ts";
@@ -16,7 +17,9 @@ const MOST_HOSTS = 100;
 const VERDICTS = ["unprobed", "healthy", "unhealthy"] as const;
 
 const ENDPOINT = z.object({
-  key: z.string().describe("`vm/ADDRESS:PORT`, or `region/ADDRESS:PORT` for another region's edge"),
+  key: z.string().describe(
+    "`vm/ADDRESS:PORT`, or `region/ADDRESS:PORT` for another region's edge; with `@SERVICE` under the policy of a service",
+  ),
   kind: z.enum(["vm", "region"]),
   address: z.string(),
   port: z.int(),
@@ -34,6 +37,10 @@ const ENDPOINT = z.object({
   in_flight: z.int().describe("Attempts under way, over all workers"),
   idle_connections: z.int().describe("Connections at rest, over all workers"),
   last_failure: z.object({ time: TIME, reason: z.string() }).nullable().describe("The last connection that requests saw fail"),
+  hindrance: z.enum(HINDRANCES).nullable().describe(
+    "What of its policy keeps requests away: `ejected`, or due for a `trial`; its breaker is `open`; it is `full`, or `busy`; null: nothing",
+  ),
+  share: z.number().describe("Of its weight: less than 1 while it starts slowly after a recovery"),
   cordon: CORDON.nullable(),
 });
 
@@ -140,7 +147,7 @@ function everyEndpoint(deps: AdminDeps): Found[] {
 function recordOf(key: string, { endpoints }: AdminDeps): EndpointRecord {
   const known = endpoints.find(key);
   if (known !== undefined) return known;
-  const [, kind, address = "", port] = /^(vm|region)\/\[?(.*?)\]?:(\d+)$/.exec(key) ?? [];
+  const [, kind, address = "", port] = /^(vm|region)\/\[?(.*?)\]?:(\d+)(?:@.*)?$/.exec(key) ?? [];
   return { key, kind: kind === "region" ? "region" : "vm", address, port: Number(port), region: "" };
 }
 
@@ -150,7 +157,7 @@ function endpointView(
   { endpoints, cordons }: AdminDeps,
 ): z.output<typeof ENDPOINT> {
   const { key, kind, address, port, region } = record;
-  const { inFlight = 0, idle = 0, lastFailure = null } = uses.get(key) ?? {};
+  const { inFlight = 0, idle = 0, lastFailure = null, hindrance = null, share = 1 } = uses.get(key) ?? {};
   const cordon = cordons.find(key);
   return {
     key,
@@ -169,6 +176,8 @@ function endpointView(
     in_flight: inFlight,
     idle_connections: idle,
     last_failure: lastFailure === null ? null : { time: timeText(lastFailure.atMs), reason: lastFailure.reason },
+    hindrance,
+    share: Math.round(share * 1000) / 1000,
     cordon: cordon === undefined ? null : cordonView(cordon),
   };
 }

@@ -203,6 +203,10 @@ export interface Endpoint {
   readonly routes: number;
   readonly "in_flight": number;
   readonly "last_failure": { readonly time: string; readonly reason: string } | null;
+  /** What of its policy keeps requests away. */
+  readonly hindrance: string | null;
+  /** Of its weight. */
+  readonly share: number;
   readonly cordon: Cordon | null;
 }
 

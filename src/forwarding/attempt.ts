@@ -216,7 +216,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onFailure(error: ProxyError): void {
     if (this.#ended) return;
-    this.#end(error.code);
+    // A pooled connection that turned out dead says nothing of the endpoint: it may close what rests
+    this.#end(error.retry === "if-reused" ? null : error.code);
     this.#owner.onAttemptFailure(this, error);
   }
 

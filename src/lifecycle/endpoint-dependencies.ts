@@ -33,8 +33,10 @@ export function endpointDependencies(control: ControlPlane, generation: Pick<Gen
 function sum(one: EndpointUse | undefined, other: EndpointUse): EndpointUse {
   if (one === undefined) return other;
   const { key, inFlight, idle } = other;
+  const hindrance = one.hindrance ?? other.hindrance;
+  const share = Math.min(one.share, other.share);
   const later = (one.lastFailure?.atMs ?? 0) > (other.lastFailure?.atMs ?? 0) ? one : other;
-  return { key, inFlight: one.inFlight + inFlight, idle: one.idle + idle, lastFailure: later.lastFailure };
+  return { key, inFlight: one.inFlight + inFlight, idle: one.idle + idle, lastFailure: later.lastFailure, hindrance, share };
 }
 
 /** Where workers see the same numbers, one of them resets for all; where they do not, each for itself. */

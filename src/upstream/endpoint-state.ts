@@ -21,7 +21,7 @@ import type { HealthPolicy } from "../table/policy.ts";
 import { partsOfKey } from "../table/policies.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability, HealthVerdict } from "./availability.ts";
-import type { EndpointWatch } from "./endpoint-watch.ts";
+import type { EndpointWatch, Hindrance } from "./endpoint-watch.ts";
 import type { H1UpstreamConnection } from "./h1-connection.ts";
 import { asSettingsSay, type HealthOf } from "./probe.ts";
 import { slowStartShare } from "./slow-start.ts";
@@ -46,6 +46,10 @@ export interface EndpointUse {
   /** Connections at rest. */
   readonly idle: number;
   readonly lastFailure: ConnectionFailure | null;
+  /** What of its policy keeps requests away; null: nothing. */
+  readonly hindrance: Hindrance | null;
+  /** Of its weight, 0 to 1: less than 1 while it starts slowly. */
+  readonly share: number;
 }
 
 /** How long a region that refused a connection is tried last. */
@@ -258,7 +262,11 @@ export class Endpoints {
     const states = keys === null
       ? [...this.#states.values()].filter(({ inFlight }) => inFlight > 0)
       : keys.flatMap((key) => this.#states.get(key) ?? []);
-    return states.map(({ record: { key }, inFlight, idle, lastFailure }) => ({ key, inFlight, idle: idle.length, lastFailure }));
+    const nowMs = clockMs();
+    return states.map((state) => {
+      const { record: { key }, inFlight, idle, lastFailure, watch } = state;
+      return { key, inFlight, idle: idle.length, lastFailure, hindrance: watch?.look() ?? null, share: state.share(nowMs) };
+    });
   }
 
   /** Attempts under way. */

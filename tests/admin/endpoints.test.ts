@@ -15,8 +15,8 @@ function admin(): ReturnType<typeof adminOf> & { readonly deps: AdminDeps } {
     watched(A, { verdict: "unhealthy", sinceAtMs: SINCE_MS + 5, reason: "status 500" }),
   ];
   const uses = [
-    { key: A.key, inFlight: 2, idle: 1, lastFailure: null },
-    { key: R.key, inFlight: 5, idle: 0, lastFailure: { atMs: SINCE_MS, reason: "ECONNREFUSED" } },
+    { key: A.key, inFlight: 2, idle: 1, lastFailure: null, hindrance: "ejected" as const, share: 0.25 },
+    { key: R.key, inFlight: 5, idle: 0, lastFailure: { atMs: SINCE_MS, reason: "ECONNREFUSED" }, hindrance: null, share: 1 },
   ];
   return adminOf({ endpointHealth: () => health, endpoints: endpointDeps([A, B, IDLE, R], health, uses), cordons: cordonDeps() });
 }
@@ -43,8 +43,16 @@ test("GET /api/endpoints lists those in use and regions, filtered, sorted and pa
   assert.deepEqual(await keysOf(app, "?sort=-since&limit=1"), [A.key]);
   const { body: first } = await app.json("/api/endpoints?limit=2");
   assert.deepEqual([first.total, ...await keysOf(app, `?limit=2&after=${first.next}`)], [3, KEYS.toSorted()[2]]);
+  const ejected = (await app.json("/api/endpoints?verdict=unhealthy")).body.endpoints[0];
+  assert.deepEqual([ejected.hindrance, ejected.share], ["ejected", 0.25]);
   const row = (await app.json("/api/endpoints?kind=region")).body.endpoints[0];
-  assert.deepEqual([row.verdict, row.in_flight, row.last_failure.reason, row.routes], [null, 5, "ECONNREFUSED", 4]);
+  assert.deepEqual([row.verdict, row.in_flight, row.last_failure.reason, row.routes, row.hindrance], [
+    null,
+    5,
+    "ECONNREFUSED",
+    4,
+    null,
+  ]);
   assert.equal((await app.json("/api/endpoints?sort=colour")).status, 400);
   assert.equal((await app.json("/api/endpoints?after=nonsense")).status, 400);
 });

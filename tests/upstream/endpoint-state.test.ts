@@ -198,7 +198,7 @@ test("uses() tells of attempts, connections at rest and the last failure", () =>
   const { endpoints } = endpointsAndRequests();
   endpoints.of(A).inFlight = 2;
   endpoints.of(R).failed("ECONNREFUSED", 0);
-  assert.deepEqual(endpoints.uses(null), [{ key: A.key, inFlight: 2, idle: 0, lastFailure: null }]);
+  assert.deepEqual(endpoints.uses(null), [{ key: A.key, inFlight: 2, idle: 0, lastFailure: null, hindrance: null, share: 1 }]);
   const [use, ...more] = endpoints.uses([R.key, "vm/10.9.9.9:1"]);
   assert.deepEqual([use?.lastFailure?.reason, more], ["ECONNREFUSED", []]);
   assert.ok(Math.abs(Date.now() - use!.lastFailure!.atMs) < 60_000);

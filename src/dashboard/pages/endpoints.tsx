@@ -2,7 +2,7 @@
 import type { Endpoint, EndpointsPage } from "../answers.ts";
 import { pathOf } from "../api-client.ts";
 import { count, milliseconds, shortId } from "../format.ts";
-import { Badge, Verdict } from "../parts/badge.tsx";
+import { Badge, type Tone, Verdict } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
 import { CordonButton } from "../parts/cordon-dialog.tsx";
 import { List } from "../parts/list.tsx";
@@ -103,10 +103,20 @@ export function whyOf({ cordon, reason, last_failure: failure }: Endpoint): stri
   return reason === "" && failure !== null ? failure.reason : reason;
 }
 
-export function State({ of: { verdict, cordon, kind } }: { of: Endpoint }) {
+const HINDRANCES: Readonly<Record<string, readonly [string, Tone]>> = {
+  ejected: ["ejected", "bad"],
+  trial: ["ejected", "bad"],
+  open: ["breaker open", "bad"],
+  full: ["full", "warning"],
+  busy: ["busy", "neutral"],
+};
+
+export function State({ of: { verdict, cordon, kind, hindrance } }: { of: Endpoint }) {
   return (
     <>
       {cordon !== null && <Badge tone="warning">cordoned</Badge>}{" "}
+      {hindrance !== null && <Badge tone={HINDRANCES[hindrance]?.[1] ?? "warning"}>{HINDRANCES[hindrance]?.[0] ?? hindrance}
+      </Badge>}{" "}
       {verdict === null ? <Badge tone="neutral">{kind === "vm" ? "not in use" : "not probed"}</Badge> : <Verdict of={verdict} />}
     </>
   );
