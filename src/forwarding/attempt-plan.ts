@@ -6,6 +6,7 @@ import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
 import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
+import type { EndpointRecord } from "../table/record.ts";
 import type { FieldChanges } from "../wire/field-edits.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
 import type { ExchangeView } from "./request-view.ts";
@@ -16,27 +17,49 @@ import { WrittenAnswer } from "./written-answers.ts";
 /** Made once per request, before the first decision. */
 export class AttemptPlan implements ExchangeTerms {
   readonly matched: MatchedRoute;
-  /** Origin form; null: as it came. */
-  readonly target: string | null;
-  readonly requestFields: FieldChanges | null;
-  readonly responseFields: FieldChanges | null;
   /** The route's, else the service's. */
   readonly timeouts: TimeoutPolicy;
   /** Of the last attempt that failed: what a refusal comes of, whatever it says itself. */
   lastFailure: AnswerCode | null = null;
+  readonly #target: string | null;
+  readonly #requestFields: FieldChanges | null;
+  readonly #responseFields: FieldChanges | null;
+  /** It goes to another edge, which has the same policies. */
+  #toEdge = false;
   readonly #edits: RouteEdits;
   readonly #values: Values;
   readonly #view: ExchangeView;
 
   constructor(matched: MatchedRoute, target: string | null, edits: RouteEdits, values: Values, view: ExchangeView) {
     this.matched = matched;
-    this.target = target;
-    this.requestFields = edits.request?.fill(values) ?? null;
-    this.responseFields = edits.response?.fill(values) ?? null;
+    this.#target = target;
+    this.#requestFields = edits.request?.fill(values) ?? null;
+    this.#responseFields = edits.response?.fill(values) ?? null;
     this.timeouts = timeoutsOf(matched);
     this.#edits = edits;
     this.#values = values;
     this.#view = view;
+  }
+
+  /**
+   * Where it is sent next. Another region's edge matches and edits by itself: a rewritten target would match nothing there, and what is
+   * added would be added twice.
+   */
+  goesTo({ kind }: EndpointRecord): void {
+    this.#toEdge = kind === "region" && this.matched.service?.endpoints === null;
+  }
+
+  /** Origin form; null: as it came. */
+  get target(): string | null {
+    return this.#toEdge ? null : this.#target;
+  }
+
+  get requestFields(): FieldChanges | null {
+    return this.#toEdge ? null : this.#requestFields;
+  }
+
+  get responseFields(): FieldChanges | null {
+    return this.#toEdge ? null : this.#responseFields;
   }
 
   get maxBodyBytes(): number | null {

@@ -86,6 +86,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     record.upstreamKind = endpoint.record.kind;
     record.region = endpoint.record.region;
     record.attempts++;
+    if (this.plan !== null) this.plan.goesTo(endpoint.record);
     const idle = fresh ? null : this.#environment.pool.take(endpoint);
     record.reused = idle !== null;
     if (idle !== null) return this.onConnected(idle);

@@ -62,12 +62,13 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
     return { ...asked, ...unread(refused!, steps), host: read.host };
   }
   const decision = decide({ host: matched?.host ?? read.host, via: viaOf(read), tried: null, matched }, around, trace);
+  const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
+  if (endpoint !== null && plan !== null) plan.goesTo(endpoint);
   const goes = decision.kind === "refuse" || decision.kind === "respond" ? null : sentHead(read, identity, plan);
   if (goes !== null && plan !== null && plan.target !== null) {
     trace({ kind: "note", text: `the target is rewritten to ${goes.target}` });
   }
   if (decision.kind === "respond") trace({ kind: "note", text: answerText(decision, plan) });
-  const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
   return {
     ...asked,
     host: read.host,

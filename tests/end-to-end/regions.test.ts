@@ -1,5 +1,8 @@
 /** Two and more edges as regions: who the client is, what the far VM gets, and what happens when a region is away. */
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Edgeproxy, LogLine } from "../fixtures/edgeproxy.ts";
 import { fieldValue, fieldValues } from "../fixtures/http1.ts";
@@ -73,6 +76,22 @@ test("edgeproxy keeps the client's address and the request id across regions tha
   assert.deepEqual([traceId, more.length], [nearLine["request_id"], 2], "the second edge keeps the trace that the first one began");
   assert.deepEqual([nearLine["region"], nearLine["upstream"]], [there.id, `${there.address}:${platform.edgePort}`]);
   assert.deepEqual([farLine["region"], farLine["upstream"]], [there.id, `${vm.host}:${vm.port}`]);
+});
+
+test("edgeproxy leaves what routes rewrite and edit to the edge of the VM's region, which has the same routes", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "edgeproxy-routes-"));
+  const file = join(folder, "routes.json");
+  const headers = { request: { set: { "X-Gateway": "{region}" } }, response: { add: { "X-Served": "{region}" } } };
+  const rewrite = { stripPrefix: "/api", addPrefix: "/v1" };
+  await writeFile(file, JSON.stringify({ routes: [{ hosts: [HOST], path: "/api", service: "vms", rewrite, headers }] }));
+  await using platform = await Platform.start(server);
+  const routes = { EDGEPROXY_CONFIG_FILE: file };
+  const { vm, near, there } = await twoRegions(platform, routes, routes);
+  const response = await rawRequest(near.port, getRequest(HOST, "/api/x", "X-Gateway: mine"), near.host, CLIENT);
+  await rm(folder, { recursive: true });
+  const request = await lastRequest(vm);
+  assert.equal(request.startLine, "GET /v1/x HTTP/1.1");
+  assert.deepEqual([fieldValues(request, "x-gateway"), fieldValues(response, "x-served")], [[there.id], [there.id]]);
 });
 
 test("edgeproxy replaces what a peer says of the client when it does not trust that peer", async () => {

@@ -5,6 +5,8 @@ import type { ErrorAnswer, FieldEdits, PolicyRoute, RedirectPolicy, RewritePolic
 import { requestHead } from "../fixtures/heads.ts";
 import { ADDED, editedHead, exchangeOf, ID, planned, planOrFail, TRUSTED, UNTRUSTED } from "../fixtures/planned.ts";
 
+import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
+
 const GET = "GET /a?b=1 HTTP/1.1", HOST = "Host: a.test";
 const NO_EDITS: FieldEdits = { set: [], add: [], remove: [] };
 const NO_REWRITE: RewritePolicy = { stripPrefix: null, addPrefix: null, replacePrefix: null, pattern: null, to: null, query: null };
@@ -155,6 +157,22 @@ test("edits of an answer's fields are filled in from its request", () => {
   const { responseFields } = planOrFail(exchangeOf([GET, HOST]), edits);
   assert.equal(responseFields!.lines, "X-Served: users GET\r\nVary: Origin\r\n");
   assert.ok(responseFields!.dropped!.has(requestHead(GET, "Server: x", HOST).fields, 0));
+});
+
+test("what goes to another region's edge goes as it came, since that edge has the same policies", () => {
+  const edits = { ...request({ set: [["X-A", "1"]] }), ...response({ set: [["X-B", "1"]] }), ...rewriting({ addPrefix: "/v1" }) };
+  const ownVms = planOrFail(exchangeOf([GET, HOST]), edits, {}, null);
+  ownVms.goesTo(region(ELSEWHERE, "192.0.2.1"));
+  assert.deepEqual([ownVms.target, ownVms.requestFields, ownVms.responseFields], [null, null, null]);
+  ownVms.goesTo(vm("10.0.0.1"));
+  assert.deepEqual([ownVms.target, ownVms.requestFields?.lines, ownVms.responseFields?.lines], [
+    "/v1/a?b=1",
+    "X-A: 1\r\n",
+    "X-B: 1\r\n",
+  ]);
+  const named = planOrFail(exchangeOf([GET, HOST]), edits, {}, []);
+  named.goesTo(region(ELSEWHERE, "192.0.2.1"));
+  assert.equal(named.target, "/v1/a?b=1", "an endpoint of the file elsewhere is no edge");
 });
 
 test("what is the same for every request is made once for a route", () => {
