@@ -15,6 +15,11 @@ import { backoffMs, type Failure, isRetried, mayRepeat, retryVerdict } from "./r
 const MOST_KEPT_BYTES = 16 * 2 ** 20;
 const memory = new BodyMemory(MOST_KEPT_BYTES);
 
+/** Of all requests of this worker that may be sent again. */
+export function keptBodyBytes(): number {
+  return memory.bytes;
+}
+
 /** How an attempt stands when it does not count. */
 interface Attempted {
   readonly bodySent: boolean;

@@ -1,0 +1,192 @@
+/** Requests of a service with a retry policy, through the whole data plane on sockets in memory. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { keptBodyBytes } from "../../src/forwarding/retries.ts";
+import { Policies } from "../../src/table/policies.ts";
+import type { RetryPolicy } from "../../src/table/policy.ts";
+import { comparable } from "../fixtures/dialogue.ts";
+import { type Dial, World } from "../fixtures/dialogue-replay.ts";
+import type { MemorySocket } from "../fixtures/memory-socket.ts";
+import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
+
+const POLICY: RetryPolicy = {
+  attempts: 3,
+  on: ["connect", "reset", "timeout"],
+  statuses: [{ from: 503, to: 503 }],
+  budget: 1,
+  backoffMs: 0,
+  maxBodyBytes: 1000,
+  totalMs: 0,
+};
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const BUSY = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
+
+/** A service with two endpoints, and what becomes of connections to them. */
+function world(dials: readonly Dial[], policy: Partial<RetryPolicy> = {}): World & Disposable {
+  const made = new World("later", 0);
+  const users = service("users", ["10.0.0.5:80", "10.0.0.6:80"], { retry: { ...POLICY, ...policy } });
+  made.leaveTable(); // or its bare route would come first
+  made.enforce(new Policies(filePolicies([users], [policyRoute("all", "users")]), new Map()));
+  for (const endpoint of users.endpoints ?? []) made.endpoints.of(endpoint).judge("healthy");
+  made.dials.push(...dials);
+  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
+}
+
+function say(w: World, socket: MemorySocket, text: string): void {
+  socket.send(Buffer.from(text));
+  w.network.settle();
+}
+
+function reset(w: World, socket: MemorySocket): void {
+  socket.abort();
+  w.network.settle();
+}
+
+function answer(w: World): string {
+  const text = comparable(w.client.take());
+  const attempts = /X-Edgeproxy-Attempts: (\d+)/.exec(text)?.[1] ?? "none";
+  return `${/^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? "nothing"} after ${attempts}`;
+}
+
+/** Body of what an endpoint has got, behind its head. */
+function body(socket: MemorySocket): string {
+  const text = socket.take().toString();
+  return text.slice(text.indexOf("\r\n\r\n") + 4);
+}
+
+function request(method: string, length: number, ...fields: string[]): string {
+  return [`${method} / HTTP/1.1`, "Host: app.test", `Content-Length: ${length}`, ...fields, "", ""].join("\r\n");
+}
+
+/** Nobody else keeps anything in this process. */
+function nothingKept(): void {
+  assert.equal(keptBodyBytes(), 0);
+}
+
+test("a refused POST goes to the other endpoint, with its body", () => {
+  using w = world(["refused", "open"]);
+  say(w, w.client, request("POST", 3) + "abc");
+  assert.equal(new Set(w.dialled).size, 2);
+  assert.equal(body(w.vm[0]!), "abc");
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200 after 2");
+  nothingKept();
+});
+
+test("a POST whose connection breaks is not sent again, whatever had been sent", () => {
+  for (const sent of ["", "a", "abc"]) {
+    using w = world(["open"]);
+    say(w, w.client, request("POST", 3) + sent);
+    reset(w, w.vm[0]!);
+    assert.deepEqual([answer(w), w.dialled.length], ["502 after 1", 1], JSON.stringify(sent));
+  }
+  nothingKept();
+});
+
+test("a PUT that breaks in the middle of its body is sent again from its beginning", () => {
+  using w = world(["open", "open"]);
+  say(w, w.client, `${request("PUT", 9)}abc`);
+  say(w, w.client, "def");
+  assert.equal(body(w.vm[0]!), "abcdef");
+  reset(w, w.vm[0]!);
+  assert.equal(body(w.vm[1]!), "abcdef");
+  say(w, w.client, "ghi");
+  assert.equal(w.vm[1]!.take().toString(), "ghi");
+  say(w, w.vm[1]!, OK);
+  assert.equal(answer(w), "200 after 2");
+  nothingKept();
+});
+
+test("a PUT in chunks is sent again in chunks", () => {
+  using w = world(["open", "open"]);
+  say(w, w.client, "PUT / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+  reset(w, w.vm[0]!);
+  assert.equal(body(w.vm[1]!), "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+  say(w, w.vm[1]!, OK);
+  assert.equal(answer(w), "200 after 2");
+  nothingKept();
+});
+
+test("a body with trailers, or one that grows too large, is sent once", () => {
+  const head = "PUT / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const sent of ["3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n", `3e9\r\n${"x".repeat(1001)}\r\n0\r\n\r\n`]) {
+    using w = world(["open"]);
+    say(w, w.client, head + sent);
+    reset(w, w.vm[0]!);
+    assert.equal(answer(w), "502 after 1");
+  }
+  using announced = world(["open"]);
+  say(announced, announced.client, request("PUT", 1001) + "x".repeat(1001));
+  reset(announced, announced.vm[0]!);
+  assert.equal(answer(announced), "502 after 1");
+  nothingKept();
+});
+
+test("an answer that is not wanted goes nowhere, also when it comes before the body is complete", () => {
+  using w = world(["open", "open"]);
+  say(w, w.client, `${request("PUT", 6)}abc`);
+  say(w, w.vm[0]!, BUSY);
+  assert.equal(w.client.take().length, 0);
+  say(w, w.client, "def");
+  assert.equal(body(w.vm[1]!), "abcdef");
+  say(w, w.vm[1]!, OK);
+  assert.equal(answer(w), "200 after 2");
+  nothingKept();
+});
+
+test("the last attempt's answer is the answer, and so is that to an unsafe request", () => {
+  using w = world(["open", "open"], { attempts: 2 });
+  say(w, w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  say(w, w.vm[0]!, BUSY);
+  say(w, w.vm[1]!, BUSY);
+  assert.equal(answer(w), "503 after 2");
+
+  using unsafe = world(["open"]);
+  say(unsafe, unsafe.client, `${request("POST", 3)}abc`);
+  say(unsafe, unsafe.vm[0]!, BUSY);
+  assert.equal(answer(unsafe), "503 after 1");
+});
+
+test("a client that waits for 100 is told so once, and its body is sent again without asking", () => {
+  using w = world(["open", "open"]);
+  say(w, w.client, request("PUT", 3, "Expect: 100-continue"));
+  say(w, w.vm[0]!, "HTTP/1.1 100 Continue\r\n\r\n");
+  assert.match(w.client.take().toString(), /^HTTP\/1\.1 100 /);
+  say(w, w.client, "abc");
+  reset(w, w.vm[0]!);
+  assert.equal(body(w.vm[1]!), "abc");
+  say(w, w.vm[1]!, `HTTP/1.1 100 Continue\r\n\r\n${OK}`);
+  assert.equal(answer(w), "200 after 2");
+  nothingKept();
+});
+
+test("a client that leaves while its request waits for the next attempt leaves nothing behind", () => {
+  for (const method of ["GET", "PUT"]) {
+    using w = world(["open"], { backoffMs: 60_000 });
+    say(w, w.client, `${request(method, 6)}abc`);
+    reset(w, w.vm[0]!);
+    assert.equal(w.metrics.exchangesWaiting, 1);
+    w.client.abort();
+    w.network.settle();
+    assert.deepEqual([w.metrics.exchangesWaiting, w.metrics.exchangesActive, w.outcomes], [0, 0, ["aborted 0"]]);
+  }
+  nothingKept();
+});
+
+test("with no other endpoint left to try, the first is tried again", () => {
+  using w = world(["open", "refused"], { attempts: 4 });
+  say(w, w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  w.vm[0]!.take();
+  say(w, w.vm[0]!, BUSY);
+  // The other one has refused; the first is as good as it was, and so is its connection
+  assert.match(w.vm[0]!.take().toString(), /^GET /);
+  say(w, w.vm[0]!, OK);
+  assert.deepEqual([answer(w), new Set(w.dialled).size], ["200 after 3", 2]);
+});
+
+test("no attempt begins, and none goes on, when the time for all of them is over", () => {
+  using w = world(["open"], { totalMs: 5000 });
+  say(w, w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  const connection = w.vm[0]!.handler as unknown as { deadlineAtMs: number };
+  assert.ok(connection.deadlineAtMs <= performance.now() + 5000, "below the response timeout of ten seconds");
+});
