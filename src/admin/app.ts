@@ -21,11 +21,13 @@ import { openApi } from "./openapi.ts";
 import { type AdminEnvironment, type AdminPath, adminPath } from "./path.ts";
 import { SHOW_OVERVIEW } from "./overview-api.ts";
 import { LIST_POLICY_ROUTES, LIST_POLICY_SERVICES, SHOW_POLICIES } from "./policies-api.ts";
+import { LIST_ORDERS, ORDER_PATHS } from "./policy-orders-api.ts";
 import { problem } from "./problem.ts";
 import { SHOW_READINESS } from "./readiness-api.ts";
 import { LIST_REGIONS, RUN_REFRESH } from "./refresh-api.ts";
 import { LIST_REVISIONS, PIN_REVISION, SHOW_REVISION, UNPIN_REVISION } from "./revisions-api.ts";
 import { LIST_ROUTES, SHOW_ROUTE } from "./routes-api.ts";
+import { LIST_SERVICES, SHOW_SERVICE } from "./services-api.ts";
 import { SHOW_TRAFFIC } from "./traffic-api.ts";
 import { LIST_SETTINGS, RESET_LOG_LEVEL, SET_LOG_LEVEL, SHOW_LOG_LEVEL } from "./settings-api.ts";
 import { LIST_WORKERS } from "./workers-api.ts";
@@ -54,6 +56,10 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   SHOW_POLICIES,
   LIST_POLICY_ROUTES,
   LIST_POLICY_SERVICES,
+  LIST_ORDERS,
+  LIST_SERVICES,
+  SHOW_SERVICE,
+  ...ORDER_PATHS,
   EXPLAIN,
   LIST_REGIONS,
   RUN_REFRESH,

@@ -16,7 +16,7 @@ import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/prober.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
-import type { BreakerDeps, CordonDeps, EndpointDeps } from "./endpoint-deps.ts";
+import type { BreakerDeps, CordonDeps, EndpointDeps, PolicyOrderDeps } from "./endpoint-deps.ts";
 
 /** A generation that has handed over to this one and still drains. */
 export interface Predecessor {
@@ -95,6 +95,8 @@ export interface AdminDeps {
   readonly endpoints: EndpointDeps;
   readonly breakers: BreakerDeps;
   readonly cordons: CordonDeps;
+  /** Of routes and services. */
+  readonly policyOrders: PolicyOrderDeps;
   /** What each worker lists of its clients' connections. */
   readonly connections: (wish: ConnectionWish) => Promise<readonly { readonly worker: number; readonly list: ConnectionList }[]>;
   /** Of the busiest hosts. */

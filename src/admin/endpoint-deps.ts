@@ -1,5 +1,7 @@
 /** What the admin app may see and do of endpoints. */
 import type { Cordon } from "../observation/cordon.ts";
+import type { DrainPolicy } from "../table/policy.ts";
+import type { OrderedKind, PolicyOrder } from "../table/policy-order.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
@@ -36,4 +38,23 @@ export interface CordonDeps {
   ) => Promise<Cordon | null>;
   /** Whether there was one. */
   readonly clear: (key: string) => Promise<boolean>;
+}
+
+export interface PolicyOrderDeps {
+  readonly list: () => readonly PolicyOrder[];
+  readonly find: (kind: OrderedKind, name: string) => PolicyOrder | undefined;
+  /** Both resolve when what they have changed is in force in every worker; null: there are too many already. */
+  readonly set: (
+    kind: OrderedKind,
+    name: string,
+    wish: Partial<Pick<PolicyOrder, "maintenance">> & {
+      /** From now on. */
+      readonly drain?: Pick<DrainPolicy, "overMs"> | null;
+      readonly forMs: number | null;
+      readonly reason: string;
+      readonly by: string;
+    },
+  ) => Promise<PolicyOrder | null>;
+  /** Whether there was one. */
+  readonly clear: (kind: OrderedKind, name: string, what: "maintenance" | "drain") => Promise<boolean>;
 }

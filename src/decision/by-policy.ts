@@ -1,5 +1,6 @@
 /*  The decision on a request that a policy applies to:
  *
+ *      drained, and nobody else there --> as in maintenance
  *      maintenance --> its answer, or another service
  *      rate limit --> refused
  *      redirect, fixed answer
@@ -11,6 +12,8 @@ import { decideByHost } from "./by-host.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { Choice } from "./choice.ts";
+import { orderNameOf } from "../table/policy-order.ts";
+import { orderedService } from "./drains.ts";
 import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import type { MatchedRoute } from "./match-route.ts";
@@ -18,6 +21,12 @@ import type { Trace } from "./trace.ts";
 
 const NO_ENDPOINTS: Decision = { kind: "refuse", code: "no_endpoints" };
 const NO_ROUTE: Decision = { kind: "refuse", code: "no_route" };
+/** As in maintenance, in the proxy's own words. */
+const DRAINED: Decision = {
+  kind: "respond",
+  answer: { status: 503, body: "", headers: [["Retry-After", "30"]] },
+  why: "maintenance",
+};
 const RATE_LIMITED: Decision = { kind: "refuse", code: "rate_limited" };
 
 export function decideByPolicy(
@@ -28,6 +37,7 @@ export function decideByPolicy(
   trace?: Trace,
 ): Decision {
   const { route } = matched;
+  if (matched.drained) return DRAINED;
   const maintenance = maintenanceOf(matched, around);
   if (maintenance !== null) {
     const { service, answer } = maintenance;
@@ -82,11 +92,11 @@ function serviceNamed(name: string, { domain }: MatchedRoute, around: Surroundin
 }
 
 /** That is in force now: what operators have ordered comes before what the policy says, and the route before its service. */
-export function maintenanceOf({ route, service }: MatchedRoute, { hooks }: Surroundings): MaintenancePolicy | null {
-  const ofRoute = hooks.maintenance("route", route.id) ?? route.maintenance;
+export function maintenanceOf({ route, service, domain }: MatchedRoute, { hooks }: Surroundings): MaintenancePolicy | null {
+  const ofRoute = hooks.maintenance("route", orderNameOf(route)) ?? route.maintenance;
   if (ofRoute?.enabled === true) return ofRoute;
   if (service === null) return null;
-  const ofService = hooks.maintenance("service", service.name) ?? service.policy.maintenance;
+  const ofService = hooks.maintenance("service", orderedService(service, domain)) ?? service.policy.maintenance;
   return ofService?.enabled === true ? ofService : null;
 }
 

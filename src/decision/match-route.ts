@@ -6,12 +6,14 @@
 import { pathAsSent, pathReadings } from "../table/path-reading.ts";
 import type { PolicyService } from "../table/policies.ts";
 import { OWN_VMS, PLAIN_SERVICE, type PolicyRoute, type SplitTarget } from "../table/policy.ts";
+import { isOfDomain } from "../table/policy-order.ts";
 import { hostRank, inOrder, matcherCount, pathRank, whyNot } from "../table/rule.ts";
 import type { RuleSet } from "../table/rule-set.ts";
 import { Subject } from "../table/subject.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
+import { routeIsLeft, serviceIsLeft } from "./drains.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { requestKey } from "./request-keys.ts";
 import { previewHost, routeKeyOf } from "./route-key.ts";
@@ -47,6 +49,8 @@ export interface MatchedRoute {
   /** The name or wildcard of the routing table that it falls under; null: none. */
   readonly domain: string | null;
   readonly view: RequestView;
+  /** It drains, takes this client no more, and nobody else is there to take it. */
+  readonly drained: boolean;
   /** Of the route's rate limit; null: not asked yet, or there is none. */
   limit: LimitVerdict | null;
 }
@@ -66,11 +70,13 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
   const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
   const readings = sets.some((set) => set.byPath) ? pathReadings(view.path) : [pathAsSent(view.path)];
   const subjects = readings.map((path) => new Subject(view, path, routeKey));
-  const [route = null, ...others] = subjects.map((subject) => bestOf(sets, subject, domain));
-  if (trace !== undefined) tell(sets, subjects[0]!, route, trace);
-  if (others.some((other) => other !== route)) return AMBIGUOUS_PATH;
+  const [best = null, ...others] = subjects.map((subject) => bestOf(sets, subject, domain));
+  if (trace !== undefined) tell(sets, subjects[0]!, best, trace);
+  if (others.some((other) => other !== best)) return AMBIGUOUS_PATH;
   const whose = { host, domain, routeKey };
-  if (route !== null) return matchedBy(route, view, whose, around, trace);
+  const left = best !== null && routeIsLeft(best, { view, routeKey }, around, trace);
+  const route = left ? successor(best, sets, subjects[0]!, view, whose, around, trace) : best;
+  if (route !== null) return matchedBy(route, view, whose, around, trace, left && route === best);
   const underPolicy = domain !== null && !policies.service(OWN_VMS, domain)!.plain;
   return underPolicy || preview !== null ? matchedBy(BARE_ROUTE, view, whose, around, trace) : null;
 }
@@ -104,17 +110,45 @@ function tell(sets: readonly RuleSet[], subject: Subject, taken: PolicyRoute | n
   }
 }
 
+/** Who takes the clients of a route that drains: itself if nobody does; null: the host's bare route. */
+function successor(
+  left: PolicyRoute,
+  sets: readonly RuleSet[],
+  subject: Subject,
+  view: RequestView,
+  { domain, routeKey }: Whose,
+  around: Surroundings,
+  trace?: Trace,
+): PolicyRoute | null {
+  const gone = new Set([left]);
+  while (true) {
+    const next = bestOf(sets, subject, domain, gone);
+    // The VMs of a domain are what the bare route leads to, too
+    if (next === null) return domain === null || isOfDomain(left) ? left : null;
+    if (!routeIsLeft(next, { view, routeKey }, around, trace)) return next;
+    gone.add(next);
+  }
+}
+
 interface Best {
   readonly route: PolicyRoute;
   readonly set: RuleSet;
 }
 
 /** The best of all sets; null: none, or the bare route of the domain is better. */
-function bestOf(sets: readonly RuleSet[], subject: Subject, domain: string | null): PolicyRoute | null {
+function bestOf(
+  sets: readonly RuleSet[],
+  subject: Subject,
+  domain: string | null,
+  gone: ReadonlySet<PolicyRoute> | null = null,
+): PolicyRoute | null {
   let best: Best | null = null;
   for (const set of sets) {
     if (best !== null && isBelow(set, best)) continue;
-    const route = set.best(subject)?.route;
+    const rule = gone === null
+      ? set.best(subject)
+      : set.rules.find((each) => !gone.has(each.route) && whyNot(each, subject) === null);
+    const route = rule?.route;
     if (route === undefined) continue;
     const better = best === null || route.priority > best.route.priority ||
       set.rank === best.set.rank && inOrder(route, best.route) < 0;
@@ -138,11 +172,18 @@ function losesToBareRoute({ route, set }: Best, bareRank: number): boolean {
 /** Of the requested host and what it stands for. */
 type Whose = Pick<MatchedRoute, "host" | "domain" | "routeKey">;
 
-function matchedBy(route: PolicyRoute, view: RequestView, whose: Whose, around: Surroundings, trace?: Trace): MatchedRoute {
-  const target = route.split.length === 0 ? null : targetOf(route, view, whose.routeKey, around);
-  const service = target === null ? null : serviceOf(target.service, whose.domain, around);
+function matchedBy(
+  route: PolicyRoute,
+  view: RequestView,
+  whose: Whose,
+  around: Surroundings,
+  trace?: Trace,
+  left = false,
+): MatchedRoute {
+  const target = route.split.length === 0 ? null : targetOf(route, route.split, view, whose, around, trace);
+  const service = target?.service ?? null;
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });
-  return { route, service, ...whose, view, limit: null };
+  return { route, service, ...whose, view, drained: left || target?.left === true, limit: null };
 }
 
 /** One that nobody knows (any more) has no endpoints. */
@@ -150,11 +191,43 @@ function serviceOf(name: string, domain: string | null, around: Surroundings): P
   return around.table.policies.service(name, domain) ?? { name, policy: PLAIN_SERVICE, endpoints: [], plain: false };
 }
 
-function targetOf(route: PolicyRoute, view: RequestView, routeKey: string | null, around: Surroundings): SplitTarget {
-  const { split, splitKey } = route;
+interface Target {
+  readonly service: PolicyService;
+  /** It drains, and none of the others takes this client. */
+  readonly left: boolean;
+}
+
+/** Of `split`, those that are left of the route's. */
+function targetOf(
+  route: PolicyRoute,
+  split: readonly SplitTarget[],
+  view: RequestView,
+  whose: Whose,
+  around: Surroundings,
+  trace?: Trace,
+): Target {
+  const target = drawn(route, split, view, whose.routeKey, around);
+  const service = serviceOf(target.service, whose.domain, around);
+  if (!serviceIsLeft(service, whose.domain, route, { view, routeKey: whose.routeKey }, around, trace)) {
+    return { service, left: false };
+  }
+  const rest = split.filter((each) => each !== target && each.share > 0);
+  return rest.length === 0 ? { service, left: true } : targetOf(route, rest, view, whose, around, trace);
+}
+
+function drawn(
+  { splitKey }: PolicyRoute,
+  split: readonly SplitTarget[],
+  view: RequestView,
+  routeKey: string | null,
+  around: Surroundings,
+): SplitTarget {
   if (split.length === 1) return split[0]!;
   const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? view.clientAddress;
   let place = key === null ? Math.floor(around.random() * 10_000) : placeOf(key);
+  const all = split.reduce((sum, { share }) => sum + share, 0);
+  // Of those that are left, the place within what they have together, told apart by another hash: the first has chosen whom it left
+  if (all < 10_000) place = Math.floor((key === null ? place : placeOf(`${split.length} ${key}`)) * all / 10_000);
   for (const target of split) {
     if (place < target.share) return target;
     place -= target.share;

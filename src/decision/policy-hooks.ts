@@ -4,6 +4,7 @@
  */
 import type { PolicyService } from "../table/policies.ts";
 import type { DrainPolicy, MaintenancePolicy, ServiceEndpoint } from "../table/policy.ts";
+import type { OrderedKind } from "../table/policy-order.ts";
 import type { MatchedRoute } from "./match-route.ts";
 
 /** Of the route's rate limit, for one request; also what the RateLimit fields of the answer say. */
@@ -21,9 +22,9 @@ export interface PolicyHooks {
   /** Takes a place in the rate limit of the route (it has one). Asked once per request; what it says stays in `matched.limit`. */
   limit(matched: MatchedRoute): LimitVerdict;
   /** What operators have ordered while running, for a route or a service; null: nothing, so what the policy says holds. */
-  maintenance(kind: "route" | "service", name: string): MaintenancePolicy | null;
-  /** The same for a drain. */
-  drain(kind: "route" | "service", name: string): DrainPolicy | null;
+  maintenance(kind: OrderedKind, name: string): MaintenancePolicy | null;
+  /** What of its requests it still takes, 1 to 0: by what operators have ordered, else by its policy. */
+  share(kind: OrderedKind, name: string, drain: DrainPolicy | null): number;
   /** The key of the endpoint that the client sticks to, as its cookie says; null: none. Asked only where the service is sticky. */
   stickyKey(matched: MatchedRoute, service: PolicyService): string | null;
   /**
@@ -44,7 +45,7 @@ const WITHOUT_LIMIT: LimitVerdict = { allowed: true, limit: 0, remaining: 0, res
 export const NO_HOOKS: PolicyHooks = {
   limit: () => WITHOUT_LIMIT,
   maintenance: () => null,
-  drain: () => null,
+  share: () => 1,
   stickyKey: () => null,
   balance: () => null,
 };

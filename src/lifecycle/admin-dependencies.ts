@@ -16,7 +16,8 @@ import type { ControlPlane } from "./control-plane.ts";
 import type { LogLevelOrder } from "./log-level-order.ts";
 import { describeSettings, type Settings } from "./settings.ts";
 import type { Cordons } from "./cordons.ts";
-import { breakerDependencies, cordonDependencies, endpointDependencies } from "./endpoint-dependencies.ts";
+import { breakerDependencies, cordonDependencies, endpointDependencies, orderDependencies } from "./endpoint-dependencies.ts";
+import type { PolicyOrders } from "./policy-orders.ts";
 import type { SpanFigures } from "./trace-exporter.ts";
 import type { Question } from "./worker-channel.ts";
 
@@ -28,6 +29,7 @@ export interface Generation
   refreshNow(reason: string): Promise<void>;
   readonly traffic: TrafficHistory;
   readonly cordons: Cordons;
+  readonly policyOrders: PolicyOrders;
   /** What the workers that serve answer, or one of them. */
   ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
   readonly logLevel: LogLevelOrder;
@@ -70,6 +72,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     endpoints: endpointDependencies(control, generation),
     breakers: breakerDependencies(generation),
     cordons: cordonDependencies(generation.cordons, generation),
+    policyOrders: orderDependencies(generation.policyOrders, generation),
     connections: async (wish) => {
       const answers = await generation.ask<"connections">({ kind: "connections", wish });
       return answers.map(({ worker, answer }) => ({ worker, list: answer.list }));

@@ -1,11 +1,12 @@
 /** What the admin app may see and do of endpoints: the control plane knows of their health, the workers of their use. */
-import type { BreakerDeps, CordonDeps, EndpointDeps } from "../admin/endpoint-deps.ts";
+import type { BreakerDeps, CordonDeps, EndpointDeps, PolicyOrderDeps } from "../admin/endpoint-deps.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
 import { mergedBreakers } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Generation } from "./admin-dependencies.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Cordons } from "./cordons.ts";
+import type { PolicyOrders } from "./policy-orders.ts";
 
 export function endpointDependencies(control: ControlPlane, generation: Pick<Generation, "ask">): EndpointDeps {
   return {
@@ -66,6 +67,24 @@ export function cordonDependencies(cordons: Cordons, generation: Pick<Generation
     },
     clear: async (key) => {
       const cleared = await cordons.clear(key);
+      await inForce();
+      return cleared;
+    },
+  };
+}
+
+export function orderDependencies(orders: PolicyOrders, generation: Pick<Generation, "ask">): PolicyOrderDeps {
+  const inForce = () => generation.ask<"nothing">({ kind: "nothing" });
+  return {
+    list: () => orders.list(),
+    find: (kind, name) => orders.find(kind, name),
+    set: async (kind, name, wish) => {
+      const order = await orders.set(kind, name, wish);
+      await inForce();
+      return order;
+    },
+    clear: async (kind, name, what) => {
+      const cleared = await orders.clear(kind, name, what);
       await inForce();
       return cleared;
     },

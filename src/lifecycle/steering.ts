@@ -1,4 +1,4 @@
-/** What operators have decided besides the settings: cordons, log level, error pages. It holds in every worker, as standing orders. */
+/** What operators have decided besides the settings: cordons, orders of routes and services, log level, error pages. It holds in every worker, as standing orders. */
 import type { EventLog } from "../observation/event-log.ts";
 import type { AdjustableLog, LogLevel } from "../observation/log.ts";
 import { systemTimers } from "../runtime/timers.ts";
@@ -6,6 +6,8 @@ import { CordonFile } from "./cordon-file.ts";
 import { Cordons } from "./cordons.ts";
 import { type ErrorPageFiles, readErrorPages } from "./error-page-folder.ts";
 import { LogLevelOrder } from "./log-level-order.ts";
+import { OrderFile } from "./order-file.ts";
+import { PolicyOrders } from "./policy-orders.ts";
 import type { Settings } from "./settings.ts";
 import { NO_ORDERS, type StandingOrders } from "./worker-channel.ts";
 
@@ -23,6 +25,8 @@ export interface SteeringOptions {
 
 export class Steering {
   readonly cordons: Cordons;
+  /** Of routes and services. */
+  readonly policyOrders: PolicyOrders;
   readonly logLevel: LogLevelOrder;
   readonly #options: SteeringOptions;
   #orders: StandingOrders;
@@ -40,11 +44,23 @@ export class Steering {
       timers: systemTimers,
     });
     this.cordons = this.#createCordons();
+    this.policyOrders = this.#createPolicyOrders();
   }
 
   /** In force, or about to be. */
   get orders(): StandingOrders {
     return this.#orders;
+  }
+
+  /** What was decided before, and kept. */
+  async load(): Promise<void> {
+    await Promise.all([this.cordons.load(), this.policyOrders.load()]);
+  }
+
+  /** A successor decides now. */
+  retire(): void {
+    this.cordons.retire();
+    this.policyOrders.retire();
   }
 
   /** What the configuration says counts again, and what the error pages say now. */
@@ -79,6 +95,15 @@ export class Steering {
     this.#order({ errorPages: { revision: this.#orders.errorPages.revision + 1, files: read.pages } });
     await obeyed();
     log.info("error pages changed", { folder, pages: Object.keys(read.pages).length });
+  }
+
+  #createPolicyOrders(): PolicyOrders {
+    const { settings: { stateDir, regionId }, log } = this.#options;
+    return new PolicyOrders({
+      file: stateDir === "" ? null : new OrderFile(stateDir, regionId),
+      log,
+      changed: () => this.#order({ policies: this.policyOrders.list() }),
+    });
   }
 
   #createCordons(): Cordons {

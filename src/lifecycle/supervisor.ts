@@ -123,7 +123,7 @@ export class Supervisor {
    * goes on until we are ready. Rejects when an address is taken.
    */
   async start(): Promise<void> {
-    await Promise.all([this.#takeSockets(), this.#steering.cordons.load()]);
+    await Promise.all([this.#takeSockets(), this.#steering.load()]);
     if (this.draining !== null) return this.#generations.leave(); // there is nothing else yet
     this.#cells = openCellFile(this.#generations.memory, this.#settings.workers, this.#log);
     this.#generations.offer(this.#sockets, this.#cells?.descriptor ?? null);
@@ -152,6 +152,7 @@ export class Supervisor {
       logLevel: this.#steering.logLevel,
       beginDrain: (reason) => this.#askDrain(reason),
       cordons: this.#steering.cordons,
+      policyOrders: this.#steering.policyOrders,
       ask: async (question, whom) => await this.#fleet?.ask(question, whom) ?? [],
       spans: () => this.#traces?.figures ?? null,
       revision: () => this.control.snapshot.revision,
@@ -213,7 +214,7 @@ export class Supervisor {
     const over = this.#drain.begin(reason, how);
     if (how.succeeded === true) {
       this.control.succeeded();
-      this.#steering.cordons.retire();
+      this.#steering.retire();
       // The successor has the address, too, and should be the only one who answers there
       await this.#admin.close({ succeeded: true });
       this.#generations.report(() => drainReport(this.draining!));
@@ -310,7 +311,7 @@ export class Supervisor {
 
   /** Until now those before us had it, and could change the cordons. */
   #takeAdmin(): Promise<void> {
-    return this.#takingAdmin ??= this.#steering.cordons.load().then(() => this.#openAdmin(true));
+    return this.#takingAdmin ??= this.#steering.load().then(() => this.#openAdmin(true));
   }
 
   #openAdmin(beside: boolean): Promise<void> {

@@ -24,6 +24,7 @@ import type { TracedExchange } from "../observation/tracing.ts";
 import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { BreakerView } from "../upstream/breaker-view.ts";
+import type { PolicyOrder } from "../table/policy-order.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { Verdict } from "../upstream/prober.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
@@ -45,11 +46,13 @@ export interface StandingOrders {
   readonly logLevel: LogLevel | null;
   /** Endpoints that get no new requests, each until a moment since 1970. */
   readonly cordoned: readonly Pick<Cordon, "key" | "untilAtMs">[];
+  /** Of routes and services. */
+  readonly policies: readonly PolicyOrder[];
   /** `revision` counts the readings of their folder; 0 = only our own. */
   readonly errorPages: { readonly revision: number; readonly files: ErrorPageFiles };
 }
 
-export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [], errorPages: { revision: 0, files: {} } };
+export const NO_ORDERS: StandingOrders = { logLevel: null, cordoned: [], policies: [], errorPages: { revision: 0, files: {} } };
 
 /** Exchanges that ended badly, and those that are traced. */
 export interface Seen {

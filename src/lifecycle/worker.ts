@@ -2,6 +2,7 @@
  *  control plane, and never talks to the database.
  */
 import type { Surroundings } from "../decision/decide.ts";
+import { OrdersInForce } from "../decision/orders-in-force.ts";
 import { pseudonym } from "../decision/loop.ts";
 import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
 import { RateLimits } from "../decision/rate-limits.ts";
@@ -80,6 +81,7 @@ export class Worker {
   readonly #watches: Watches;
   readonly #balancing: Balancing;
   readonly #limits: RateLimits;
+  readonly #ordered: OrdersInForce = new OrdersInForce();
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -307,7 +309,16 @@ export class Worker {
 
   /** What takes something for a request under a policy; the onlooker's must only look. */
   #hooks(): PolicyHooks {
-    return { ...NO_HOOKS, ...this.#balancing.hooks, limit: (matched) => this.#limits.take(matched) };
+    return { ...NO_HOOKS, ...this.#balancing.hooks, ...this.#orderedHooks(), limit: (matched) => this.#limits.take(matched) };
+  }
+
+  /** What operators have decided: looking takes nothing of it. */
+  #orderedHooks(): Pick<PolicyHooks, "maintenance" | "share"> {
+    const ordered = this.#ordered;
+    return {
+      maintenance: (kind, name) => ordered.maintenance(kind, name),
+      share: (kind, name, drain) => ordered.share(kind, name, drain),
+    };
   }
 
   /** The same, for who asks without sending a request. */
@@ -317,7 +328,7 @@ export class Worker {
       ...this.#surroundings(),
       availability: (endpoint) => endpoints.look(endpoint, performance.now()),
       load: ({ key }) => endpoints.loadOf(key),
-      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers, limit: (matched) => this.#limits.see(matched) },
+      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers, ...this.#orderedHooks(), limit: (matched) => this.#limits.see(matched) },
     };
   }
 
@@ -349,7 +360,8 @@ export class Worker {
     }
   }
 
-  #obey({ cordoned, errorPages }: StandingOrders): void {
+  #obey({ cordoned, policies, errorPages }: StandingOrders): void {
+    this.#ordered.take(policies);
     this.#cordonUntilOver(cordoned);
     if (errorPages.revision === this.#pagesRevision) return;
     this.#pagesRevision = errorPages.revision;

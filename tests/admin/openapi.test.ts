@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { ADMIN_PATHS } from "../../src/admin/app.ts";
-import { adminOf } from "../fixtures/admin.ts";
+import { adminOf, POLICIES } from "../fixtures/admin.ts";
 
 /** A request for each path that it answers well; `adminOf` compares the answer with the path's schema. */
 const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestInit]>> = {
@@ -18,6 +18,17 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "GET /api/policies": ["/api/policies"],
   "GET /api/policies/routes": ["/api/policies/routes?q=x"],
   "GET /api/policies/services": ["/api/policies/services?limit=1"],
+  "GET /api/policies/orders": ["/api/policies/orders"],
+  "GET /api/services": ["/api/services?q=users"],
+  "GET /api/services/:name": ["/api/services/users"],
+  "POST /api/services/:name/maintenance": ["/api/services/users/maintenance", { method: "POST", body: '{"body":"back soon"}' }],
+  "DELETE /api/services/:name/maintenance": ["/api/services/users/maintenance", { method: "DELETE" }],
+  "POST /api/services/:name/drain": ["/api/services/users/drain", { method: "POST", body: '{"over":"10m","expires":"2h"}' }],
+  "DELETE /api/services/:name/drain": ["/api/services/users/drain", { method: "DELETE" }],
+  "POST /api/policies/routes/:name/maintenance": ["/api/policies/routes/users-api/maintenance", { method: "POST" }],
+  "DELETE /api/policies/routes/:name/maintenance": ["/api/policies/routes/users-api/maintenance", { method: "DELETE" }],
+  "POST /api/policies/routes/:name/drain": ["/api/policies/routes/users-api/drain", { method: "POST" }],
+  "DELETE /api/policies/routes/:name/drain": ["/api/policies/routes/users-api/drain", { method: "DELETE" }],
   "POST /api/explain": ["/api/explain", { method: "POST", body: '{"url":"http://a.test/x"}' }],
   "GET /api/regions": ["/api/regions"],
   "POST /api/refresh": ["/api/refresh", { method: "POST" }],
@@ -49,7 +60,7 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
 test("every path has an example that it answers as it says", async () => {
   assert.deepEqual(Object.keys(EXAMPLES).sort(), ADMIN_PATHS.map(({ method, path }) => `${method} ${path}`).sort());
   for (const [name, [path, init]] of Object.entries(EXAMPLES)) {
-    const response = await adminOf().ask(path, init);
+    const response = await adminOf({ policies: () => POLICIES }).ask(path, init);
     await response.body?.cancel();
     assert.ok(response.ok, `${name}: ${response.status}`);
   }

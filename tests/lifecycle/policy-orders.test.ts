@@ -1,0 +1,60 @@
+/** Orders of routes and services: kept, ended, and restored. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { OrderFile } from "../../src/lifecycle/order-file.ts";
+import { PolicyOrders } from "../../src/lifecycle/policy-orders.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { temporaryFolder } from "../fixtures/edgeproxy.ts";
+
+const ANSWER = { status: 503, body: "back soon", headers: [["Retry-After", "60"]] } as const;
+const MAINTENANCE = { enabled: true, service: null, answer: ANSWER };
+const BY = { reason: "disk", by: "192.0.2.7" };
+
+function ordersIn(path: string, nowMs: () => number, log = new CollectingLog()) {
+  return new PolicyOrders({ file: new OrderFile(path, "region"), log, wallMs: nowMs, changed: () => {} });
+}
+
+test("orders survive a restart, and end by the wall clock", async () => {
+  await using folder = await temporaryFolder();
+  let nowMs = 1_800_000_000_000;
+  const before = ordersIn(folder.path, () => nowMs);
+  await before.set("service", "users", { maintenance: MAINTENANCE, forMs: null, ...BY });
+  await before.set("service", "users", { drain: { overMs: 60_000 }, forMs: null, ...BY });
+  await before.set("route", "users-api", { drain: { overMs: 60_000 }, forMs: 1000, ...BY });
+  const after = ordersIn(folder.path, () => nowMs);
+  await after.load();
+  assert.deepEqual(after.list(), before.list());
+  const users = after.find("service", "users")!;
+  assert.deepEqual([users.maintenance, users.drain], [MAINTENANCE, { startAtMs: nowMs, overMs: 60_000 }]);
+  nowMs += 1000;
+  assert.deepEqual(after.list().map(({ name }) => name), ["users"]);
+  assert.equal(await after.clear("route", "users-api", "drain"), false);
+  assert.equal(await after.clear("service", "users", "maintenance"), true);
+  assert.equal(await after.clear("service", "users", "drain"), true);
+  const last = ordersIn(folder.path, () => nowMs);
+  await last.load();
+  assert.deepEqual(last.list(), []);
+});
+
+test("a file that is none of ours is left out, and said so; one that handed over writes no more", async () => {
+  await using folder = await temporaryFolder();
+  const log = new CollectingLog();
+  const orders = ordersIn(folder.path, Date.now, log);
+  await writeFile(new OrderFile(folder.path, "region").path, "{}");
+  await orders.load();
+  assert.deepEqual([orders.list(), log.lines[0]?.level], [[], "warn"]);
+  orders.retire();
+  await orders.set("service", "users", { maintenance: MAINTENANCE, forMs: null, ...BY });
+  const next = ordersIn(folder.path, Date.now);
+  await next.load();
+  assert.deepEqual(next.list(), []);
+});
+
+test("there are 1000 orders at most", async () => {
+  const orders = new PolicyOrders({ file: null, log: new CollectingLog(), changed: () => {} });
+  const wish = { drain: { overMs: 1 }, forMs: null, ...BY };
+  for (let i = 0; i < 1000; i++) assert.ok(await orders.set("service", `s${i}`, wish) !== null);
+  assert.equal(await orders.set("service", "one more", wish), null);
+  assert.ok(await orders.set("service", "s7", wish) !== null);
+});
