@@ -13,6 +13,7 @@ import { pseudonym } from "../decision/loop.ts";
 import { NO_HOOKS } from "../decision/policy-hooks.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
 import { forwardingIdentity } from "../forwarding/request-fields.ts";
+import { Balancing } from "../lifecycle/balancing.ts";
 import { explain } from "../lifecycle/explaining.ts";
 import { settingRows } from "../lifecycle/setting-table.ts";
 import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
@@ -24,6 +25,7 @@ import { PostgresSource } from "../sources/postgres.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { partsOfKey, Policies } from "../table/policies.ts";
 import { RoutingTable } from "../table/routing-table.ts";
+import { Endpoints } from "../upstream/endpoint-state.ts";
 import { httpProbe, type ProbeResult } from "../upstream/probe.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { explanationLines } from "./explanation-text.ts";
@@ -189,6 +191,8 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
   if (typeof table === "string") return table;
   const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies));
   const chance = Math.random(); // the same service both times
+  const endpoints = new Endpoints({ wanted: () => {}, failed: () => {} });
+  const balancing = new Balancing({ table, endpoints, secret: settings.secret, random: () => chance, nowMs: () => 0 });
   const explainedWith = (probed: Probed) =>
     explain({ head: writtenRequest(words)!, client, suppose: {} }, {
       limits: settings,
@@ -202,7 +206,7 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
         load: () => 0,
         random: () => chance,
         secret: settings.secret,
-        hooks: NO_HOOKS,
+        hooks: { ...NO_HOOKS, ...balancing.onlookers },
       },
     });
   const concerned = explainedWith(new Map()).candidates.filter(({ kind }) => kind === "vm").map(({ key }) => endpointOf(key));

@@ -2,7 +2,7 @@
 import { type Candidate, candidatesOf } from "../decision/candidates.ts";
 import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
-import { matchRoute } from "../decision/match-route.ts";
+import { BARE_ROUTE, matchRoute } from "../decision/match-route.ts";
 import { type Step, stepText, type Trace } from "../decision/trace.ts";
 import { H1Exchange } from "../downstream/h1-exchange.ts";
 import { type AttemptPlan, planOf } from "../forwarding/attempt-plan.ts";
@@ -73,7 +73,7 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
     ...asked,
     host: read.host,
     route: steps.find((step) => step.kind === "route")?.route ?? matched?.domain ?? null,
-    policy: matched === null ? null : matched.route.id,
+    policy: matched === null || matched.route === BARE_ROUTE ? null : matched.route.id,
     service: matched?.service?.name ?? null,
     edges: steps.find((step) => step.kind === "edges-passed")?.edges ?? [],
     steps: steps.map(stepText),
