@@ -16,7 +16,7 @@ import { createNotifier, type Notifier } from "../runtime/notify.ts";
 import { onSignals } from "../runtime/signals.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
-import type { GoodFile } from "../sources/config-file.ts";
+import type { FirstFile } from "../sources/config-file.ts";
 import { configuredRoutes } from "./configured-routes.ts";
 import { printError } from "./output.ts";
 
@@ -34,14 +34,14 @@ export async function runServe(env: Readonly<Record<string, string | undefined>>
   }
   const log = createLog(parsed.settings.logLevel);
   for (const warning of parsed.warnings) log.warn("configuration", { problem: warning });
-  for (const warning of routes.file?.warnings ?? []) log.warn("routes file", { problem: warning });
+  for (const warning of routes.file?.good.warnings ?? []) log.warn("routes file", { problem: warning });
   const exitCode = await serve(parsed.settings, log, read.pages, routes.file);
   standardOutput.close();
   setTimeout(() => process.exit(exitCode), LEFTOVER_MS).unref();
   return exitCode;
 }
 
-async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: GoodFile | null): Promise<number> {
+async function serve(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FirstFile | null): Promise<number> {
   surviveFaults(log);
   const supervisor = new Supervisor(settings, log, pages, file);
   const notifier = createNotifier({ check: selfCheck(supervisor.generation, log) });

@@ -13,8 +13,9 @@ import { collectGarbage } from "../runtime/garbage.ts";
 import { piecesInSlices } from "../runtime/in-slices.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
-import type { GoodFile } from "../sources/config-file.ts";
+import type { FirstFile } from "../sources/config-file.ts";
 import { LastGood, type LastGoodFigures } from "../sources/last-good.ts";
+import { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LastGoodFolder } from "../sources/last-good-folder.ts";
 import { NoSource } from "../sources/no-source.ts";
 import { PostgresSource } from "../sources/postgres.ts";
@@ -63,6 +64,7 @@ export class ControlPlane {
   readonly #log: Log;
   readonly #source: Source;
   readonly #lastGood: LastGood | null;
+  readonly #lastGoodPolicies: LastGoodPolicies | null;
   /** Also for the admin address. */
   readonly refresher: Refresher;
   /** What all workers have counted of single hosts. */
@@ -76,7 +78,7 @@ export class ControlPlane {
   #cancelRelease: CancelTimer | null = null;
 
   /** `file`: the routes file as it was read at the start; null: there is none. */
-  constructor(settings: Settings, workers: Workers, log: Log, events: EventLog, file: GoodFile | null) {
+  constructor(settings: Settings, workers: Workers, log: Log, events: EventLog, file: FirstFile | null) {
     const { databaseUrl, regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } =
       settings;
     const here = { regionId, regionPort };
@@ -90,9 +92,11 @@ export class ControlPlane {
     this.#lastGood = stateDir === "" || databaseUrl === ""
       ? null
       : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
+    this.#lastGoodPolicies = stateDir === "" ? null : new LastGoodPolicies(stateDir, here, systemTimers, log);
     this.policies = new PolicyPlane({
       settings,
       file,
+      lastGood: this.#lastGoodPolicies,
       log,
       events,
       timers: systemTimers,
@@ -108,7 +112,7 @@ export class ControlPlane {
       random: Math.random,
       prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
-      takePolicies: (policies, whole, reason) => this.policies.takeDomains(policies, whole, reason),
+      takePolicies: (reading, whole, reason) => this.policies.takeDomains(reading, whole, reason),
       tell: (state, problem) => events.publish({ type: "source", state, problem }),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });
@@ -204,6 +208,7 @@ export class ControlPlane {
   /** A successor serves: the table on disk is its own now. */
   succeeded(): void {
     this.#lastGood?.retire();
+    this.#lastGoodPolicies?.retire();
   }
 
   async close(): Promise<void> {

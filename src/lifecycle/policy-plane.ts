@@ -8,7 +8,11 @@ import { isDeepStrictEqual } from "node:util";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import type { Timers } from "../runtime/timers.ts";
-import { ConfigFile, type GoodFile } from "../sources/config-file.ts";
+import { ConfigFile, type FirstFile, type GoodFile } from "../sources/config-file.ts";
+import type { LastGoodPolicies } from "../sources/last-good-policies.ts";
+import { LAST_GOOD } from "../sources/first-table.ts";
+import { type PolicyRow, PolicyTable } from "../sources/policy-table.ts";
+import type { ReadPolicies } from "../sources/refresh.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Policies } from "../table/policies.ts";
 import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } from "../table/policy.ts";
@@ -18,9 +22,11 @@ import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
 
 export interface PolicyPlaneOptions {
-  readonly settings: Pick<Settings, "configFile" | "regionId">;
-  /** As it was read at the start; null: there is none. */
-  readonly file: GoodFile | null;
+  readonly settings: Pick<Settings, "configFile" | "databaseUrl" | "regionId">;
+  /** As it was at the start; null: there is none. */
+  readonly file: FirstFile | null;
+  /** null: none is kept. */
+  readonly lastGood: LastGoodPolicies | null;
   readonly log: Log;
   readonly events: EventLog;
   readonly timers: Timers;
@@ -31,6 +37,8 @@ export interface PolicyPlaneOptions {
   /** Resolves when a revision is in force in every worker that answers. */
   applied(revision: number): Promise<unknown>;
 }
+
+const NONE: ReadonlyMap<string, DomainPolicy> = new Map();
 
 /** As it was written. */
 interface Said {
@@ -64,7 +72,7 @@ export class PolicyPlane {
       first: file,
       log,
       timers,
-      taken: (policies, reason) => this.#take({ file: policies }, reason),
+      taken: (good, reason) => this.#takeFile(good, reason),
       tell: (state, problem) => events.publish({ type: "policies", state, ...this.#counts, problem }),
     });
   }
@@ -80,14 +88,17 @@ export class PolicyPlane {
 
   /** Resolves when what the file says is on its way to the workers. */
   async start(): Promise<void> {
-    const { file } = this.#options;
-    if (file !== null) await this.#take({ file: file.policies }, "start");
+    const { file, lastGood, settings } = this.#options;
+    const saved = await lastGood?.read();
+    if (settings.databaseUrl !== "" && saved?.rows?.length) await this.#takeSaved(saved.rows);
+    if (file !== null) await this.#takeFile(file.good, "start");
     this.#file?.start();
   }
 
   /** What the source says of domains. `whole`: those that it does not name have none any more. */
-  async takeDomains(policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string): Promise<void> {
+  async takeDomains({ policies = NONE, policyRows = [] }: ReadPolicies, whole: boolean, reason: string): Promise<void> {
     const { domains } = this.#said;
+    if (whole && this.#options.settings.databaseUrl !== "") this.#options.lastGood?.keep({ rows: policyRows });
     if (domains === policies || !whole && policies.size === 0) return;
     await this.#take({ domains: whole ? policies : new Map([...domains, ...policies]) }, reason);
   }
@@ -100,7 +111,21 @@ export class PolicyPlane {
 
   async close(): Promise<void> {
     this.#names.close();
+    await this.#options.lastGood?.close();
     await this.#file?.close();
+  }
+
+  /** Until the source answers. */
+  async #takeSaved(rows: readonly PolicyRow[]): Promise<void> {
+    const table = new PolicyTable(this.#options.settings);
+    await table.take({ kind: "all", digest: "", rows });
+    await this.#take({ domains: table.policies }, LAST_GOOD);
+  }
+
+  async #takeFile({ policies, text }: GoodFile, reason: string): Promise<void> {
+    const { lastGood, settings: { configFile: path } } = this.#options;
+    await this.#take({ file: policies }, reason);
+    lastGood?.keep({ file: { path, text } });
   }
 
   async #take(change: Partial<Said>, reason: string): Promise<void> {

@@ -13,7 +13,7 @@ import type { AdjustableLog } from "../observation/log.ts";
 import { STEP_MS, TrafficHistory } from "../observation/traffic-history.ts";
 import type { ListeningSocket } from "../runtime/listening-sockets.ts";
 import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
-import type { GoodFile } from "../sources/config-file.ts";
+import type { FirstFile } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { AdminAddress } from "./admin-address.ts";
 import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
@@ -74,7 +74,7 @@ export class Supervisor {
   #traces: TraceExporter | null = null;
 
   /** `pages`: of the settings' folder. `file`: of the settings' routes file; null: there is none. */
-  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: GoodFile | null) {
+  constructor(settings: Settings, log: AdjustableLog, pages: ErrorPageFiles, file: FirstFile | null) {
     this.#settings = settings;
     this.#log = log;
     this.#accessLog = new AccessLog({ sampling: settings.accessLog });

@@ -23,15 +23,23 @@ export interface ConfigFileOptions {
   readonly path: string;
   readonly context: Omit<FileContext, "file">;
   /** What was read at the start. */
-  readonly first: GoodFile;
+  readonly first: FirstFile;
   readonly log: Log;
   readonly timers: Timers;
   /** What it says from now on. */
-  taken(policies: FilePolicies, reason: string): Promise<void> | void;
+  taken(file: GoodFile, reason: string): Promise<void> | void;
   tell?(result: "refused" | "recovered", problem: string): void;
 }
 
-export type GoodFile = Extract<ParsedFile, { readonly policies: FilePolicies }>;
+/** A file that is right. */
+export type GoodFile = Extract<ParsedFile, { readonly policies: FilePolicies }> & { readonly text: string };
+export type FileReading = GoodFile | Extract<ParsedFile, { readonly problems: readonly string[] }>;
+
+/** `problems`: of the file that is there now; then the good one is what was in force before this process. Empty: there are none. */
+export interface FirstFile {
+  readonly good: GoodFile;
+  readonly problems: readonly string[];
+}
 
 /** For readiness, metrics and the admin API. */
 export interface ConfigFileStatus {
@@ -60,15 +68,15 @@ export class ConfigFile {
   constructor(options: ConfigFileOptions) {
     const { path, first, timers } = options;
     this.#options = options;
-    this.#digest = digestOf(first.policies);
+    this.#digest = digestOf(first.good.policies);
     const nowMs = timers.nowMs();
     this.#status = {
       path,
-      problems: [],
-      warnings: first.warnings,
+      problems: first.problems,
+      warnings: first.good.warnings,
       loadedAtMs: nowMs,
       readAtMs: nowMs,
-      badSinceMs: null,
+      badSinceMs: first.problems.length === 0 ? null : nowMs,
       results: { changed: 0, unchanged: 0, refused: 0 },
     };
     this.#watch = new FileWatch({ path, timers, changed: () => void this.reload("change") });
@@ -79,6 +87,8 @@ export class ConfigFile {
   }
 
   start(): void {
+    const { first } = this.#options;
+    if (first.problems.length > 0) this.#complain(first.problems, "start");
     this.#watch.start();
   }
 
@@ -108,10 +118,14 @@ export class ConfigFile {
   }
 
   #refuse(problems: readonly string[], reason: string): void {
-    const { log, path, tell } = this.#options;
     const known = problems.join("\n") === this.#status.problems.join("\n");
     this.#ended("refused", { problems, badSinceMs: this.#status.badSinceMs ?? this.#options.timers.nowMs() });
     if (known && reason === "change") return; // touched, and as bad as before
+    this.#complain(problems, reason);
+  }
+
+  #complain(problems: readonly string[], reason: string): void {
+    const { log, path, tell } = this.#options;
     const more = problems.length - MOST_LOGGED;
     log.error("the routes file is wrong: the one before stays in force", {
       file: path,
@@ -122,14 +136,15 @@ export class ConfigFile {
     tell?.("refused", problems[0] ?? "");
   }
 
-  async #take({ policies, warnings }: GoodFile, reason: string): Promise<void> {
+  async #take(file: GoodFile, reason: string): Promise<void> {
+    const { policies, warnings } = file;
     const { log, path, taken, tell, timers } = this.#options;
     const recovered = this.#status.badSinceMs !== null;
     const digest = digestOf(policies);
     const changed = digest !== this.#digest;
     if (changed) {
       this.#digest = digest;
-      await taken(policies, reason);
+      await taken(file, reason);
       for (const warning of warnings) log.warn("routes file", { problem: warning });
     }
     const loadedAtMs = changed ? timers.nowMs() : this.#status.loadedAtMs;
@@ -152,14 +167,20 @@ function digestOf(policies: FilePolicies): string {
 }
 
 /** What it says now, or all that is wrong with it. */
-export async function readConfigFile(path: string, context: Omit<FileContext, "file">): Promise<ParsedFile> {
+export async function readConfigFile(path: string, context: Omit<FileContext, "file">): Promise<FileReading> {
   let text: string;
   try {
     text = await readText(path);
   } catch (error) {
     return { problems: [`${path}: ${(error as Error).message}`] };
   }
-  return parseRoutesFile(text, { ...context, file: path });
+  return parseFile(text, path, context);
+}
+
+/** A text that was read from there. */
+export function parseFile(text: string, path: string, context: Omit<FileContext, "file">): FileReading {
+  const parsed = parseRoutesFile(text, { ...context, file: path });
+  return "problems" in parsed ? parsed : { ...parsed, text };
 }
 
 async function readText(path: string): Promise<string> {

@@ -66,6 +66,7 @@ interface Parsed {
 export class PolicyTable {
   readonly #around: PolicySurroundings;
   #parsed: ReadonlyMap<string, Parsed> = new Map();
+  #rows: readonly PolicyRow[] | null = null;
   #digest: string | null = null;
   #policies: ReadonlyMap<string, DomainPolicy> = new Map();
   #exclusions: readonly Exclusion[] = [];
@@ -91,9 +92,9 @@ export class PolicyTable {
     return this.#exclusions;
   }
 
-  /** By domain as it is spelled: for whoever keeps them. */
-  *rows(): Iterable<PolicyRow> {
-    for (const [domain, { text }] of this.#parsed) yield { domain, text };
+  /** For whoever keeps them; the same list until something changes. */
+  get rows(): readonly PolicyRow[] {
+    return this.#rows ??= [...this.#parsed].map(([domain, { text }]) => ({ domain, text }));
   }
 
   async take(news: PolicyNews): Promise<void> {
@@ -132,6 +133,7 @@ export class PolicyTable {
     const same = parsed.size === before.size && [...parsed].every(([domain, each]) => before.get(domain) === each);
     if (same) return;
     this.#parsed = parsed;
+    this.#rows = null;
     this.#compile();
   }
 

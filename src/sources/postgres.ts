@@ -227,6 +227,7 @@ export class PostgresSource implements Source {
       regions,
       whole,
       policies,
+      policyRows: this.#policies.rows,
     };
   }
 

@@ -15,7 +15,6 @@ import { DurationCounts } from "../observation/duration-counts.ts";
 import type { Log } from "../observation/log.ts";
 import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import type { DomainPolicy } from "../table/policy.ts";
 import type { Routes } from "../table/routes.ts";
 import { describeError } from "./database-client.ts";
 import { ExclusionReport } from "./exclusion-report.ts";
@@ -27,6 +26,9 @@ import type { RevisionHistory } from "./revision-history.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
 import { SourceHealth, type TellState } from "./source-health.ts";
 import type { Exclusion, RegionRow, Source, SourceReading } from "./source.ts";
+
+/** What a reading says of domains. */
+export type ReadPolicies = Pick<SourceReading, "policies" | "policyRows">;
 
 export interface RefresherOptions {
   readonly source: Source;
@@ -43,7 +45,7 @@ export interface RefresherOptions {
    * What a reading says of domains, before its routes are in force; and once more when they are. `whole`: those that it does not name have
    * none any more.
    */
-  readonly takePolicies?: (policies: ReadonlyMap<string, DomainPolicy>, whole: boolean, reason: string) => Promise<void>;
+  readonly takePolicies?: (reading: ReadPolicies, whole: boolean, reason: string) => Promise<void>;
   readonly tell?: TellState;
   /** What was served before this process, and what the next one will begin with. */
   readonly lastGood?: Pick<LastGood, "read" | "keep">;
@@ -57,8 +59,6 @@ const GAP_MS = 5;
 /** Between two readings that suspicions have caused: at least that long, and that many times what a reading takes. */
 const SUSPICION_MS = 1000;
 const SUSPICION_TIMES = 10;
-
-const NO_POLICIES: ReadonlyMap<string, DomainPolicy> = new Map();
 
 /** A reading that is due. */
 interface Wish {
@@ -311,14 +311,13 @@ export class Refresher {
     this.#exclusions.take(reading);
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
     if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
-    const { policies = NO_POLICIES } = reading;
-    await takePolicies(policies, false, reason); // no request is to find a route that its policy has not reached
+    await takePolicies(reading, false, reason); // no request is to find a route that its policy has not reached
     const { heldReading } = this.#served;
     const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
     const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole && isDue }, cause);
     if (this.#served.heldReading !== heldReading) this.#secondOpinionAtMs = null; // a full interval later
     if (!isGood) return;
-    await takePolicies(policies, true, reason);
+    await takePolicies(reading, true, reason);
     this.#goodAtMs = timers.nowMs();
     const { good: routes, revision } = this.#served;
     lastGood?.keep({ routes, revision, asOfMs: this.#goodAtMs, source: source.name });

@@ -3,6 +3,7 @@
  *  with what is served, and publishes the difference.
  */
 import type { DomainPolicy } from "../table/policy.ts";
+import type { PolicyRow } from "./policy-table.ts";
 import type { Routes } from "../table/routes.ts";
 
 /** A row of the platform's regions, for the admin API. */
@@ -35,6 +36,8 @@ export interface SourceReading {
   readonly regions: readonly RegionRow[];
   /** Of domains, by host; the same map as before when nothing has changed. Absent: the source has none. */
   readonly policies?: ReadonlyMap<string, DomainPolicy>;
+  /** The rows that say so, also those that are wrong; likewise the same list. */
+  readonly policyRows?: readonly PolicyRow[];
   /** Everything was compared, not only what a feed has named. */
   readonly whole: boolean;
 }

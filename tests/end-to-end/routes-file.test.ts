@@ -163,6 +163,42 @@ test("a policy in PostgreSQL reaches the traffic with its commit; a bad one take
   assert.equal((await policies(edge)).domains, 0);
 });
 
+test("with a state folder a start serves the last good file and policies, while the file is wrong and the database away", async () => {
+  await using platform = await Platform.start(server);
+  await using folder = await temporaryFolder();
+  await platform.database.sql("create table route_policies (domain text primary key, policy jsonb not null)");
+  await platform.vm("app.example.com", { script: (_, c) => c.write(answer("plain")) });
+  await platform.database.sql(`insert into route_policies values
+    ('app.example.com', '{"routes": [{"path": "/here", "respond": {"status": 418, "body": "policy"}}]}')`);
+  const file = join(folder.path, "routes.yaml");
+  await writeFile(file, "routes: [{ hosts: [file.example.com], respond: { status: 200, body: file } }]");
+  const env = { EDGEPROXY_CONFIG_FILE: file, EDGEPROXY_STATE_DIR: join(folder.path, "state") };
+  const before = await platform.edge(env);
+  assert.equal(await bodyOf(before, "app.example.com", "/here"), "418 policy");
+  assert.equal(await before.stop(), 0);
+
+  await writeFile(file, "routes: nonsense");
+  const edge = await platform.edge(env, { database: "postgres://nobody@127.0.0.1:1/nothing" });
+  for (
+    const [host, path, body] of [
+      ["app.example.com", "/", "200 plain"],
+      ["app.example.com", "/here", "418 policy"],
+      ["file.example.com", "/", "200 file"],
+    ] as const
+  ) assert.equal(await bodyOf(edge, host, path), body);
+  const { file: { ok, problems } } = await policies(edge);
+  assert.deepEqual([ok, problems.length], [false, 1]);
+  await edge.waitForLog(({ msg, reason }) =>
+    msg === "the routes file is wrong: the one before stays in force" && reason === "start"
+  );
+  await reloaded(
+    edge,
+    () => writeFile(file, "routes: [{ hosts: [file.example.com], respond: { status: 200, body: other } }]"),
+    "changed",
+  );
+  await edge.waitFor(async () => await bodyOf(edge, "file.example.com") === "200 other");
+});
+
 function answer(text: string): string {
   return `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
 }

@@ -34,10 +34,10 @@ class Watched implements AsyncDisposable {
     watched.file = new ConfigFile({
       path: watched.path,
       context: CONTEXT,
-      first,
+      first: { good: first, problems: [] },
       log: watched.log,
       timers: systemTimers,
-      taken: (policies) => watched.#take(policies),
+      taken: ({ policies }) => watched.#take(policies),
       tell: (result, problem) => void watched.told.push(`${result} ${problem === "" ? "" : "with a problem"}`.trim()),
     });
     watched.file.start();

@@ -1,0 +1,74 @@
+/** The last good policies on disk: kept as they were written, believed only whole. */
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { LastGoodPolicies } from "../../src/sources/last-good-policies.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
+import { FakeTimers } from "../fixtures/fake-timers.ts";
+
+const HERE = { regionId: "11111111-1111-4111-8111-111111111111", regionPort: 80 };
+const ROWS = [{ domain: "a.test", text: '{"maxBodySize": 1000}' }, { domain: "b.test", text: "{}" }];
+const FILE = { path: "/etc/routes.yaml", text: "routes: []\n" };
+
+async function inFolder(act: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "edgeproxy-policies-"));
+  try {
+    await act(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+test("LastGoodPolicies gives back what was kept, each part for itself", async () => {
+  await inFolder(async (folder) => {
+    const first = new LastGoodPolicies(folder, HERE, new FakeTimers());
+    assert.deepEqual(await first.read(), { rows: null, file: null });
+    first.keep({ file: FILE });
+    await first.close();
+    const second = new LastGoodPolicies(folder, HERE, new FakeTimers());
+    assert.deepEqual(await second.read(), { rows: null, file: FILE });
+    second.keep({ rows: ROWS });
+    await second.close();
+    assert.deepEqual(await new LastGoodPolicies(folder, HERE, new FakeTimers()).read(), { rows: ROWS, file: FILE });
+    assert.equal((await readdir(folder)).length, 1);
+  });
+});
+
+test("LastGoodPolicies believes no file that is damaged, and says so", async () => {
+  await inFolder(async (folder) => {
+    const log = new CollectingLog();
+    const kept = new LastGoodPolicies(folder, HERE, new FakeTimers(), log);
+    kept.keep({ rows: ROWS, file: FILE });
+    await kept.close();
+    const text = await readFile(kept.path, "utf8");
+    for (const damaged of [text.replace("1000", "9999"), text.slice(0, -5), "", '{"version":2}']) {
+      await writeFile(kept.path, damaged);
+      assert.deepEqual(await new LastGoodPolicies(folder, HERE, new FakeTimers(), log).read(), { rows: null, file: null });
+      assert.deepEqual(log.take(), ["warn cannot use the last good policies"]);
+    }
+  });
+});
+
+test("LastGoodPolicies leaves the file to a successor, and tells once that it cannot write", async () => {
+  await inFolder(async (folder) => {
+    const without = new LastGoodPolicies(folder, HERE, new FakeTimers());
+    without.keep({ rows: [] });
+    await without.close();
+    assert.deepEqual(await readdir(folder), [], "nothing to keep");
+    const retired = new LastGoodPolicies(folder, HERE, new FakeTimers());
+    retired.keep({ rows: ROWS });
+    retired.retire();
+    await retired.close();
+    assert.deepEqual(await readdir(folder), []);
+    const log = new CollectingLog(), timers = new FakeTimers();
+    await writeFile(join(folder, "file"), "");
+    const nowhere = new LastGoodPolicies(join(folder, "file"), HERE, timers, log);
+    for (const rows of [ROWS, ROWS.slice(1)]) {
+      nowhere.keep({ rows });
+      await nowhere.close();
+    }
+    assert.deepEqual(log.take(), ["warn cannot write the last good policies"]);
+  });
+});
