@@ -50,6 +50,7 @@ routes:
   - { hosts: [late.example.com], service: late }
   - { hosts: [limited.example.com], rateLimit: { requests: 1, window: 10m }, respond: { status: 200, body: ok } }
   - { id: nowhere, hosts: [nowhere.example.com], service: gone }
+  - { hosts: [maintained.example.com], service: gone, maintenance: { enabled: true } }
 `;
 
 let plane: DataPlane;
@@ -310,13 +311,7 @@ function askFull(host: string): Play {
   };
 }
 
-/** Of policies: until there is an injection. */
-type NotYet = "maintenance";
-const AWAITED: ReadonlySet<ErrorCode> = new Set<NotYet>(
-  ["maintenance"],
-);
-
-const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
+const INJECTIONS: Readonly<Record<ErrorCode, Injection>> = {
   "no_route": {
     blame: "client",
     run: onProxy((client) => (client.send(getRequest("nobody.example.com", "/", JSON_PLEASE)), client.readResponse())),
@@ -351,10 +346,14 @@ const INJECTIONS: Readonly<Record<Exclude<ErrorCode, NotYet>, Injection>> = {
   "breaker_open": { blame: "vm", run: onProxy(askTwice("opened.example.com")) },
   "queue_full": { blame: "vm", run: onProxy(askFull("full.example.com")) },
   "queue_timeout": { blame: "vm", run: onProxy(askFull("late.example.com")) },
+  maintenance: {
+    blame: "edge",
+    run: onProxy((client) => (client.send(getRequest("maintained.example.com", "/", JSON_PLEASE)), client.readResponse())),
+  },
   "cut_off": { blame: "edge", run: onProxy(cutByDrain) }, // last: it ends the worker
 };
 
-for (const code of ERROR_CODES.filter((each): each is Exclude<ErrorCode, NotYet> => !AWAITED.has(each))) {
+for (const code of ERROR_CODES) {
   test(`${code} shows its code and its blame wherever it must`, async () => {
     const injection = INJECTIONS[code];
     assert.ok(injection !== undefined, `nothing makes ${code} happen`);
