@@ -23,9 +23,10 @@ import { Refresher } from "../sources/refresh.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Source } from "../sources/source.ts";
 import type { Policies } from "../table/policies.ts";
+import { tlsPeer } from "../table/policy.ts";
 import { type Routes, serviceChanges } from "../table/routes.ts";
 import { type Service, Services } from "../table/services.ts";
-import { type HealthOf, httpProbe } from "../upstream/probe.ts";
+import { type HealthOf, httpProbe, type TlsOf } from "../upstream/probe.ts";
 import { type EndpointHealth, Prober, type ProberFigures, type Verdict } from "../upstream/prober.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
@@ -122,8 +123,9 @@ export class ControlPlane {
       nowMs: systemTimers.nowMs,
     });
     const healthOf: HealthOf = (key) => this.#directory.policyOf(key)?.health ?? null;
+    const tlsOf: TlsOf = (record) => tlsPeer(record, this.#directory.policyOf(record.key));
     this.#prober = new Prober({
-      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers, healthOf),
+      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers, healthOf, tlsOf),
       healthOf,
       intervalMs: healthIntervalMs,
       log,

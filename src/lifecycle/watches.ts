@@ -6,7 +6,7 @@
 import type { Metrics } from "../observation/metrics.ts";
 import type { Timers } from "../runtime/timers.ts";
 import { ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
-import type { HealthPolicy } from "../table/policy.ts";
+import { type HealthPolicy, tlsPeer } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { BreakerGuard, type BreakerTurn } from "../upstream/breaker-guard.ts";
@@ -17,6 +17,7 @@ import { EndpointWatch, type Guard } from "../upstream/endpoint-watch.ts";
 import { JointCounts } from "../upstream/joint-count.ts";
 import { PlaceQueues } from "../upstream/place-queue.ts";
 import { PlacesGuard } from "../upstream/places-guard.ts";
+import type { TlsOf } from "../upstream/probe.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
 export interface WatchParts {
@@ -68,6 +69,11 @@ export class Watches {
   }
 
   readonly healthOf = (key: string): HealthPolicy | null => this.serviceOf(key)?.policy.health ?? null;
+
+  readonly tlsOf: TlsOf = (record) => {
+    const service = this.serviceOf(record.key);
+    return service === undefined ? undefined : tlsPeer(record, service.policy);
+  };
 
   readonly watchOf = ({ key }: EndpointRecord): EndpointWatch | null => {
     const service = this.serviceOf(key);

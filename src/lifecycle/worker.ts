@@ -147,6 +147,7 @@ export class Worker {
     });
     this.#endpoints.watchOf = this.#watches.watchOf;
     this.#endpoints.healthOf = this.#watches.healthOf;
+    this.#endpoints.tlsOf = this.#watches.tlsOf;
     this.#routes = new RouteReceiver({
       table: this.#table,
       committed: () => this.#expiry.arm(),
@@ -237,7 +238,12 @@ export class Worker {
     return new StandInProber({
       endpoints: () => this.#endpoints,
       send: (message) => this.#channel.send(message),
-      probe: httpProbe({ path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION }, systemTimers, this.#watches.healthOf),
+      probe: httpProbe(
+        { path: healthPath, timeoutMs: healthTimeoutMs, version: VERSION },
+        systemTimers,
+        this.#watches.healthOf,
+        this.#watches.tlsOf,
+      ),
       healthOf: this.#watches.healthOf,
       intervalMs: healthIntervalMs,
       log,

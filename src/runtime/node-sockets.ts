@@ -18,7 +18,8 @@ import { socketError } from "./socket-error.ts";
 
 const NO_HANDLER: SocketSink = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 
-class NodeSocket implements Socket {
+/** Over a connection that stands. */
+export class NodeSocket implements Socket {
   handler: SocketSink = NO_HANDLER;
   bulk = false;
   readonly remoteAddress: string;

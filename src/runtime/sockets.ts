@@ -9,6 +9,7 @@ import { BUN_DOOR } from "./bun-sockets.ts";
 import { openEpollDoor } from "./epoll-door.ts";
 import { NODE_DOOR } from "./node-sockets.ts";
 import { namingPortOwner } from "./port-owner.ts";
+import { connectTls, type TlsPeer } from "./tls-sockets.ts";
 
 /** Why a connection ended or was never made; `code` is the system's (`ECONNREFUSED`, `ECONNRESET`, ...) or empty. */
 export interface SocketError {
@@ -88,6 +89,8 @@ export interface CloseListener {
 export interface ConnectOptions {
   readonly host: string;
   readonly port: number;
+  /** Absent or null: without TLS. */
+  readonly tls?: TlsPeer | null;
   /** Called once connected; returns who handles the socket. */
   readonly onOpen: (socket: Socket) => SocketSink;
   /** Called instead when no connection could be made. */
@@ -136,5 +139,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 /** See `SocketDoor`. */
 export function connect(options: ConnectOptions): CancelConnect {
+  if (options.tls) return connectTls(options, options.tls);
   return socketDoors()[0]!.connect(options);
 }

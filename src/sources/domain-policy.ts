@@ -35,13 +35,18 @@ const EVERYTHING = {
 } as const;
 
 /** `host` as `normaliseDomain` gives it; `value` is what the JSON says. */
-export function parseDomainPolicy(host: string, value: unknown, around: PolicySurroundings): DomainPolicyReading {
+export function parseDomainPolicy(host: string, value: unknown, { regionId }: PolicySurroundings): DomainPolicyReading {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { problems: ["must be a JSON object"] };
   const problems = new PolicyProblems();
   const fileServices = new Set<string>();
-  const policy = readPolicy(host, value as Record<string, unknown>, around, fileServices, problems);
+  const policy = readPolicy(host, value as Record<string, unknown>, { regionId, readFile: noFile }, fileServices, problems);
   if (problems.problems.length > 0) return { problems: textsOf(problems.problems) };
   return { policy, notes: textsOf(problems.notes), fileServices: [...fileServices] };
+}
+
+/** Who may write rows need not be somebody who may have files of this machine read. */
+function noFile(): never {
+  throw new Error("only the routes file can name files");
 }
 
 function readPolicy(

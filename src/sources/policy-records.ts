@@ -1,5 +1,6 @@
 /** Written services and routes become records: references followed, shares counted, names made; what cannot be is a problem. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { isIP } from "node:net";
 import { endpointKey } from "../table/record.ts";
 import { serviceKey } from "../table/policies.ts";
 import {
@@ -17,6 +18,7 @@ import { nearestOf } from "./nearest-name.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
 import type { WrittenTreatment } from "./policy-schema-routes.ts";
 import type { WrittenService } from "./policy-schema-services.ts";
+import type { EndpointAddress } from "./policy-values.ts";
 import type { ValuePath } from "./placed-value.ts";
 
 /** What a policy is read with. */
@@ -54,11 +56,9 @@ export function serviceRecord(
     const first = known.get(key);
     if (first !== undefined) problems.add([...path, "endpoints", index], `is the same endpoint as endpoints[${first}]`);
     else known.set(key, index);
-    return { key, kind, address: url.address, port: url.port, region, service: name, weight };
+    return { ...namedAddress(url), key, kind, port: url.port, region, service: name, weight };
   });
-  const tls = written.tls === undefined
-    ? null
-    : tlsPolicy(written.tls, path, written.endpoints.some(({ url }) => url.secure), readFile, problems);
+  const tls = tlsPolicy(written.tls, path, tlsWanted(written, path, problems), readFile, problems);
   const maintenance = written.maintenance === undefined ? null : { ...written.maintenance };
   if (maintenance !== null) {
     maintenance.service = reference(maintenance.service, [...path, "maintenance", "service"], names, problems);
@@ -96,23 +96,47 @@ export function endpointPolicy(
   };
 }
 
+const MOST_CA_BYTES = 1_048_576;
+
+/** A device or a pipe would keep us for ever. */
 function readText(path: string): string {
+  const found = statSync(path);
+  if (!found.isFile() || found.size > MOST_CA_BYTES) throw new Error("is no file of at most 1 MiB");
   return readFileSync(path, "utf8");
 }
 
-/** Of no effect while no endpoint is spoken to with TLS: then its file need not be there. */
+/** The name stays with the endpoint, also when it has been resolved: certificates are for names. */
+export function namedAddress({ address }: EndpointAddress): { readonly address: string; readonly name?: string } {
+  return isIP(address) === 0 ? { address, name: address } : { address };
+}
+
+function tlsWanted({ endpoints }: WrittenService, path: ValuePath, problems: PolicyProblems): boolean {
+  const secure = endpoints[0]?.url.secure === true;
+  const other = endpoints.findIndex(({ url }) => url.secure !== secure);
+  if (other >= 0) problems.add([...path, "endpoints", other, "url"], "http:// and https:// cannot be mixed in one service");
+  return secure;
+}
+
+export const USUAL_TLS: TlsPolicy = { verify: true, serverName: null, ca: null };
+
+/** Of no effect while no endpoint is spoken to with TLS: then its file need not be there. null: no TLS. */
 function tlsPolicy(
-  written: NonNullable<WrittenService["tls"]>,
+  written: WrittenService["tls"],
   path: ValuePath,
   used: boolean,
   readFile: (path: string) => string,
   problems: PolicyProblems,
-): TlsPolicy {
+): TlsPolicy | null {
+  if (!used) {
+    if (written !== undefined) problems.note([...path, "tls"], "has no effect: no endpoint begins with https://");
+    return null;
+  }
+  if (written === undefined) return USUAL_TLS;
   let ca: string | null = null;
-  if (!used) problems.note([...path, "tls"], "has no effect: no endpoint begins with https://");
-  else if (written.caFile !== undefined) {
+  if (written.caFile !== undefined) {
     try {
       ca = readFile(written.caFile);
+      if (!ca.includes("-----BEGIN CERTIFICATE-----")) problems.add([...path, "tls", "caFile"], "holds no certificate (PEM)");
     } catch (error) {
       problems.add([...path, "tls", "caFile"], `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     }

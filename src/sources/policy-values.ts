@@ -179,7 +179,7 @@ export interface EndpointAddress {
   readonly secure: boolean;
 }
 
-export const endpointUrl: z.ZodType<EndpointAddress, string> = meaning("http://HOST:PORT", readEndpointUrl);
+export const endpointUrl: z.ZodType<EndpointAddress, string> = meaning("http:// or https://HOST:PORT", readEndpointUrl);
 
 function readEndpointUrl(text: string): Verdict<EndpointAddress> {
   const match = /^([a-z][a-z0-9+.-]*):\/\/(?:([^/?#@]*)@)?(\[[^\]/?#]*\]|[^/?#:]*)(?::(\d{0,5}))?(\/?)$/i.exec(text);
@@ -187,16 +187,16 @@ function readEndpointUrl(text: string): Verdict<EndpointAddress> {
   if (match === null) return { problem: /^[a-z]+:\/\/[^/]+\/./i.test(text) ? `${like}, without a path` : like };
   const scheme = match[1]!.toLowerCase();
   if (match[2] !== undefined) return { problem: `${like}, without a user` };
-  if (scheme === "https") return { problem: "TLS to endpoints is not supported by this version: use http://" };
-  if (scheme !== "http") return { problem: like };
+  const secure = scheme === "https";
+  if (scheme !== "http" && !secure) return { problem: like };
   const name = match[3]!;
   const host = normaliseDomain(name);
-  const port = match[4] === undefined || match[4] === "" ? 80 : Number(match[4]);
+  const port = match[4] === undefined || match[4] === "" ? secure ? 443 : 80 : Number(match[4]);
   if (host === null || host.startsWith("*.") || looksNumeric(host)) {
     return { problem: `${like} (${JSON.stringify(name)} is no host)` };
   }
   if (port < 1 || port > 65_535) return { problem: `${like} (ports are 1 to 65535)` };
-  return { value: { address: host.startsWith("[") ? host.slice(1, -1) : host, port, secure: false } };
+  return { value: { address: host.startsWith("[") ? host.slice(1, -1) : host, port, secure } };
 }
 
 /** `10.0.0.300` or `127.1`: resolvers would take it for some address. */

@@ -8,7 +8,7 @@ import { endpointKey } from "../table/record.ts";
 import { serviceKey } from "../table/policies.ts";
 import { type PathMatch, PLAIN_SERVICE, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
-import { type RouteFrame, routeRecord } from "./policy-records.ts";
+import { namedAddress, type RouteFrame, routeRecord, USUAL_TLS } from "./policy-records.ts";
 import { bareRouteSchema, routingKeys, sandboxRuleSchema, serverSchema, type WrittenSandboxRule } from "./policy-schema.ts";
 import { entriesOf, itemsOf } from "./policy-sets.ts";
 import { type EndpointAddress, mapping } from "./policy-values.ts";
@@ -37,7 +37,7 @@ export function readSandboxShape(routing: unknown, regionId: string, problems: P
   if (written === null) return none;
   const services = new Map<string, ServiceRecord>();
   const serviceOf = (target: EndpointAddress, name: string): string => {
-    const address = endpointKey("vm", target.address, target.port);
+    const address = `${target.secure} ${endpointKey("vm", target.address, target.port)}`;
     const service = services.get(address) ?? sandboxService(name, target, regionId);
     services.set(address, service);
     return service.name;
@@ -58,9 +58,11 @@ export function readSandboxShape(routing: unknown, regionId: string, problems: P
   };
 }
 
-function sandboxService(name: string, { address, port }: EndpointAddress, region: string): ServiceRecord {
+function sandboxService(name: string, target: EndpointAddress, region: string): ServiceRecord {
+  const { address, port, secure } = target;
   const key = serviceKey(endpointKey("vm", address, port), name);
-  return { name, endpoints: [{ key, kind: "vm", address, port, region, service: name, weight: 1 }], policy: PLAIN_SERVICE };
+  const endpoint = { ...namedAddress(target), key, kind: "vm" as const, port, region, service: name, weight: 1 };
+  return { name, endpoints: [endpoint], policy: secure ? { ...PLAIN_SERVICE, tls: USUAL_TLS } : PLAIN_SERVICE };
 }
 
 function ruleRoutes(

@@ -136,7 +136,7 @@ export interface TimeoutPolicy {
 
 export interface TlsPolicy {
   readonly verify: boolean;
-  /** null: the endpoint's host. */
+  /** null: the endpoint's host, see `tlsPeer`. */
   readonly serverName: string | null;
   /** Contents, PEM; null: the system's. */
   readonly ca: string | null;
@@ -162,6 +162,12 @@ export interface ServicePolicy {
   readonly tls: TlsPolicy | null;
   readonly maintenance: MaintenancePolicy | null;
   readonly drain: DrainPolicy | null;
+}
+
+/** Whom TLS has to find at an endpoint; null: no TLS. */
+export function tlsPeer({ name }: EndpointRecord, policy: ServicePolicy | null): TlsPolicy | null {
+  const tls = policy?.tls ?? null;
+  return tls === null || tls.serverName !== null || name === undefined ? tls : { ...tls, serverName: name };
 }
 
 /** An endpoint under a policy: its own identity, `vm/10.0.0.5:8080@users`, so its own health, pool and breaker. */

@@ -10,6 +10,8 @@ export interface EndpointRecord {
   readonly kind: EndpointKind;
   /** IPv4 or IPv6 literal without brackets. */
   readonly address: string;
+  /** The host name that this is an address of, as somebody has written it. */
+  readonly name?: string;
   /** 1 to 65535. */
   readonly port: number;
   /** Lower-case UUID of the region where the VMs behind this endpoint run. */

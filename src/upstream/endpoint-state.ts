@@ -17,13 +17,14 @@
  */
 import { nowMs as clockMs } from "../runtime/clock.ts";
 import { uncaught } from "../runtime/uncaught.ts";
+import type { TlsPeer } from "../runtime/tls-sockets.ts";
 import type { HealthPolicy } from "../table/policy.ts";
 import { partsOfKey } from "../table/policies.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability, HealthVerdict } from "./availability.ts";
 import type { EndpointWatch, Hindrance } from "./endpoint-watch.ts";
 import type { H1UpstreamConnection } from "./h1-connection.ts";
-import { asSettingsSay, type HealthOf } from "./probe.ts";
+import { asSettingsSay, type HealthOf, type TlsOf, withoutTls } from "./probe.ts";
 import { slowStartShare } from "./slow-start.ts";
 
 /** What the live traffic asks of the control plane. */
@@ -80,6 +81,8 @@ export class EndpointState {
   watch: EndpointWatch | null = null;
   /** Of its service; null: as the settings say. */
   health: HealthPolicy | null = null;
+  /** Whom to expect there; null: it is spoken to without TLS. */
+  tls: TlsPeer | null = null;
   /** The last connection that was refused or broken. */
   lastFailure: ConnectionFailure | null = null;
   #failedAtMs = -Infinity;
@@ -212,6 +215,7 @@ export class Endpoints {
   watchOf: (record: EndpointRecord) => EndpointWatch | null = () => null;
   /** What its service says of its checks; null: nothing. */
   healthOf: HealthOf = asSettingsSay;
+  tlsOf: TlsOf = withoutTls;
   readonly #states: Map<string, EndpointState> = new Map();
   readonly #requests: ProbeRequests;
   #cordoned: ReadonlySet<string> = new Set();
@@ -227,6 +231,7 @@ export class Endpoints {
       state.cordoned = isIn(this.#cordoned, record.key);
       state.watch = this.watchOf(record);
       state.health = this.healthOf(record.key);
+      state.tls = this.tlsOf(record) ?? null;
       this.#states.set(record.key, state);
     }
     return state;
@@ -237,6 +242,9 @@ export class Endpoints {
     for (const state of this.#states.values()) {
       state.watch = this.watchOf(state.record);
       state.health = this.healthOf(state.record.key);
+      const tls = this.tlsOf(state.record);
+      // The same as before stays the same object: connections are known by it. One that no service names keeps what it has.
+      if (tls !== undefined && JSON.stringify(tls) !== JSON.stringify(state.tls)) state.tls = tls;
     }
   }
 

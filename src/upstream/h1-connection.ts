@@ -10,6 +10,7 @@
  */
 import type { Watched } from "../runtime/clock.ts";
 import type { Socket, SocketError, SocketSink } from "../runtime/sockets.ts";
+import type { TlsPeer } from "../runtime/tls-sockets.ts";
 import { ProxyError } from "../observation/proxy-error.ts";
 import { LF } from "../wire/bytes.ts";
 import type { FieldNames } from "../wire/field-edits.ts";
@@ -41,6 +42,8 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   /** Where the request goes: the head after `begin`, then the body; raw bytes once the connection is a tunnel. */
   readonly out: EndpointOutput;
   readonly #socket: Socket;
+  /** Whom TLS has found there; null: without TLS. */
+  readonly peer: TlsPeer | null;
   readonly #endpoint: EndpointState;
   readonly #environment: UpstreamEnvironment;
   readonly #head: ResponseHead = new ResponseHead();
@@ -57,7 +60,8 @@ export class H1UpstreamConnection implements SocketSink, Watched, ChunkedEvents 
   #paused = false;
   #peerEnded = false;
 
-  constructor(socket: Socket, endpoint: EndpointState, environment: UpstreamEnvironment) {
+  constructor(socket: Socket, endpoint: EndpointState, environment: UpstreamEnvironment, peer: TlsPeer | null = null) {
+    this.peer = peer;
     this.#socket = socket;
     this.out = new EndpointOutput(socket);
     this.#endpoint = endpoint;

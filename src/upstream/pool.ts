@@ -24,8 +24,16 @@ export class Pool {
   /** An idle connection, no longer idle; null when there is none. */
   take(endpoint: EndpointState): H1UpstreamConnection | null {
     const connection = endpoint.idle.pop() ?? null;
-    if (connection !== null) this.#environment.metrics.upstreamReuses++;
+    if (connection === null) return null;
+    if (connection.peer !== endpoint.tls) return this.#takeAnother(endpoint, connection);
+    this.#environment.metrics.upstreamReuses++;
     return connection;
+  }
+
+  /** Whom to expect has changed since it was opened. */
+  #takeAnother(endpoint: EndpointState, other: H1UpstreamConnection): H1UpstreamConnection | null {
+    other.close();
+    return this.take(endpoint);
   }
 
   /** Opens a connection; the answer is how to give up. `timeoutMs` null: as the settings say. */
@@ -75,13 +83,15 @@ class Opening implements Watched {
     environment.sweep.watch(this);
     environment.connections.count++;
     environment.metrics.upstreamConnecting++;
+    const peer = endpoint.tls;
     this.#giveUp = connect({
       host: address,
       port,
+      tls: peer,
       onOpen: (socket) => {
         this.#settle();
         environment.metrics.upstreamConnects++;
-        const connection = new H1UpstreamConnection(socket, endpoint, environment);
+        const connection = new H1UpstreamConnection(socket, endpoint, environment, peer);
         socket.handler = connection;
         sink.onConnected(connection);
         return connection;

@@ -13,6 +13,7 @@
  *  and still be healthy. Redirects are an answer, not followed; interim answers (1xx) are skipped, but not 101, which nobody asked for.
  */
 import { type CancelConnect, connect, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
+import type { TlsPeer } from "../runtime/tls-sockets.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { HealthPolicy, StatusRange } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
@@ -46,6 +47,13 @@ export function asSettingsSay(): null {
   return null;
 }
 
+/** Whom TLS has to find at an endpoint; null: it is spoken to without; undefined: no service in force names it. */
+export type TlsOf = (endpoint: EndpointRecord) => TlsPeer | null | undefined;
+
+export function withoutTls(): null {
+  return null;
+}
+
 /** One check of an endpoint, spelled out. */
 interface Check {
   /** null: to be connected is enough. */
@@ -70,10 +78,15 @@ const FAILURES: Readonly<Record<string, string>> = {
 const OURS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"]);
 
 /** The checks of contract section 6 over a real socket. */
-export function httpProbe(policy: ProbePolicy, timers: Timers, healthOf: HealthOf = asSettingsSay): Probe {
+export function httpProbe(
+  policy: ProbePolicy,
+  timers: Timers,
+  healthOf: HealthOf = asSettingsSay,
+  tlsOf: TlsOf = withoutTls,
+): Probe {
   return (endpoint, onResult) => {
     const probe = new RunningProbe(checkOf(endpoint, policy, healthOf(endpoint.key)), timers, onResult);
-    probe.start(endpoint);
+    probe.start(endpoint, tlsOf(endpoint) ?? null);
     return () => probe.cancel();
   };
 }
@@ -101,10 +114,11 @@ class RunningProbe implements SocketSink {
     this.#cancelTimer = timers.after(timeoutMs, () => this.#finish(false, `no answer within ${durationText(timeoutMs)}`));
   }
 
-  start(endpoint: EndpointRecord): void {
+  start(endpoint: EndpointRecord, tls: TlsPeer | null): void {
     this.#cancelConnect = connect({
       host: endpoint.address,
       port: endpoint.port,
+      tls,
       onOpen: (socket) => {
         this.#socket = socket;
         if (this.#check.request === null) this.#finish(true, "connected");

@@ -5,7 +5,7 @@ import { type DomainPolicyReading, parseDomainPolicy } from "../../src/sources/d
 
 function read(value: unknown): DomainPolicyReading {
   const regionId = "11111111-1111-4111-8111-111111111111";
-  return parseDomainPolicy("app.example.com", value, { regionId, readFile: () => "" });
+  return parseDomainPolicy("app.example.com", value, { regionId });
 }
 
 function policyOf(value: unknown) {
@@ -75,5 +75,7 @@ test("parseDomainPolicy() tells all problems", () => {
     'routes[0].path: must be a path such as /api, without dot segments, query or spaces (is "x")',
     'limits.hard: must be a number, not "x"',
   ]);
+  const file = read({ services: { a: { endpoints: [{ url: "https://a" }], tls: { caFile: "/etc/ca.pem" } } } });
+  assert.deepEqual(file, { problems: ["services.a.tls.caFile: cannot be read: only the routes file can name files"] });
   for (const value of [null, [], "text", 1]) assert.deepEqual(read(value), { problems: ["must be a JSON object"] });
 });

@@ -356,9 +356,34 @@ test("parseRoutesFile() refuses redirects by which a client could send others el
   }
 });
 
+test("parseRoutesFile() reads whom TLS has to find", () => {
+  const text = `services:
+  a: { endpoints: [{ url: https://vm.internal }, { url: "https://10.0.0.5:8443" }] }
+  b: { endpoints: [{ url: https://10.0.0.6 }], tls: { verify: false, serverName: b.internal, caFile: /ca.pem } }
+  c: { endpoints: [{ url: http://10.0.0.6 }], tls: { caFile: /none.pem } }
+`;
+  const reading = read(text, { "/ca.pem": "-----BEGIN CERTIFICATE-----\n" });
+  assert.ok("policies" in reading, JSON.stringify(reading));
+  const [a, b, c] = reading.policies.services;
+  assert.deepEqual(a?.endpoints?.map(({ address, port, name }) => [address, port, name]), [
+    ["vm.internal", 443, "vm.internal"],
+    ["10.0.0.5", 8443, undefined],
+  ]);
+  assert.deepEqual(a?.policy.tls, { verify: true, serverName: null, ca: null });
+  assert.deepEqual(b?.policy.tls, { verify: false, serverName: "b.internal", ca: "-----BEGIN CERTIFICATE-----\n" });
+  assert.equal(c?.policy.tls, null);
+  assert.ok("problems" in read(text, { "/ca.pem": "no certificate" }));
+});
+
 /** [what stands in a service, what is said of it]. */
 const BAD_SERVICES: readonly (readonly [string, string])[] = [
-  ["endpoints: [{ url: 'https://a:1' }]", "endpoints[0].url: TLS to endpoints is not supported by this version: use http://"],
+  [
+    "endpoints: [{ url: 'https://a' }, { url: 'http://b' }]",
+    "endpoints[1].url: http:// and https:// cannot be mixed in one service",
+  ],
+  ["endpoints: [{ url: 'https://a' }]\n    tls: { caFile: /none.pem }", "tls.caFile: cannot be read: no such file /none.pem"],
+  ["endpoints: [{ url: 'https://a' }]\n    tls: { verfy: false }", "tls.verfy: unknown key, did you mean verify?"],
+  ["endpoints: [{ url: 'ftp://a' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080"],
   ["endpoints: [{ url: 'http://a:1/x' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080, without a path"],
   ["endpoints: [{ url: 'http://u:p@a:1' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080, without a user"],
   ["endpoints: [{ url: 'http://10.0.0.300:1' }]", "endpoints[0].url: must be a URL such as"],
