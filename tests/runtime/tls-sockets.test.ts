@@ -5,7 +5,7 @@ import { test } from "node:test";
 import tls from "node:tls";
 import { connect, type Socket, type SocketError } from "../../src/runtime/sockets.ts";
 import type { TlsPeer } from "../../src/runtime/tls-sockets.ts";
-import { CERTIFICATE, PRIVATE_KEY } from "../fixtures/certificate.ts";
+import { NAMED_CERT, NAMED_KEY } from "../fixtures/self-signed.ts";
 
 interface Server extends AsyncDisposable {
   readonly port: number;
@@ -15,7 +15,7 @@ interface Server extends AsyncDisposable {
 /** Sends back what it gets. */
 async function startEcho(): Promise<Server> {
   const names: unknown[] = [];
-  const server = tls.createServer({ cert: CERTIFICATE, key: PRIVATE_KEY }, (socket) => {
+  const server = tls.createServer({ cert: NAMED_CERT, key: NAMED_KEY }, (socket) => {
     names.push((socket as { servername?: unknown }).servername || null);
     socket.on("error", () => {});
     socket.pipe(socket);
@@ -64,7 +64,7 @@ function speak(port: number, peer: TlsPeer, bytes: Buffer = Buffer.from("hello")
   });
 }
 
-const TRUSTED: TlsPeer = { verify: true, serverName: "vm.internal", ca: CERTIFICATE };
+const TRUSTED: TlsPeer = { verify: true, serverName: "vm.internal", ca: NAMED_CERT };
 
 test("connect() with TLS finds the server by name or address, and both ways are open", async () => {
   await using server = await startEcho();

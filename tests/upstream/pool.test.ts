@@ -111,6 +111,20 @@ test("at the limit without a resting connection a request is refused as overload
   await Promise.all([exchange(second!), exchange(third)]);
 });
 
+test("take() closes resting connections to another peer than the one that is wanted now", async () => {
+  await using plane = new Plane(10); // whose end waits until all are closed
+  const endpoint = await plane.vm();
+  const connection = await plane.connected(endpoint);
+  endpoint.idle.push(connection);
+  endpoint.tls = { verify: true, serverName: "vm.internal", ca: null };
+  assert.equal(plane.pool.take(endpoint), null);
+  endpoint.tls = null;
+  const plain = await plane.connected(endpoint);
+  endpoint.idle.push(plain);
+  assert.equal(plane.pool.take(endpoint), plain);
+  plain.close();
+});
+
 test("connectFailure() blames the endpoint unless this machine lacks something", () => {
   const failure = (code: string): string => {
     const error = connectFailure("connect_failed", "10.0.0.1:80", { code, message: "" });
