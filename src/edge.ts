@@ -52,6 +52,8 @@ export interface EdgeParts extends AttemptEnvironment {
   contradicted(): void;
 }
 
+/** What a verdict may take besides a probe that its service wants. */
+const PROBE_DELAY_MS = 1000;
 /** How long a request waits for our table to change when it contradicts another region's. */
 const TABLE_PATIENCE_MS = 2000;
 const TABLE_LOOK_MS = 50;
@@ -267,7 +269,11 @@ class Passage implements AttemptOwner {
   #probeFirst(records: readonly EndpointRecord[], patient: boolean): void {
     const { endpoints, verdictTimeoutMs } = this.#parts;
     const states = records.map((record) => endpoints.of(record));
-    this.#awaitVerdict(states, patient ? verdictTimeoutMs : PROBE_SOON_MS, (timely) => {
+    const longest = states.reduce(
+      (mostMs, { probeTimeoutMs }) => Math.max(mostMs, probeTimeoutMs + PROBE_DELAY_MS),
+      verdictTimeoutMs,
+    );
+    this.#awaitVerdict(states, patient ? longest : PROBE_SOON_MS, (timely) => {
       if (!timely && patient) { for (const record of records) this.#leaveOut(record); }
       this.route();
     });

@@ -129,6 +129,11 @@ export class EndpointState {
     return this.record.kind === "vm" && this.health?.type !== "none";
   }
 
+  /** Of its service; 0: as the settings say. */
+  get probeTimeoutMs(): number {
+    return this.health?.timeoutMs ?? 0;
+  }
+
   /** Of its weight, 0 to 1: after a recovery it starts slowly where its service wants that. */
   share(nowMs: number): number {
     const slowStartMs = this.health?.slowStartMs ?? 0;

@@ -1,6 +1,16 @@
 /** Why none of a service's endpoints can take a request, in words: for whoever reads of the refusal. */
 import type { EndpointRecord } from "../table/record.ts";
 import type { Endpoints, EndpointState } from "./endpoint-state.ts";
+import type { Hindrance } from "./endpoint-watch.ts";
+
+/** Of those that keep requests away. */
+const HINDRANCE_TEXTS: Readonly<Record<Hindrance, string>> = {
+  ejected: "ejected for what live traffic met there",
+  trial: "ejected for what live traffic met there",
+  open: "its breaker is open",
+  full: "carries as many requests as it may",
+  busy: "",
+};
 
 /** The others are only counted. */
 const NAMED = 2;
@@ -19,8 +29,8 @@ export function whyUnavailable(records: readonly EndpointRecord[], onlyCordoned:
 }
 
 /** Empty: it can, or is a region, of which failures tell. */
-function whyNot({ cordoned, record, verdict, unhealthyReason }: EndpointState): string {
+function whyNot({ cordoned, isProbed, verdict, unhealthyReason, watch }: EndpointState): string {
   if (cordoned) return "cordoned";
-  if (record.kind === "region" || verdict === "healthy") return "";
+  if (!isProbed || verdict === "healthy") return watch === null ? "" : HINDRANCE_TEXTS[watch.look() ?? "busy"];
   return verdict === "unhealthy" ? unhealthyReason || "unhealthy" : "no verdict of a probe in time";
 }

@@ -162,3 +162,26 @@ test("a VM that has recovered begins with a tenth of its share", async () => {
   const view = await viewOf(vm!, "starting");
   assert.ok(view!.share >= 0.1 && view!.share < 0.3, `${view!.share} of its weight`);
 });
+
+test("what one worker learns of a VM holds in the other, and its cookies do, too", async () => {
+  await using both = new ServedServices();
+  await both.add("shared", { balance: "round-robin", ejection: EJECTION }, [1, 1]);
+  await both.add("sticky", { sticky: { cookie: "edge_sticky", ttl: "1h" } }, [1, 1, 1, 1]);
+  await both.start({ EDGEPROXY_WORKERS: "2" });
+  // A connection each: the workers share them
+  const askOften = async (name: string, count: number, ...fields: string[]) => {
+    const answers: RawResponse[] = [];
+    for (let i = 0; i < count; i++) answers.push(...await both.ask(name, 1, () => fields));
+    return answers;
+  };
+  for (const name of ["shared", "sticky"]) {
+    await both.warm(name);
+    await askOften(name, 30);
+  }
+  const [bad] = both.vms("shared");
+  bad!.script = resetConnection();
+  const answers = await askOften("shared", 80);
+  assert.equal(answers.filter((answer) => codeOf(answer) === "upstream_reset").length, 3);
+  const cookie = fieldValue((await both.ask("sticky", 1))[0]!, "set-cookie")!.split(";")[0]!;
+  assert.equal(new Set((await askOften("sticky", 30, `Cookie: ${cookie}`)).map(bodyOf)).size, 1);
+});
