@@ -1,5 +1,6 @@
 /** Breakers and limits of services (docs/routes.md), with two workers that must act as one. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { after, before, test } from "node:test";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { getRequest, openRaw, type RawConnection, type RawResponse } from "../fixtures/raw-client.ts";
@@ -208,6 +209,34 @@ test("hundreds of requests at the same time keep to the limit", async () => {
   };
   assert.deepEqual(await together("narrow", 300), { "200": 300 });
   assert.ok(most <= HARD, `${most} at a time`);
+});
+
+test("a worker that is killed takes no places with it", async () => {
+  const clients = await Promise.all(Array.from({ length: 20 }, () => openRaw(edge.port, edge.host)));
+  const held = new Held(narrow);
+  for (const client of clients) client.send(getRequest("narrow.test"));
+  await held.carries(HARD);
+  await queued(20 - HARD);
+  const pid = (await edge.workers())[0]!.pid;
+  process.kill(pid, "SIGKILL");
+  await edge.waitFor(async () => {
+    const workers = await edge.workers();
+    return workers.every((worker) => worker.state === "serving" && worker.pid !== pid);
+  });
+  held.open();
+  for (const client of clients) await client[Symbol.asyncDispose]();
+  await queued(0);
+
+  const again = new Held(narrow);
+  const fresh = await Promise.all(Array.from({ length: HARD + 3 }, () => openRaw(edge.port, edge.host)));
+  for (const client of fresh) client.send(getRequest("narrow.test"));
+  await again.carries(HARD);
+  await queued(3);
+  again.open();
+  for (const client of fresh) {
+    assert.equal((await client.readResponse()).status, 200);
+    await client[Symbol.asyncDispose]();
+  }
 });
 
 test("who has waited longest comes first, and a client that leaves frees its place in the queue", async () => {
