@@ -89,7 +89,7 @@ test("the examples of README.md and of the package are right", async () => {
     const file = join(folder.path, name);
     await writeFile(file, text);
     const { stdout } = await promisify(execFile)(BINARY, ["check", "--config", file], { env: {} });
-    assert.match(stdout, /^ok    routes file/, name);
+    assert.match(stdout, /^ok {4}routes file/, name);
     assert.doesNotMatch(stdout, /^(warn|fail)/im, name);
   }
 });
