@@ -7,7 +7,7 @@ import { type Edgeproxy, runEdgeproxy, startEdgeproxy, temporaryFolder } from ".
 import { loopbackAddress } from "../fixtures/ports.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { startVm } from "../fixtures/vm.ts";
+import { startVm, type Vm } from "../fixtures/vm.ts";
 
 const REGION = "11111111-1111-4111-8111-111111111111";
 
@@ -202,3 +202,40 @@ test("with a state folder a start serves the last good file and policies, while 
 function answer(text: string): string {
   return `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
 }
+
+test("a domain's policy says how its own VMs are checked, balanced, ejected, and stuck to", async () => {
+  await using platform = await Platform.start(server);
+  await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: platform.database.url } });
+  const host = "own.example.com";
+  const vms: Vm[] = [];
+  for (const name of ["one", "two", "three"]) {
+    vms.push(await platform.vm(host, { healthStatus: 500, script: (_, c) => c.write(answer(name)) }));
+  }
+  await platform.database.sql(`insert into route_policies values ('${host}', '${
+    JSON.stringify({
+      balance: "round-robin",
+      sticky: { cookie: "own", ttl: "1h" },
+      health: { type: "tcp", interval: "100ms" },
+      ejection: { errors: 2, window: "60s", time: "60s" },
+    })
+  }')`);
+  const edge = await platform.edge();
+  const ask = async (count: number, ...fields: string[]): Promise<Set<string>> => {
+    const answers = new Set<string>();
+    for (let i = 0; i < count; i++) answers.add(String((await get(edge, host, "/", ...fields)).body));
+    return answers;
+  };
+  await edge.waitFor(async () => (await ask(6)).size === 3, "does not balance");
+  const first = await get(edge, host);
+  const cookie = first.fields.find(([name]) => name.toLowerCase() === "set-cookie")![1].split(";")[0]!;
+  assert.deepEqual(await ask(6, `Cookie: ${cookie}`), new Set([String(first.body)]));
+  vms[0]!.script = (_, connection) => connection.reset();
+  await edge.waitFor(async () => {
+    await ask(3);
+    const { endpoints } = await (await edge.admin(`/api/endpoints?q=@${host}`)).json();
+    return endpoints.some(({ key, hindrance }: Record<string, string>) =>
+      hindrance === "trial" && key!.startsWith(`vm/${vms[0]!.host}:`)
+    );
+  }, "does not eject");
+  assert.deepEqual(await ask(8), new Set(["two", "three"]));
+});
