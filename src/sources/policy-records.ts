@@ -207,7 +207,8 @@ function splitOf(
   if (said.length > 1) {
     problems.add([...path, said[1]!], `a route leads to one of ${TARGETS.join(", ")}, and this one has ${said[0]} already`);
   }
-  if (said.length === 0 && ownTarget === null && written.maintenance === undefined) {
+  // Maintenance alone is an answer, as long as it is in force.
+  if (said.length === 0 && ownTarget === null && written.maintenance?.enabled !== true) {
     problems.add(path, `leads nowhere: it needs one of ${TARGETS.join(", ")}`);
   }
   if (written.split !== undefined) return sharesOf(written.split, [...path, "split"], names, problems);

@@ -266,6 +266,14 @@ test("parseRoutesFile() warns of routes that match exactly the same, and refuses
   assert.deepEqual(ids, ["*/-2", "*/", "*/-3"]);
 });
 
+test("parseRoutesFile() wants a route to lead somewhere; maintenance in force is enough", () => {
+  assert.deepEqual(problemsOf("routes: [{ path: /a }]"), [
+    "routes.yaml:1:10: routes[0]: leads nowhere: it needs one of service, split, redirect, respond",
+  ]);
+  assert.equal(problemsOf("routes: [{ maintenance: { enabled: false } }]").length, 1);
+  assert.deepEqual(policiesOf("routes: [{ maintenance: { body: soon } }]").routes[0]?.split, []);
+});
+
 /** [what stands in a route beside its target, what is said of it]. */
 const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["path: /api/*", 'path: a prefix needs no *: write /api (is "/api/*")'],
