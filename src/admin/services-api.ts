@@ -12,6 +12,8 @@ import { type AdminContext, adminPath, type Given } from "./path.ts";
 import { MAINTENANCE, maintenanceView, ORDER, orderView, roundedShare } from "./policy-orders-api.ts";
 import { badAfter, problem } from "./problem.ts";
 
+const BREAKER_STATE = z.enum(["closed", "half-open", "open"]);
+
 const SERVICE = z.object({
   name: z.string(),
   domain: z.string().nullable().describe("Whose policy says so; null: the routes file"),
@@ -20,6 +22,9 @@ const SERVICE = z.object({
   healthy: z.int().describe("Endpoints that have passed their check, or are never probed"),
   cordoned: z.int(),
   in_flight: z.int().describe("Attempts under way, over all workers"),
+  breaker: BREAKER_STATE.nullable().describe(
+    "Of one for the whole service, else the worst of its endpoints'; null: none has had requests",
+  ),
   maintenance: MAINTENANCE.nullable().describe("In force: as ordered, else as the policy says; null: not in maintenance"),
   share: z.number().describe("Of its clients that it takes: below 1 while it drains, by order or policy"),
   order: ORDER.nullable().describe("Of an operator"),
@@ -35,6 +40,8 @@ const DETAILS = SERVICE.extend({
     verdict: z.enum(["unprobed", "healthy", "unhealthy"]).nullable().describe("null: never probed, or not in use"),
     reason: z.string(),
     in_flight: z.int(),
+    hindrance: z.string().nullable().describe("What of its policy keeps requests away: ejected, trial, open, full, busy"),
+    breaker: BREAKER_STATE.nullable().describe("null: it has none, or has had no requests"),
     cordon: CORDON.nullable(),
   })),
   policy: z.record(z.string(), z.unknown()).describe("With every default"),
@@ -64,6 +71,14 @@ export const SHOW_SERVICE = adminPath({
   answer: showService,
 });
 
+type BreakerState = z.output<typeof BREAKER_STATE>;
+
+/** What workers know, by endpoint or service. */
+interface Live {
+  readonly uses: ReadonlyMap<string, EndpointUse>;
+  readonly breakers: ReadonlyMap<string, BreakerState>;
+}
+
 interface Listed {
   readonly record: ServiceRecord;
   readonly domain: string | null;
@@ -79,8 +94,8 @@ async function listServices(
   const list = listPage(suiting, query, { name: ({ record }) => record.name }, ({ record }) => record.name);
   if (list === null) return badAfter(c);
   const keys = list.page.flatMap((each) => membersOf(each, deps).map(({ key }) => key));
-  const uses = await deps.endpoints.uses(keys);
-  return c.json({ total: list.total, services: list.page.map((each) => serviceView(each, uses, deps)), next: list.next });
+  const live = await liveOf(keys, deps);
+  return c.json({ total: list.total, services: list.page.map((each) => serviceView(each, live, deps)), next: list.next });
 }
 
 async function showService(
@@ -94,11 +109,11 @@ async function showService(
     return problem(c, 404, "no_service", `There is no service ${JSON.stringify(name)}. /api/services lists them`);
   }
   const members = membersOf(listed, deps);
-  const uses = await deps.endpoints.uses(members.map(({ key }) => key));
+  const live = await liveOf(members.map(({ key }) => key), deps);
   const details: z.output<typeof DETAILS> = {
-    ...serviceView(listed, uses, deps),
+    ...serviceView(listed, live, deps),
     routes: routesTo(listed, policies).slice(0, MOST_ROUTES).map(orderNameOf),
-    members: members.map((member) => memberView(member, uses, deps)),
+    members: members.map((member) => memberView(member, live, deps)),
     policy: { ...listed.record.policy },
   };
   return c.json(details);
@@ -132,7 +147,16 @@ function routesTo({ record, domain }: Listed, { file, domains }: Policies): Poli
   ];
 }
 
-function serviceView(listed: Listed, uses: ReadonlyMap<string, EndpointUse>, deps: AdminDeps): z.output<typeof SERVICE> {
+async function liveOf(keys: readonly string[], { endpoints, breakers }: AdminDeps): Promise<Live> {
+  const [uses, list] = await Promise.all([endpoints.uses(keys), breakers.list()]);
+  return { uses, breakers: new Map(list.map(({ name, state }) => [name, state])) };
+}
+
+function worst(states: readonly (BreakerState | undefined)[]): BreakerState | null {
+  return BREAKER_STATE.options.findLast((state) => states.includes(state)) ?? null;
+}
+
+function serviceView(listed: Listed, live: Live, deps: AdminDeps): z.output<typeof SERVICE> {
   const { record: { name, policy }, domain } = listed;
   const members = membersOf(listed, deps);
   const order = deps.policyOrders.find("service", name) ?? null;
@@ -145,7 +169,8 @@ function serviceView(listed: Listed, uses: ReadonlyMap<string, EndpointUse>, dep
     endpoints: members.length,
     healthy: members.filter(({ key }) => (deps.endpoints.health(key)?.verdict ?? "healthy") === "healthy").length,
     cordoned: members.filter(({ key }) => deps.cordons.find(key) !== undefined).length,
-    in_flight: members.reduce((sum, { key }) => sum + (uses.get(key)?.inFlight ?? 0), 0),
+    in_flight: members.reduce((sum, { key }) => sum + (live.uses.get(key)?.inFlight ?? 0), 0),
+    breaker: worst([live.breakers.get(name), ...members.map(({ key }) => live.breakers.get(key))]),
     maintenance: maintenance?.enabled === true ? maintenanceView(maintenance) : null,
     share: drain === null ? 1 : roundedShare(drainShare(drain, deps.nowMs())),
     order: order === null ? null : orderView(order, deps.nowMs()),
@@ -154,7 +179,7 @@ function serviceView(listed: Listed, uses: ReadonlyMap<string, EndpointUse>, dep
 
 function memberView(
   { key, address, port, region, weight }: ServiceEndpoint,
-  uses: ReadonlyMap<string, EndpointUse>,
+  { uses, breakers }: Live,
   { endpoints, cordons }: AdminDeps,
 ): z.output<typeof DETAILS>["members"][number] {
   const health = endpoints.health(key);
@@ -168,6 +193,8 @@ function memberView(
     verdict: health?.verdict ?? null,
     reason: health?.reason ?? "",
     in_flight: uses.get(key)?.inFlight ?? 0,
+    hindrance: uses.get(key)?.hindrance ?? null,
+    breaker: breakers.get(key) ?? null,
     cordon: cordon === undefined ? null : cordonView(cordon),
   };
 }

@@ -262,3 +262,92 @@ export interface LogLevel {
   readonly configured: string;
   readonly until: string | null;
 }
+
+export interface Maintenance {
+  readonly enabled: boolean;
+  readonly service: string | null;
+  readonly status: number;
+  readonly body: string;
+}
+
+/** Of an operator, for a route or a service. */
+export interface PolicyOrder {
+  readonly kind: "route" | "service";
+  readonly name: string;
+  readonly maintenance: Maintenance | null;
+  readonly drain: { readonly started: string; readonly "over_seconds": number; readonly share: number } | null;
+  readonly since: string;
+  readonly until: string | null;
+  readonly reason: string;
+  readonly by: string;
+}
+
+export interface Service {
+  readonly name: string;
+  /** null: of the routes file. */
+  readonly domain: string | null;
+  readonly balance: string;
+  readonly endpoints: number;
+  readonly healthy: number;
+  readonly cordoned: number;
+  readonly "in_flight": number;
+  readonly breaker: string | null;
+  readonly maintenance: Maintenance | null;
+  /** Of its clients that it takes. */
+  readonly share: number;
+  readonly order: PolicyOrder | null;
+}
+
+export interface ServicesPage extends Page {
+  readonly services: readonly Service[];
+}
+
+export interface ServiceMember {
+  readonly key: string;
+  readonly region: string;
+  readonly weight: number;
+  readonly verdict: string | null;
+  readonly reason: string;
+  readonly "in_flight": number;
+  readonly hindrance: string | null;
+  readonly breaker: string | null;
+  readonly cordon: Cordon | null;
+}
+
+export interface ServiceDetails extends Service {
+  readonly routes: readonly string[];
+  readonly members: readonly ServiceMember[];
+  readonly policy: Readonly<Record<string, unknown>>;
+}
+
+export interface PolicyState {
+  readonly revision: number;
+  /** null: none is configured. */
+  readonly file: {
+    readonly path: string;
+    readonly ok: boolean;
+    readonly problems: readonly string[];
+    readonly warnings: readonly string[];
+    readonly loaded: string;
+    readonly read: string;
+    readonly "bad_since": string | null;
+  } | null;
+  readonly services: number;
+  readonly routes: number;
+  readonly domains: number;
+  readonly excluded: number;
+}
+
+export interface PolicyRouteRow {
+  readonly id: string;
+  readonly domain: string | null;
+  readonly origin: string;
+  readonly hosts: readonly string[];
+  readonly path: string;
+  readonly priority: number;
+  readonly "leads_to": string;
+}
+
+export interface PolicyRoutesPage extends Page {
+  readonly routes: readonly PolicyRouteRow[];
+}

@@ -14,6 +14,7 @@ export const DESTINATIONS: readonly Destination[] = [
   { page: "hosts", title: "Hosts", icon: "hosts" },
   { page: "errors", title: "Errors", icon: "errors" },
   { page: "endpoints", title: "Endpoints", icon: "endpoints" },
+  { page: "services", title: "Services", icon: "services" },
   { page: "regions", title: "Regions", icon: "regions" },
   { page: "connections", title: "Connections", icon: "connections" },
   { page: "revisions", title: "Revisions", icon: "revisions" },
@@ -28,6 +29,8 @@ const PARENTS: Readonly<Record<string, string>> = {
   excluded: "routes",
   endpoint: "endpoints",
   revision: "revisions",
+  service: "services",
+  "policy-routes": "services",
 };
 
 interface NavigationProps {

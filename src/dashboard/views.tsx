@@ -10,11 +10,14 @@ import { ErrorsView } from "./pages/errors.tsx";
 import { ExplainView } from "./pages/explain.tsx";
 import { HostsView } from "./pages/hosts.tsx";
 import { OverviewView } from "./pages/overview.tsx";
+import { PolicyRoutesView } from "./pages/policy-routes.tsx";
 import { RegionsView } from "./pages/regions.tsx";
 import { RevisionView } from "./pages/revision.tsx";
 import { RevisionsView } from "./pages/revisions.tsx";
 import { ExcludedView, RoutesView } from "./pages/routes.tsx";
 import { RouteView } from "./pages/route.tsx";
+import { ServiceView } from "./pages/service-members.tsx";
+import { ServicesView } from "./pages/services.tsx";
 import { SettingsView } from "./pages/settings.tsx";
 import { linkTo, type Place } from "./place.ts";
 import type { Polled } from "./polled.ts";
@@ -34,6 +37,9 @@ const VIEWS: Readonly<Record<string, FC<ViewProps>>> = {
   errors: ErrorsView,
   endpoints: EndpointsView,
   endpoint: EndpointView,
+  services: ServicesView,
+  service: ServiceView,
+  "policy-routes": PolicyRoutesView,
   regions: RegionsView,
   connections: ConnectionsView,
   revisions: RevisionsView,
@@ -52,6 +58,7 @@ export function View(props: ViewProps) {
 export function titleOf({ page, subject }: Place): string {
   if (subject !== "") return subject;
   if (page === "excluded") return "Excluded domains";
+  if (page === "policy-routes") return "Routes of policies";
   return DESTINATIONS.find((each) => each.page === page)?.title ?? "Not found";
 }
 

@@ -1,9 +1,12 @@
 /** The dashboard in a real Chromium, on an edge with traffic: every view, on a phone and on a desk, by keyboard, and against hostile names. */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { findChromium, overflow, startBrowser, violations, type Visit, visit } from "../fixtures/browser.ts";
 import { API, type BusyEdge, FAR, LOST, SHOP, SICK, startBusyEdge, UNKNOWN_HOST } from "../fixtures/busy-edge.ts";
+import { temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { getRequest, openRaw, type RawConnection, rawRequest } from "../fixtures/raw-client.ts";
 
@@ -25,6 +28,9 @@ const VIEWS: readonly (readonly [place: string, heading: string, content: string
   ["hosts", "Hosts", "tbody tr"],
   ["errors", "Errors", "tbody tr"],
   ["endpoints", "Endpoints", "tbody tr"],
+  ["services", "Services", "tbody tr"],
+  ["service/users", "users", "tbody tr"],
+  ["policy-routes", "Routes of policies", "tbody tr"],
   ["regions", "Regions", ".region"],
   ["connections", "Connections", "tbody tr"],
   ["revisions", "Revisions", "tbody tr"],
@@ -34,6 +40,14 @@ const VIEWS: readonly (readonly [place: string, heading: string, content: string
   ["settings", "Settings", "tbody tr"],
 ];
 
+const POLICIES = `
+services:
+  users: { endpoints: [{ url: "http://127.0.0.1:9" }, { url: "http://127.0.0.2:9" }], health: { type: none }, breaker: { failures: 5 } }
+routes:
+  - { id: users-api, hosts: [policy.example.com], path: /api/users, service: users }
+`;
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let server: TestDatabase;
 let busy: BusyEdge;
 let browser: Browser;
@@ -43,8 +57,12 @@ let client: RawConnection;
 before(async () => {
   if (CHROMIUM === null) return;
   server = await startPostgres();
+  folder = await temporaryFolder();
+  const file = join(folder.path, "routes.yaml");
+  await writeFile(file, POLICIES);
+  const env = { EDGEPROXY_ADMIN_TOKEN: TOKEN, EDGEPROXY_IDLE_TIMEOUT: "10m", EDGEPROXY_CONFIG_FILE: file };
   [busy, browser] = await Promise.all([
-    startBusyEdge(server, { EDGEPROXY_ADMIN_TOKEN: TOKEN, EDGEPROXY_IDLE_TIMEOUT: "10m" }, DOMAINS),
+    startBusyEdge(server, env, DOMAINS),
     startBrowser(CHROMIUM),
   ]);
   // A little of everything, so that every view has something to show
@@ -58,6 +76,7 @@ after(async () => {
   await client?.[Symbol.asyncDispose]();
   await busy?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
+  await folder?.[Symbol.asyncDispose]();
 });
 
 function look(options: Parameters<typeof visit>[2] = {}): Promise<Visit> {
@@ -259,6 +278,30 @@ test("dashboard cordons an endpoint and lets it back", { skip }, async () => {
   await dialog.getByRole("button", { name: "Uncordon" }).click();
   await line.getByText("cordoned").waitFor({ state: "detached" });
   assert.deepEqual((await json<{ cordons: unknown[] }>("/api/cordons")).cordons, []);
+});
+
+test("dashboard puts a service into maintenance with a reason, says so, and ends it", { skip }, async () => {
+  await using visited = await look();
+  const { page } = visited;
+  await shown(page, VIEWS.find(([place]) => place === "services")!);
+  const line = page.locator("tbody tr", { hasText: "users" });
+  await line.getByRole("button", { name: "Maintenance: users" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("What clients read").fill("back soon");
+  await dialog.getByLabel("Reason, for your colleagues").fill("disk");
+  await dialog.getByRole("button", { name: "Begin" }).click();
+  await line.getByText("maintenance", { exact: true }).waitFor();
+  const { orders } = await json<{ orders: { name: string; reason: string; maintenance: { body: string } }[] }>(
+    "/api/policies/orders",
+  );
+  assert.deepEqual(orders.map(({ name, reason, maintenance }) => [name, reason, maintenance.body]), [[
+    "users",
+    "disk",
+    "back soon",
+  ]]);
+  await line.getByRole("button", { name: "End maintenance order: users" }).click();
+  await line.getByText("serving").waitFor();
+  assert.deepEqual((await json<{ orders: unknown[] }>("/api/policies/orders")).orders, []);
 });
 
 test("dashboard pins a revision, says so on every view, and unpins it", { skip }, async () => {

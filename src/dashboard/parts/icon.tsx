@@ -5,6 +5,7 @@ const SHAPES = {
   hosts: "M3 13V8M8 13V3M13 13v-3",
   errors: "M8 2.5 14 13H2zM8 6.5v3M8 11.3v.2",
   endpoints: "M2.5 3h11v4h-11zM2.5 9h11v4h-11zM5 5h.1M5 11h.1",
+  services: "M8 2.5h.1M8 2.5v4M3.5 9.5V8h9v1.5M2 10h3v3H2zM6.5 10h3v3h-3zM11 10h3v3h-3z",
   regions: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M2 8h12M8 2c3 3 3 9 0 12M8 2c-3 3-3 9 0 12",
   connections: "M3 5h9l-2.5-2.5M13 11H4l2.5 2.5",
   revisions: "M8 4.5V8l2.5 1.5M3 8a5 5 0 1 0 1.6-3.6L3 6M3 3v3h3",
