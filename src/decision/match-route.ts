@@ -69,13 +69,15 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
   const keyed = sets.some((set) => set.keyed);
   const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
   const readings = sets.some((set) => set.byPath) ? pathReadings(view.path) : [pathAsSent(view.path)];
-  const subjects = readings.map((path) => new Subject(view, path, routeKey));
-  const [best = null, ...others] = subjects.map((subject) => bestOf(sets, subject, domain));
-  if (trace !== undefined) tell(sets, subjects[0]!, best, trace);
-  if (others.some((other) => other !== best)) return AMBIGUOUS_PATH;
+  const subject = new Subject(view, readings[0]!, routeKey);
+  const best = bestOf(sets, subject, domain);
+  if (trace !== undefined) tell(sets, subject, best, trace);
+  for (let i = 1; i < readings.length; i++) {
+    if (bestOf(sets, new Subject(view, readings[i]!, routeKey), domain) !== best) return AMBIGUOUS_PATH;
+  }
   const whose = { host, domain, routeKey };
   const left = best !== null && routeIsLeft(best, { view, routeKey }, around, trace);
-  const route = left ? successor(best, sets, subjects[0]!, view, whose, around, trace) : best;
+  const route = left ? successor(best, sets, subject, view, whose, around, trace) : best;
   if (route !== null) return matchedBy(route, view, whose, around, trace, left && route === best);
   const underPolicy = domain !== null && !policies.service(OWN_VMS, domain)!.plain;
   return underPolicy || preview !== null ? matchedBy(BARE_ROUTE, view, whose, around, trace) : null;

@@ -109,7 +109,7 @@ function writtenMaintenance(answer: FixedResponse): WrittenAnswer {
 function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
   if (service === null) return route.timeouts;
   const ours = route.timeouts, theirs = service.policy.timeouts;
-  if (ours.connectMs !== null && ours.responseMs !== null && ours.idleMs !== null) return ours;
+  if (theirs.connectMs === null && theirs.responseMs === null && theirs.idleMs === null) return ours;
   return {
     connectMs: ours.connectMs ?? theirs.connectMs,
     responseMs: ours.responseMs ?? theirs.responseMs,

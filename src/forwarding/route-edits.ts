@@ -84,10 +84,17 @@ function fieldTemplates(direction: Direction, edits: FieldEdits): FieldTemplates
   return set.length + add.length + remove.length === 0 ? null : new FieldTemplates(direction, edits);
 }
 
+/** A line that differs from request to request. */
+interface LineTemplate {
+  readonly name: string;
+  readonly value: Template;
+}
+
 /** Of the fields of one direction. What may not be edited has been refused where it was read, and does nothing here. */
 export class FieldTemplates {
   readonly #dropped: FieldNames | null;
-  readonly #lines: readonly (readonly [name: string, value: Template])[];
+  /** Lines that are the same for every request are one text where they follow each other. */
+  readonly #lines: readonly (string | LineTemplate)[];
   /** Where nothing differs from request to request. */
   readonly #fixed: FieldChanges | null;
 
@@ -95,20 +102,28 @@ export class FieldTemplates {
     const may = (name: string): boolean => whyUneditable(direction, name) === null;
     const dropped = [...remove, ...set.map(([name]) => name)].filter(may);
     this.#dropped = dropped.length === 0 ? null : new FieldNames(dropped);
-    this.#lines = [...set, ...add].filter(([name]) => may(name)).map(([name, value]) => [name, new Template(value)]);
-    const fixed = this.#lines.every(([, value]) => value.fixed);
-    this.#fixed = fixed
-      ? { dropped: this.#dropped, lines: this.#lines.map(([name, value]) => fieldLine(name, value.text)).join("") }
-      : null;
+    const lines: (string | LineTemplate)[] = [""];
+    for (const [name, text] of [...set, ...add]) {
+      const value = new Template(text), last = lines.at(-1);
+      if (!may(name)) continue;
+      if (!value.fixed) lines.push({ name, value });
+      else if (typeof last === "string") lines[lines.length - 1] = last + fieldLine(name, value.text);
+      else lines.push(fieldLine(name, value.text));
+    }
+    this.#lines = lines;
+    this.#fixed = lines.length === 1 ? { dropped: this.#dropped, lines: lines[0] as string } : null;
   }
 
   /** A value whose variables are all empty is not sent: there is nothing to say. */
   fill(values: Values): FieldChanges {
     if (this.#fixed !== null) return this.#fixed;
     let lines = "";
-    for (const [name, template] of this.#lines) {
-      const value = template.fill(values, PLAIN);
-      if (value !== "" || template.fixed) lines += fieldLine(name, value);
+    for (const line of this.#lines) {
+      if (typeof line === "string") lines += line;
+      else {
+        const value = line.value.fill(values, PLAIN);
+        if (value !== "") lines += fieldLine(line.name, value);
+      }
     }
     return { dropped: this.#dropped, lines };
   }

@@ -27,15 +27,13 @@ const VARIABLE = /\{((?:[a-z_]+)|(?:(?:header|cookie):[!#$%&'*+\-.^_`|~0-9A-Za-z
 export class Template {
   /** Every other one is a variable. */
   readonly #parts: readonly (string | Variable)[];
+  /** The same for every request. */
+  readonly fixed: boolean;
 
   constructor(text: string) {
     const pieces = utf8Bytes(text).split(VARIABLE);
     this.#parts = pieces.map((piece, i) => i % 2 === 0 ? piece : variableOf(piece) ?? `{${piece}}`);
-  }
-
-  /** The same for every request. */
-  get fixed(): boolean {
-    return this.#parts.every((part) => typeof part === "string");
+    this.fixed = this.#parts.every((part) => typeof part === "string");
   }
 
   /** Of a fixed one. */

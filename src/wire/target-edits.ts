@@ -3,8 +3,8 @@
  *      path:   the prefix stripped, or another in its place -> the pattern -> a prefix put before it
  *      query:  parameters removed, set, added; the others stay as they are, where they are
  *
- *  A prefix is compared by segments and with the escapes of unreserved bytes decoded (RFC 3986, 6.2.2.2), as routes are matched. The
- *  pattern sees the path as it was sent, and if it does not match there, with these escapes decoded.
+ *  A prefix is compared by segments and with the escapes of visible bytes decoded but for the delimiters, as routes are matched. The
+ *  pattern sees the path as it was sent, and if it does not match there, with the escapes of unreserved bytes decoded (RFC 3986, 6.2.2.2).
  *
  *  A path that was made here may mean something else than what was matched: behind `/api` the client may have written `/../admin`, or
  *  `//other.example`. So `pathProblem` says what no result may hold: dot segments, however their dots and slashes are encoded; a
@@ -36,7 +36,7 @@ export class PathEdits {
 
   constructor(rewrite: PathRewrite) {
     const { stripPrefix, replacePrefix, addPrefix, pattern, to } = rewrite;
-    this.#prefix = stripPrefix === null ? null : withoutEnd(decodedUnreserved(pathText(stripPrefix)));
+    this.#prefix = stripPrefix === null ? null : withoutEnd(decoded(pathText(stripPrefix), COMPARED_BYTE));
     this.#replacement = withoutEnd(pathText(replacePrefix ?? ""));
     this.#added = withoutEnd(pathText(addPrefix ?? ""));
     this.#pattern = pattern === null ? null : RE2JS.compile(utf8Bytes(pattern));
@@ -58,8 +58,8 @@ export class PathEdits {
   #replaced(path: string, pattern: RE2JS): string {
     const replaced = replaceAll(path, pattern, this.#to);
     if (replaced !== null) return replaced;
-    const decoded = decodedUnreserved(path);
-    return (decoded === path ? null : replaceAll(decoded, pattern, this.#to)) ?? path;
+    const plain = decoded(path, UNRESERVED_BYTE);
+    return (plain === path ? null : replaceAll(plain, pattern, this.#to)) ?? path;
   }
 }
 
@@ -108,7 +108,7 @@ function prefixEnd(path: string, prefix: string): number {
   let at = 0;
   for (let i = 0; i < prefix.length; i++) {
     const wanted = prefix.charCodeAt(i);
-    const escaped = path.charCodeAt(at) === PERCENT ? unreservedAt(path, at) : -1;
+    const escaped = path.charCodeAt(at) === PERCENT ? byteAt(path, at, COMPARED_BYTE) : -1;
     if (escaped >= 0) {
       if (escaped !== wanted) return -1;
       at += 3;
@@ -123,19 +123,23 @@ function prefixEnd(path: string, prefix: string): number {
   return at === path.length || path.charCodeAt(at) === SLASH ? at : -1;
 }
 
-/** The unreserved byte that the escape at `at` stands for (RFC 3986, 2.3); -1 if it stands for another. */
-function unreservedAt(text: string, at: number): number {
+const UNRESERVED_BYTE = /[A-Za-z0-9\-._~]/;
+/** What a path may say either way to mean the same: as table/path-reading.ts has it. */
+const COMPARED_BYTE = /[!-~](?<![/\\;?#%])/;
+
+/** The byte that the escape at `at` stands for, if it is one of these; else -1. */
+function byteAt(text: string, at: number, which: RegExp): number {
   const hex = text.slice(at + 1, at + 3);
   if (!/^[0-9a-fA-F]{2}$/.test(hex)) return -1;
   const c = Number.parseInt(hex, 16);
-  return /[A-Za-z0-9\-._~]/.test(String.fromCharCode(c)) ? c : -1;
+  return which.test(String.fromCharCode(c)) ? c : -1;
 }
 
-/** With unreserved bytes as themselves. */
-export function decodedUnreserved(path: string): string {
+/** With these bytes as themselves. */
+function decoded(path: string, which: RegExp): string {
   if (!path.includes("%")) return path;
   return path.replaceAll(/%[0-9a-fA-F]{2}/g, (escape) => {
-    const c = unreservedAt(escape, 0);
+    const c = byteAt(escape, 0, which);
     return c < 0 ? escape : String.fromCharCode(c);
   });
 }

@@ -27,7 +27,7 @@ test("PathEdits strips a prefix by segments and leaves the rest byte for byte", 
   });
 });
 
-test("PathEdits finds a prefix however its unreserved bytes are spelled", () => {
+test("PathEdits finds a prefix however its bytes are spelled", () => {
   assertRewrites({ stripPrefix: "/api" }, {
     "/%61pi/x": "/x",
     "/%61%70%69/%61": "/%61",
@@ -35,6 +35,7 @@ test("PathEdits finds a prefix however its unreserved bytes are spelled", () => 
     "/%6": "/%6",
     "/%zzpi": "/%zzpi",
   });
+  assertRewrites({ stripPrefix: "/a!b" }, { "/a%21b/x": "/x", "/a!b/%21": "/%21", "/a%2Fb/x": "/a%2Fb/x", "/a%3Bb/x": "/a%3Bb/x" });
   assertRewrites({ stripPrefix: "/%61pi" }, { "/api/x": "/x" });
   assertRewrites({ stripPrefix: "/a%2fb" }, { "/a%2Fb/x": "/x", "/a%2fb": "/", "/a/b/x": "/a/b/x" });
   assertRewrites({ stripPrefix: "/é" }, {
