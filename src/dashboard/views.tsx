@@ -16,7 +16,7 @@ import { RevisionView } from "./pages/revision.tsx";
 import { RevisionsView } from "./pages/revisions.tsx";
 import { ExcludedView, RoutesView } from "./pages/routes.tsx";
 import { RouteView } from "./pages/route.tsx";
-import { ServiceView } from "./pages/service-members.tsx";
+import { ServiceView } from "./pages/members.tsx";
 import { ServicesView } from "./pages/services.tsx";
 import { SettingsView } from "./pages/settings.tsx";
 import { linkTo, type Place } from "./place.ts";
