@@ -346,6 +346,7 @@ class Passage implements AttemptOwner {
         exchange.record.code = error.code;
         return exchange.reset();
       case "new-connection":
+        if (exchange.requestLength !== 0) exchange.pauseRequest(); // nobody takes it before the next attempt
         if (endpoint.cordoned) return this.route();
         this.#parts.metrics.recordRetry("stale_connection");
         return this.#forward(endpoint, true);
@@ -386,8 +387,8 @@ class Passage implements AttemptOwner {
     const exchange = this.#exchange;
     this.#leaveOut(endpoint.record);
     this.#mayReturn = true;
+    if (exchange.requestLength !== 0) exchange.pauseRequest(); // nobody takes it before the next attempt
     if (waitMs === 0) return this.route();
-    if (exchange.requestLength !== 0) exchange.pauseRequest(); // nobody would take it
     const giveUp = afterBackoff(waitMs, () => {
       exchange.onGone = null;
       this.#parts.metrics.exchangesWaiting--;

@@ -7,7 +7,7 @@ import type { RetryPolicy } from "../../src/table/policy.ts";
 import { comparable } from "../fixtures/dialogue.ts";
 import { type Dial, World } from "../fixtures/dialogue-replay.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
-import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
+import { filePolicies, policyRoute, service, serviceEndpoint } from "../fixtures/policies.ts";
 
 const POLICY: RetryPolicy = {
   attempts: 3,
@@ -132,6 +132,22 @@ test("an answer that is not wanted goes nowhere, also when it comes before the b
   say(w, w.vm[1]!, OK);
   assert.equal(answer(w), "200 after 2");
   nothingKept();
+});
+
+test("what comes of a body while its request waits for the next attempt is not lost, also where it is not kept", () => {
+  const users = serviceEndpoint("users", "10.0.0.6:80");
+  using w = world(["open", "open"], { maxBodyBytes: 2 });
+  w.endpoints.of(users).judge("unprobed");
+  say(w, w.client, request("DELETE", 6));
+  assert.equal(w.dialled.length, 1);
+  say(w, w.vm[0]!, BUSY);
+  say(w, w.client, "abc");
+  say(w, w.client, "def");
+  w.endpoints.of(users).judge("healthy");
+  w.network.settle();
+  assert.equal(body(w.vm[1]!), "abcdef");
+  say(w, w.vm[1]!, OK);
+  assert.equal(answer(w), "200 after 2");
 });
 
 test("the last attempt's answer is the answer, and so is that to an unsafe request", () => {
