@@ -98,7 +98,7 @@ test(`${POSTS} POSTs meet every fault, and none of them arrives twice`, async ()
     (client, id) => upload("POST", client, `post-${id}`, Buffer.alloc(40 + id % 7, "x")),
   );
   const twice = [...arrivals.count].filter(([id, count]) => id.startsWith("post-") && count > 1);
-  assert.deepEqual(twice, []);
+  assert.deepEqual(twice.slice(0, 5), []);
   const good = statuses.get(200) ?? 0;
   assert.ok(good >= POSTS * 0.1, `only ${good} of them went well: ${JSON.stringify([...statuses])}`);
   assert.ok(await metric(edge, 'edgeproxy_upstream_retries_total{reason="connect"}') > 1000, "refused ones were sent elsewhere");
