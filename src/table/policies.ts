@@ -20,27 +20,42 @@ export interface PolicyDelta {
   readonly removals: readonly string[];
 }
 
+/** Of the policies of domains: how many are of wildcards, and have routes for a route key. Counted so that a change costs what it changes. */
+interface Tally {
+  wildcards: number;
+  keyed: number;
+}
+
+function tallyOf(policies: Iterable<DomainPolicy>): Tally {
+  const tally = { wildcards: 0, keyed: 0 };
+  for (const policy of policies) count(policy, 1, tally);
+  return tally;
+}
+
+function count(policy: DomainPolicy | undefined, step: 1 | -1, tally: Tally): void {
+  if (policy === undefined) return;
+  if (policy.host.startsWith(ANY_HOST)) tally.wildcards += step;
+  if (policy.routes.some(({ match }) => match.routeKey !== null)) tally.keyed += step;
+}
+
 export class Policies {
   static readonly none: Policies = new Policies(NO_FILE, new Map());
   readonly file: FilePolicies;
   readonly domains: ReadonlyMap<string, DomainPolicy>;
   readonly #ofFile: FileRules;
+  readonly #ofDomains: Tally;
   /** Some are about wildcards, or any host. */
   readonly #wide: boolean;
   /** Some are for a route key, which preview hosts may carry. */
   readonly #keyed: boolean;
 
-  constructor(file: FilePolicies, domains: ReadonlyMap<string, DomainPolicy>) {
+  constructor(file: FilePolicies, domains: ReadonlyMap<string, DomainPolicy>, ofDomains: Tally = tallyOf(domains.values())) {
     this.file = file;
     this.domains = domains;
     this.#ofFile = fileRules(file);
-    let { wide, keyed } = this.#ofFile;
-    for (const [host, { routes }] of domains) {
-      wide ||= host.startsWith(ANY_HOST);
-      keyed ||= routes.some(({ match }) => match.routeKey !== null);
-    }
-    this.#wide = wide;
-    this.#keyed = keyed;
+    this.#ofDomains = ofDomains;
+    this.#wide = this.#ofFile.wide || ofDomains.wildcards > 0;
+    this.#keyed = this.#ofFile.keyed || ofDomains.keyed > 0;
   }
 
   /** No request can be concerned. */
@@ -53,10 +68,18 @@ export class Policies {
   }
 
   with({ file, upserts, removals }: PolicyDelta): Policies {
+    if (upserts.length + removals.length === 0) return new Policies(file ?? this.file, this.domains, this.#ofDomains);
     const domains = new Map(this.domains);
-    for (const host of removals) domains.delete(host);
-    for (const policy of upserts) domains.set(policy.host, policy);
-    return new Policies(file ?? this.file, domains);
+    const tally = { ...this.#ofDomains };
+    const replace = (host: string, policy: DomainPolicy | undefined) => {
+      count(domains.get(host), -1, tally);
+      count(policy, 1, tally);
+      if (policy === undefined) domains.delete(host);
+      else domains.set(host, policy);
+    };
+    for (const host of removals) replace(host, undefined);
+    for (const policy of upserts) replace(policy.host, policy);
+    return new Policies(file ?? this.file, domains, tally);
   }
 
   /** A quick look: false where no policy can apply to the host. */
