@@ -25,10 +25,20 @@ export const OUTCOMES: readonly Outcome[] = [
   { status: 200, meaning: "the same by a wildcard domain", host: "pr-7.preview.example.com", path: "/" },
   { status: 200, meaning: "a VM behind the other region", host: DOMAINS.there, path: "/" },
   { status: 200, meaning: "events, passed on as they come", host: DOMAINS.here, path: "/events", flags: "-N" },
+  { status: 200, meaning: "a path that a policy rewrites", host: DOMAINS.here, path: "/api/orders" },
+  { status: 308, meaning: "a redirect that a policy asks for", host: DOMAINS.here, path: "/old" },
   { status: 404, meaning: "a domain without a route", host: "nobody.example.com", path: "/" },
   { status: 503, meaning: "a VM that fails its health check", host: DOMAINS.unhealthy, path: "/" },
   { status: 502, meaning: "a region that cannot be reached", host: DOMAINS.gone, path: "/" },
 ];
+
+/** Of `DOMAINS.here`, in `route_policies`. */
+export const POLICY = {
+  routes: [
+    { path: "/api", rewrite: { stripPrefix: "/api" } },
+    { path: { exact: "/old" }, redirect: { to: "/", status: 308 } },
+  ],
+};
 
 /** Sends the request as the `curl` line would; the status, or what went wrong. */
 export function send(edgeUrl: string, outcome: Outcome): Promise<number | string> {

@@ -1,4 +1,6 @@
 /** The rows of the demo. */
+import { POLICY_TABLE } from "../sources/change-feed.ts";
+import { POLICY_TABLE_DEFINITION } from "../sources/platform-tables.ts";
 
 export interface SampleRegion {
   readonly id: string;
@@ -29,6 +31,12 @@ export function insertSample(regions: readonly SampleRegion[], routes: readonly 
       insert into domains (name, deployment_id, verified_at) select ${literal(route.domain)}, id, now() from deployment;`);
   }
   return statements.join("\n");
+}
+
+/** Statements that say more of a domain than its VMs. */
+export function insertPolicy(domain: string, policy: object): string {
+  const table = `create table ${POLICY_TABLE} ${POLICY_TABLE_DEFINITION};`;
+  return `${table}\ninsert into ${POLICY_TABLE} (domain, policy) values (${literal(domain)}, ${literal(JSON.stringify(policy))});`;
 }
 
 function literal(text: string): string {

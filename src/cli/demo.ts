@@ -15,8 +15,8 @@ import { type DemoDatabase, openDemoDatabase } from "./demo-database.ts";
 import { DemoEdge } from "./demo-edge.ts";
 import { chooseLayout, type Layout } from "./demo-layout.ts";
 import { canListen, freePort } from "./demo-ports.ts";
-import { DOMAINS, outcomeLine, OUTCOMES, readableLine, send } from "./demo-round.ts";
-import { insertSample } from "./demo-rows.ts";
+import { DOMAINS, outcomeLine, OUTCOMES, POLICY, readableLine, send } from "./demo-round.ts";
+import { insertPolicy, insertSample } from "./demo-rows.ts";
 import { SampleVm } from "./demo-vm.ts";
 import { parseFlags } from "./flags.ts";
 import { print, printError } from "./output.ts";
@@ -166,6 +166,7 @@ async function fillDatabase(
     { domain: DOMAINS.there, ...blog, region: regions.there },
     { domain: DOMAINS.gone, ...blog, region: regions.gone },
   ]));
+  await database.run(insertPolicy(DOMAINS.here, POLICY));
 }
 
 /** Prints where everything is, then each outcome as it really is; how many are not as expected. */

@@ -12,7 +12,7 @@ import { getRequest, rawRequest } from "../fixtures/raw-client.ts";
 
 /** Here the packages are installed, PostgreSQL among them. */
 const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
-const EXPECTED = [200, 200, 200, 200, 404, 503, 502];
+const EXPECTED = [200, 200, 200, 200, 200, 308, 404, 503, 502];
 const PATIENCE_MS = 60_000;
 
 function statusesOf(output: string): number[] {
