@@ -81,15 +81,18 @@ export class Choice {
 
   among(endpoints: readonly EndpointRecord[]): Decision {
     const stuck = this.#stuck(endpoints);
-    if (stuck !== null) return forward(stuck);
+    if (stuck !== null) return stuck;
     const now = this.#offer(endpoints, "now");
     if (now.available.length > 0) return this.#to(this.#one(now.available));
     if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
     return this.#withPrevious(now, endpoints);
   }
 
-  /** Where the client's cookie leads, as long as it can take the request; also with weight 0, which only takes nobody new. */
-  #stuck(endpoints: readonly EndpointRecord[]): EndpointRecord | null {
+  /**
+   * Where the client's cookie leads, as long as it can take the request; also with weight 0, which only takes nobody new, and although
+   * others are less busy. Its first verdict is waited for: after a start, or a connection that broke, sessions must not be shuffled.
+   */
+  #stuck(endpoints: readonly EndpointRecord[]): Decision | null {
     if (this.#policy === null || this.#policy.service.policy.sticky === null) return null;
     const { service, matched } = this.#policy;
     const key = this.#around.hooks.stickyKey(matched, service);
@@ -97,9 +100,10 @@ export class Choice {
     if (endpoint === undefined) return null;
     const finding = this.#triedOrPassed(endpoint) ?? this.#around.availability(endpoint);
     this.#trace?.({ kind: "sticky", endpoint, finding });
-    if (finding !== "available") return null;
+    if (finding === "unprobed" || finding === "overdue") return { kind: "probe-first", endpoints: [endpoint], patient: true };
+    if (finding !== "available" && finding !== "busy") return null;
     this.#trace?.({ kind: "endpoint", endpoint, when: "now", finding });
-    return endpoint;
+    return forward(endpoint);
   }
 
   /** None of the endpoints of now can take it at once. */

@@ -1,5 +1,6 @@
 /** Balancers, weights and sticky cookies over real VMs, as services of a routes file ask for them. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { after, before, test } from "node:test";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawResponse } from "../fixtures/raw-client.ts";
@@ -148,4 +149,18 @@ test("a client whose VM has weight 0 stays; one whose VM is down or gone gets an
   await served.change("leaving", [1, 1]);
   const [elsewhere] = await served.ask("leaving", 1, stuckTo(dead!));
   assert.deepEqual([bodyOf(elsewhere!), cookieOf(elsewhere!) === null], ["1", false], "down");
+});
+
+test("clients stay where they are when a worker is replaced, which knows of no VM yet", async () => {
+  await served.warm("sticky");
+  const cookies = await Promise.all([1, 2, 3].map(async () => (await served.ask("sticky", 1))[0]!));
+  const [worker] = await served.edge.workers();
+  process.kill(worker!.pid, "SIGKILL");
+  await served.edge.waitFor(async () =>
+    (await served.edge.workers()).some(({ pid, state }) => pid !== worker!.pid && state === "serving")
+  );
+  for (const first of cookies) {
+    const [answer] = await served.ask("sticky", 1, stuckTo(cookieOf(first)));
+    assert.equal(bodyOf(answer!), bodyOf(first));
+  }
 });
