@@ -47,7 +47,7 @@ export class WrittenAnswer {
 
 /** How a value stands in a body of that media type. */
 function encodingFor(type: string): Encoding {
-  if (/html|xml|svg/i.test(type)) return inHtml;
+  if (/html|xml|svg|\{/i.test(type)) return inHtml; // with a variable it may be anything
   return /json|javascript/i.test(type) ? inJson : PLAIN;
 }
 

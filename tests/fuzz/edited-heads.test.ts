@@ -7,6 +7,12 @@ import { type MessageHead, RequestHead } from "../../src/wire/h1/message-head.ts
 import type { FieldEdits, PolicyRoute, RewritePolicy } from "../../src/table/policy.ts";
 import { bytesOf, HEAD_LIMITS } from "../fixtures/heads.ts";
 import { editedHead, exchangeOf, planned } from "../fixtures/planned.ts";
+import { OWN_VMS } from "../../src/table/policy.ts";
+import { Policies } from "../../src/table/policies.ts";
+import { filePolicies, policyRoute } from "../fixtures/policies.ts";
+import { campaign } from "./campaign.ts";
+import { EDGEPROXY, type Subject } from "./examine.ts";
+import { fromClient, fromVm } from "./through-proxy.ts";
 import { ambiguous } from "./unambiguous.ts";
 import { Oracle, oracleMissing } from "./oracle.ts";
 import { readRequests } from "./our-reading.ts";
@@ -178,3 +184,36 @@ test("an edited head is the same to llhttp", { skip: oracleMissing() ?? false },
     assert.deepEqual(values(messages[0]!.fields), values(ours[i]!.messages[0]!.fields), told);
   }
 });
+
+/** Everything goes through what edits, and nothing is edited. */
+const UNTOUCHED: Partial<PolicyRoute> = {
+  priority: 1,
+  requestFields: { set: [], add: [], remove: ["x-that-nobody-sends"] },
+  responseFields: { set: [], add: [], remove: ["x-that-nobody-sends"] },
+  rewrite: {
+    stripPrefix: null,
+    replacePrefix: null,
+    addPrefix: null,
+    pattern: null,
+    to: null,
+    query: { set: [], add: [], remove: ["that-nobody-sends"] },
+  },
+  maxBodyBytes: 2 ** 40,
+};
+
+test(
+  "a route whose edits touch nothing changes nothing, whatever either side sends",
+  { skip: oracleMissing() ?? false },
+  async () => {
+    const policies = new Policies(filePolicies([], [policyRoute("untouched", OWN_VMS, UNTOUCHED)]), new Map());
+    const subject: Subject = {
+      ...EDGEPROXY,
+      fromClient: (parts, ending, style, manner) => fromClient(parts, ending, style, manner, policies),
+      fromVm: (asked, parts, ending, style) => fromVm(asked, parts, ending, style, policies),
+    };
+    const seed = Math.floor(Math.random() * 0x7fffffff);
+    const plan = { seed, first: 0, kinds: ["from-client", "from-vm"] as const, goesOn: (cases: number) => cases < 400 };
+    const { found } = await campaign(plan, subject);
+    assert.deepEqual(found.map(({ number, failure }) => `case ${number} of seed ${seed}: ${failure.rule}\n${failure.details}`), []);
+  },
+);

@@ -1,4 +1,5 @@
 /** Bytes of one side through the whole data plane, on sockets in memory; the other side behaves plainly. */
+import { Policies } from "../../src/table/policies.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
 import type { ClosingStyle, MemorySocket } from "../fixtures/memory-socket.ts";
 import { AnsweringVm, type Manner } from "./answering-vm.ts";
@@ -28,8 +29,14 @@ const MORE_CONNECTIONS = 50;
 const NO_BYTES = Buffer.alloc(0);
 
 /** The client sends, the VM answers in its manner. */
-export function fromClient(parts: readonly Buffer[], ending: Ending, style: ClosingStyle, manner: Manner): Transcript {
-  const stage = new Stage(style, manner);
+export function fromClient(
+  parts: readonly Buffer[],
+  ending: Ending,
+  style: ClosingStyle,
+  manner: Manner,
+  policies: Policies = Policies.none,
+): Transcript {
+  const stage = new Stage(style, manner, policies);
   for (const part of parts) {
     if (manner === "stalling") stage.stall();
     stage.world.client.send(part);
@@ -43,8 +50,14 @@ export function fromClient(parts: readonly Buffer[], ending: Ending, style: Clos
 }
 
 /** The client asks once; then the VM sends. */
-export function fromVm(request: string, parts: readonly Buffer[], ending: Ending, style: ClosingStyle): Transcript {
-  const stage = new Stage(style);
+export function fromVm(
+  request: string,
+  parts: readonly Buffer[],
+  ending: Ending,
+  style: ClosingStyle,
+  policies: Policies = Policies.none,
+): Transcript {
+  const stage = new Stage(style, "prompt", policies);
   stage.world.client.send(Buffer.from(request, "latin1"));
   stage.settle();
   const vm = stage.busy();
@@ -67,9 +80,10 @@ class Stage {
   readonly #vm: AnsweringVm;
   readonly #received: Map<MemorySocket, Buffer> = new Map();
 
-  constructor(style: ClosingStyle, manner: Manner = "prompt") {
+  constructor(style: ClosingStyle, manner: Manner, policies: Policies) {
     this.#vm = new AnsweringVm(manner);
     this.world = new World(style, VM_CONNECTIONS);
+    this.world.enforce(policies);
     this.world.dials.push(...Array.from({ length: MORE_CONNECTIONS }, () => "open" as const));
   }
 
