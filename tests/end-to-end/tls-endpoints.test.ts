@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { NAMED_CERT, NAMED_KEY } from "../fixtures/self-signed.ts";
 import { type Edgeproxy, startEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
+import { openRaw } from "../fixtures/raw-client.ts";
 import { get, postRequest, send } from "../fixtures/platform.ts";
 
 const REGION = "11111111-1111-4111-8111-111111111111";
@@ -17,15 +18,24 @@ let vm: Server;
 let edge: Edgeproxy;
 /** Of connections. */
 let accepted = 0;
+const tunnelClosed = Promise.withResolvers<void>();
 
 before(async () => {
   vm = createServer({ cert: NAMED_CERT, key: NAMED_KEY }, (request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
+      if (request.url === "/cut") {
+        response.writeHead(200, { "Content-Length": "100" }).write("begun", () => response.socket?.destroy());
+        return;
+      }
       if (request.url === "/big") return void response.end(Buffer.alloc(3_000_000, "b"));
       response.end(`${request.method} ${request.headers.host} ${Buffer.concat(chunks).length}`);
     });
+  });
+  vm.on("upgrade", (_request, socket) => {
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    socket.on("error", () => {}).once("close", () => tunnelClosed.resolve()).pipe(socket);
   });
   vm.on("secureConnection", () => accepted++);
   await new Promise<void>((resolve) => vm.listen(0, "127.0.0.1", resolve));
@@ -70,6 +80,23 @@ test("bodies of any size go both ways through TLS", async () => {
   assert.equal(big.body.length, 3_000_000);
   const sent = await send(edge, postRequest("known.example.com", "x".repeat(300_000)));
   assert.equal(sent.body.toString(), "POST known.example.com 300000");
+});
+
+test("a tunnel goes through TLS, and ends with its client", async () => {
+  await using client = await openRaw(edge.port, edge.host);
+  client.send("GET /echo HTTP/1.1\r\nHost: known.example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+  assert.equal((await client.readResponse()).status, 101);
+  client.send("x".repeat(200_000));
+  assert.equal((await client.readBytes(200_000)).length, 200_000);
+  client.reset();
+  await tunnelClosed.promise;
+});
+
+test("an answer that TLS cuts short is no complete answer", async () => {
+  await using client = await openRaw(edge.port, edge.host);
+  client.send("GET /cut HTTP/1.1\r\nHost: known.example.com\r\n\r\n");
+  assert.match(await client.readUntil("begun"), /^HTTP\/1.1 200 OK\r\n/);
+  assert.equal(await client.ended, "reset");
 });
 
 test("an endpoint whose certificate nobody vouches for gets no request", async () => {
