@@ -21,6 +21,7 @@ const FILE = z.object({
   reloads: z.object({ changed: z.int(), unchanged: z.int(), refused: z.int() }),
 });
 
+const MOST_UNKNOWN = 100;
 const POLICIES = z.object({
   revision: z.int().describe("In force; grows with each change"),
   file: FILE.nullable().describe("null: none is configured"),
@@ -28,6 +29,9 @@ const POLICIES = z.object({
   services: z.int().describe("Of the file"),
   routes: z.int().describe("Of the file"),
   domains: z.int().describe("With a policy of their own"),
+  unknown_services: z.array(z.object({ domain: z.string(), service: z.string() })).describe(
+    `What policies of domains lead to and nobody has, up to ${MOST_UNKNOWN}: such requests get no_endpoints`,
+  ),
   names: z.array(z.object({ name: z.string(), addresses: z.array(z.string()), error: z.string().nullable() })).describe(
     "Host names of endpoints, as they were last resolved; one without an address is no endpoint",
   ),
@@ -96,7 +100,8 @@ export const LIST_POLICY_SERVICES = adminPath({
 });
 
 function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
-  const { revision, policies: { file, domains, sandbox }, file: status, names } = deps.policies();
+  const { revision, policies, file: status, names } = deps.policies();
+  const { file, domains, sandbox } = policies;
   return {
     revision,
     file: status === null ? null : fileView(status),
@@ -104,9 +109,24 @@ function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
     services: file.services.length,
     routes: file.routes.length,
     domains: domains.size,
+    unknown_services: unknownServices(policies),
     names: names.map(({ name, addresses, error }) => ({ name, addresses: [...addresses], error })),
     excluded: deps.refreshStatus().excluded.bad_policy,
   };
+}
+
+/** The routes file may be read after the row, so that this is not wrong in itself. */
+function unknownServices(policies: Policies): z.output<typeof POLICIES>["unknown_services"] {
+  const unknown: { domain: string; service: string }[] = [];
+  for (const [domain, { routes }] of policies.domains) {
+    const names = new Set(routes.flatMap(({ split, maintenance }) => [
+      ...split.map(({ service }) => service),
+      ...maintenance === null || maintenance.service === null ? [] : [maintenance.service],
+    ]));
+    for (const service of names) if (policies.service(service, domain) === undefined) unknown.push({ domain, service });
+    if (unknown.length >= MOST_UNKNOWN) break;
+  }
+  return unknown.slice(0, MOST_UNKNOWN);
 }
 
 function fileView(status: ConfigFileStatus): z.output<typeof FILE> {

@@ -8,6 +8,8 @@ const TOKEN = { headers: { authorization: "Bearer secret" } };
 test("GET /api/policies says how the file is, with every problem", async () => {
   const { body } = await adminOf({ policies: () => POLICIES }).json("/api/policies");
   assert.deepEqual([body.revision, body.services, body.routes, body.domains, body.excluded], [4, 1, 1, 1, 0]);
+  assert.deepEqual(body.unknown_services, [{ domain: "shop.example.com", service: "nobody" }]);
+  assert.deepEqual(body.names, [{ name: "db.internal", addresses: [], error: "getaddrinfo ENOTFOUND" }]);
   const { ok, problems, reloads, bad_since } = body.file;
   assert.deepEqual([ok, reloads, bad_since], [false, { changed: 2, unchanged: 0, refused: 1 }, "2023-11-14T22:13:19.000Z"]);
   assert.match(problems[0], /routes\.yaml:3:5: routes\[0\]\.servce: unknown key/);
@@ -18,12 +20,16 @@ test("GET /api/policies/routes lists the file's first, then those of domains, wi
   const admin = adminOf({ policies: () => POLICIES });
   const { body } = await admin.json("/api/policies/routes");
   const shown = body.routes.map(({ id, domain, leads_to }: Record<string, unknown>) => [id, domain, leads_to]);
-  assert.deepEqual(shown, [["users-api", null, "users"], ["shop.example.com", "shop.example.com", "vms"]]);
+  assert.deepEqual(shown, [
+    ["users-api", null, "users"],
+    ["shop.example.com", "shop.example.com", "vms"],
+    ["nobody", "shop.example.com", "nobody"],
+  ]);
   assert.deepEqual(body.routes[0].record.requestFields.set, [["Authorization", "***"], ["X-Edge", "1"]]);
   const { body: page } = await admin.json("/api/policies/routes?limit=1");
   const { body: next } = await admin.json(`/api/policies/routes?limit=1&after=${page.next}`);
-  assert.deepEqual([page.total, next.routes[0].id, next.next], [2, "shop.example.com", null]);
-  assert.equal((await admin.json("/api/policies/routes?domain=shop.example.com")).body.total, 1);
+  assert.deepEqual([page.total, next.routes[0].id, next.next === null], [3, "shop.example.com", false]);
+  assert.equal((await admin.json("/api/policies/routes?domain=shop.example.com")).body.total, 2);
   assert.equal((await admin.json("/api/policies/routes?domain=none.example.com")).body.total, 0);
   assert.equal((await admin.json("/api/policies/routes?q=USERS")).body.total, 1);
 });

@@ -7,6 +7,7 @@ import { type Edgeproxy, runEdgeproxy, startEdgeproxy, temporaryFolder } from ".
 import { loopbackAddress } from "../fixtures/ports.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
+import { signalTo } from "../fixtures/processes.ts";
 import { startVm, type Vm } from "../fixtures/vm.ts";
 
 const REGION = "11111111-1111-4111-8111-111111111111";
@@ -82,6 +83,10 @@ test("without a database the file's routes are served; a changed file is in forc
   await clients;
   assert.deepEqual(strange, [], `of ${answered}`);
   assert.ok(answered > 50);
+  // A worker that is replaced has them before it accepts
+  for (const { pid } of await edge.workers()) signalTo(pid, "SIGKILL");
+  await edge.waitFor(async () => (await edge.workers()).filter(({ state }) => state === "serving").length === 2);
+  for (let request = 0; request < 8; request++) assert.equal(await bodyOf(edge, "any.example.com"), "200 one");
   const line = edge.log.findLast(({ msg }) => msg === "policies changed");
   assert.deepEqual([line?.["services"], line?.["routes"], line?.["domains"], line?.["reason"]], [1, 1, 0, "change"]);
 });
@@ -148,6 +153,10 @@ test("a policy in PostgreSQL reaches the traffic with its commit; a bad one take
   await edge.waitFor(all("418 short and stout"));
   assert.equal(await bodyOf(edge, "app.example.com"), "200 app.example.com");
   assert.equal((await policies(edge)).domains, 1);
+
+  await put({ routes: [{ path: "/here", service: "nobody" }] }); // the routes file might have it, later
+  await edge.waitFor(all("503 Service Unavailable"));
+  assert.deepEqual((await policies(edge)).unknown_services, [{ domain: "app.example.com", service: "nobody" }]);
 
   await put({ rewrit: {} });
   await edge.waitFor(all("404 Service Not Found"));
