@@ -87,6 +87,7 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     lastGood: deps.lastGood(),
     drain,
     cordoned,
+    orders: deps.policyOrders.list(),
     file: deps.policies().file,
     verdicts: endpoints,
     traffic,

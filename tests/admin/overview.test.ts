@@ -59,6 +59,9 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   const lastGood = { path: "/state/routes", writes: 3, failures: 1, lastWriteAtMs: NOW_MS, lastError: "no space left" };
   assert.deepEqual(await alertsOf({ lastGood: () => lastGood }), ["warning EdgeproxyStateNotWritten"]);
   assert.deepEqual(await alertsOf({ cordoned: () => ["vm/10.0.0.5:80"] }), ["info null"]);
+  const policyOrders = adminOf().deps.policyOrders;
+  await policyOrders.set("service", "users", { drain: { overMs: 1000 }, forMs: null, reason: "", by: "" });
+  assert.deepEqual(await alertsOf({ policyOrders }), ["info null"]);
   assert.deepEqual(await alertsOf({ policies: () => POLICIES }), ["warning EdgeproxyRoutesFileBad"]);
   const excluded = { ...LOADED.excluded, "bad_policy": 2 };
   assert.deepEqual(await alertsOf(statusOf({ excluded })), ["warning EdgeproxyPoliciesExcluded"]);
