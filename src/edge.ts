@@ -430,6 +430,8 @@ class Passage implements AttemptOwner {
       record.problem = whyUnavailable(meant ?? [], code === "vm_cordoned", endpoints);
     } else if (code === "no_endpoints" && matched !== null) {
       record.problem = `Service ${matched.service?.name ?? ""} of route ${matched.route.id} has no endpoint that takes requests`;
+    } else if (code === "breaker_open" && record.problem === "") {
+      record.problem = `The breaker of what could take it of service ${matched?.service?.name ?? ""} is open`;
     }
     this.#refuse(code === "vm_unhealthy" ? this.#unreachable?.code ?? code : code);
   }

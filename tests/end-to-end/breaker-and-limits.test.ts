@@ -142,6 +142,7 @@ class Held {
   readonly #script: VmScript = async (request, connection) => {
     this.now++;
     this.most = Math.max(this.most, this.now);
+    connection.socket.setMaxListeners(0); // one for each request that it has carried
     const gone = new Promise<void>((resolve) => connection.socket.once("close", () => resolve()));
     if (!this.#open) await Promise.race([new Promise<void>((resolve) => this.#waiting.push(resolve)), gone]);
     this.now--;

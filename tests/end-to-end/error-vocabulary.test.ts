@@ -343,7 +343,7 @@ const INJECTIONS: Readonly<Record<ErrorCode, Injection>> = {
     run: onProxy((client) => (client.send(getRequest("nowhere.example.com", "/", JSON_PLEASE)), client.readResponse())),
   },
   "rate_limited": { blame: "client", run: onProxy(askTwice("limited.example.com")) },
-  "breaker_open": { blame: "vm", run: onProxy(askTwice("opened.example.com")) },
+  "breaker_open": { blame: "vm", problem: /of service opened is open$/, run: onProxy(askTwice("opened.example.com")) },
   "queue_full": { blame: "vm", run: onProxy(askFull("full.example.com")) },
   "queue_timeout": { blame: "vm", run: onProxy(askFull("late.example.com")) },
   maintenance: {

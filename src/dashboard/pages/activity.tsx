@@ -95,9 +95,13 @@ function What({ of: event }: { of: EdgeEvent }): Child {
     case "endpoint":
       return (
         <>
-          <a href={linkTo("endpoint", event.key)}>
-            <code>{event.key}</code>
-          </a>{" "}
+          {event.key.includes("/")
+            ? (
+              <a href={linkTo("endpoint", event.key)}>
+                <code>{event.key}</code>
+              </a>
+            )
+            : <code>{event.key}</code>}{" "}
           <Badge tone={event.turn === "returned" || event.turn === "breaker_closed" ? "good" : "bad"}>{words(event.turn)}</Badge>
         </>
       );
