@@ -5,7 +5,8 @@
  */
 import { type DomainPolicy, OWN_VMS, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import { placeName, type PolicyProblem, PolicyProblems } from "./policy-problems.ts";
-import { endpointPolicy, type PolicySurroundings, RouteIds, routeRecord, type ServiceNames } from "./policy-records.ts";
+import { endpointPolicy, type PolicySurroundings, routeRecord, type ServiceNames } from "./policy-records.ts";
+import { RouteIds } from "./route-identity.ts";
 import { bareRouteSchema, domainPolicySchema, domainRouteSchema, ownVmsSchema } from "./policy-schema.ts";
 import { treatmentKeys } from "./policy-schema-routes.ts";
 import { endpointPolicyKeys } from "./policy-schema-services.ts";

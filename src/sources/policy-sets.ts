@@ -2,18 +2,12 @@
 import type { z } from "zod";
 import { OWN_VMS, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
-import {
-  noteConflicts,
-  type PolicySurroundings,
-  type RouteIds,
-  routeRecord,
-  type ServiceNames,
-  serviceRecord,
-} from "./policy-records.ts";
+import { type PolicySurroundings, routeRecord, type ServiceNames, serviceRecord } from "./policy-records.ts";
 import { matchOf, type WrittenRoute } from "./policy-schema-routes.ts";
 import { serviceSchema } from "./policy-schema.ts";
 import { isServiceName, SERVICE_NAME } from "./policy-values.ts";
 import type { ValuePath } from "./placed-value.ts";
+import { noteConflicts, type RouteIds } from "./route-identity.ts";
 
 /** Mappings and lists that may be missing; what is of another type is a problem. */
 export function entriesOf(value: unknown, path: ValuePath, problems: PolicyProblems): [string, unknown][] {

@@ -5,7 +5,8 @@
  */
 import { DEFAULT_SANDBOX, type FilePolicies, OWN_VMS, type SandboxPolicy } from "../table/policy.ts";
 import { placeName, type PolicyProblem, PolicyProblems } from "./policy-problems.ts";
-import { type PolicySurroundings, RouteIds, type ServiceNames } from "./policy-records.ts";
+import type { PolicySurroundings, ServiceNames } from "./policy-records.ts";
+import { RouteIds } from "./route-identity.ts";
 import { routeSchema, sandboxSchema } from "./policy-schema.ts";
 import { entriesOf, itemsOf, readRoutes, readServices } from "./policy-sets.ts";
 import { noteServer, readSandboxShape } from "./sandbox-shape.ts";
