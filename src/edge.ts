@@ -163,7 +163,9 @@ class Passage implements AttemptOwner {
     const decision = decide(asked, this.#parts.surroundings);
     if (matched !== null && matched.limit !== null && !this.#limitTold) this.#tellLimit(matched.route, matched.limit);
     if (this.#parts.log.enabled("debug")) {
-      this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...decision });
+      const { policy, service } = exchange.record;
+      const under = policy === "" ? {} : { policy, service };
+      this.#parts.log.debug("decision", { request_id: exchange.requestId, host: exchange.host, ...under, ...decision });
     }
     return decision;
   }

@@ -19,7 +19,7 @@ export function candidatesOf(steps: readonly Step[], decision: Decision): Candid
   const drawn = steps.find((step) => step.kind === "drawn");
   const candidates = new Map<string, Candidate>();
   const by = steps.find((step) => step.kind === "balanced")?.by;
-  const stuck = steps.some((step) => step.kind === "sticky" && step.finding === "available");
+  const stuck = steps.some((step) => step.kind === "sticky" && step.takes);
   const how = stuck ? "the client sticks to it" : by !== undefined ? `the balancer's choice: ${by}` : null;
   for (const step of steps) {
     if (step.kind !== "endpoint" || candidates.has(step.endpoint.key)) continue;

@@ -99,11 +99,12 @@ export class Choice {
     const endpoint = key === null ? undefined : endpoints.find((each) => each.key === key);
     if (endpoint === undefined) return null;
     const finding = this.#triedOrPassed(endpoint) ?? this.#around.availability(endpoint);
-    this.#trace?.({ kind: "sticky", endpoint, finding });
-    if (finding === "unprobed" || finding === "overdue") return { kind: "probe-first", endpoints: [endpoint], patient: true };
-    if (finding !== "available" && finding !== "busy") return null;
+    const takes = finding === "available" || finding === "busy";
+    const awaited = finding === "unprobed" || finding === "overdue";
+    this.#trace?.({ kind: "sticky", endpoint, finding, takes });
+    if (!takes && !awaited) return null;
     this.#trace?.({ kind: "endpoint", endpoint, when: "now", finding });
-    return forward(endpoint);
+    return takes ? forward(endpoint) : { kind: "probe-first", endpoints: [endpoint], patient: true };
   }
 
   /** None of the endpoints of now can take it at once. */

@@ -28,8 +28,8 @@ export type Step =
   /** Anything about policies that is best said in words. */
   | { readonly kind: "note"; readonly text: string }
   | { readonly kind: "limit"; readonly allowed: boolean; readonly remaining: number; readonly limit: number }
-  /** The endpoint that the client's cookie names. */
-  | { readonly kind: "sticky"; readonly endpoint: EndpointRecord; readonly finding: Finding }
+  /** The endpoint that the client's cookie names; `takes`: it can take the request, so it does. */
+  | { readonly kind: "sticky"; readonly endpoint: EndpointRecord; readonly finding: Finding; readonly takes: boolean }
   /** `key`: the one that the balancer chose; `why`: in a few words. */
   | { readonly kind: "balanced"; readonly by: BalanceKind; readonly among: number; readonly key: string; readonly why: string };
 
