@@ -11,7 +11,7 @@ import { parseDatabaseUrl } from "../sources/database-url.ts";
 import { MISSING_INDEXES_QUERY } from "../sources/feed-schema.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
-import type { SourceReading } from "../sources/source.ts";
+import type { Exclusion, SourceReading } from "../sources/source.ts";
 import { checkErrorPages } from "./check-error-pages.ts";
 import { reportHosts } from "./check-hosts.ts";
 import { checkRoutesFile } from "./check-routes-file.ts";
@@ -23,6 +23,12 @@ import { printError } from "./output.ts";
 
 const PATIENCE_MS = 30_000;
 const MOST_EXCLUSION_LINES = 20;
+const EXCLUDED_AS: Readonly<Record<Exclusion["code"], string>> = {
+  "bad_row": "bad row",
+  conflict: "conflict",
+  flapping: "flapping",
+  "bad_policy": "bad policy",
+};
 
 /** The exit code: 0 fine, 1 the database is not as it should be, 2 wrong usage or configuration. */
 export async function runCheck(argv: readonly string[], env: Environment): Promise<number> {
@@ -157,12 +163,13 @@ function reportRegion(settings: Settings, reading: SourceReading): void {
 }
 
 function reportRoutes(reading: SourceReading): void {
-  const { routes, excluded, excludedCount } = reading;
+  const { routes, excluded, excludedCount, policyRows = [] } = reading;
   let here = 0;
   for (const [, { endpoints }] of routes.entries()) if (endpoints.some(({ kind }) => kind === "vm")) here++;
   report(routes.size > 0 ? "ok" : "warn", "routes", `${routes.size}, of which ${here} have a VM in this region`);
+  if (policyRows.length > 0) report("ok", "policies", `${policyRows.length} of domains, in route_policies`);
   for (const { domain, code, reason } of excluded.slice(0, MOST_EXCLUSION_LINES)) {
-    report("warn", code === "conflict" ? "conflict" : "bad row", `${domain}: ${reason}`);
+    report("warn", EXCLUDED_AS[code], `${domain}: ${reason}`);
   }
   if (excludedCount > MOST_EXCLUSION_LINES) report("warn", "left out", `and ${excludedCount - MOST_EXCLUSION_LINES} more`);
 }

@@ -53,6 +53,8 @@ export class PolicyPlane {
   readonly #names: EndpointNames;
   /** What names made of what was said. */
   readonly #resolutions: WeakMap<object, FilePolicies | DomainPolicy> = new WeakMap();
+  /** What the source last said of domains. */
+  #taken: ReadonlyMap<string, DomainPolicy> = NONE;
   #said: Said = { file: NO_FILE, domains: new Map() };
 
   constructor(options: PolicyPlaneOptions) {
@@ -100,7 +102,10 @@ export class PolicyPlane {
     const { domains } = this.#said;
     if (whole && this.#options.settings.databaseUrl !== "") this.#options.lastGood?.keep({ rows: policyRows });
     if (domains === policies || !whole && policies.size === 0) return;
-    await this.#take({ domains: whole ? policies : new Map([...domains, ...policies]) }, reason);
+    // Those that are named are in force already: if there are no others, nothing is left to do
+    if (whole && this.#taken === policies && domains.size === policies.size) this.#said = { ...this.#said, domains: policies };
+    else await this.#take({ domains: whole ? policies : new Map([...domains, ...policies]) }, reason);
+    this.#taken = policies;
   }
 
   /** Reads the file; resolves when what it says is in force in every worker that answers. */
@@ -148,6 +153,7 @@ export class PolicyPlane {
 
   /** The same object as before as long as it says the same. */
   #resolved<Set extends FilePolicies | DomainPolicy>(set: Set): Set {
+    if (set.services.length === 0) return set;
     const services = set.services.map((service) => this.#names.resolved(service));
     if (services.every((service, index) => service === set.services[index])) return set;
     const known = this.#resolutions.get(set) as Set | undefined;

@@ -130,8 +130,8 @@ export class PolicyTable {
       const known = before.get(row.domain);
       parsed.set(row.domain, known?.text === row.text ? known : this.#parse(row));
     });
-    const same = parsed.size === before.size && [...parsed].every(([domain, each]) => before.get(domain) === each);
-    if (same) return;
+    const looked = names ?? parsed.keys();
+    if (parsed.size === before.size && [...looked].every((domain) => before.get(domain) === parsed.get(domain))) return;
     this.#parsed = parsed;
     this.#rows = null;
     this.#compile();

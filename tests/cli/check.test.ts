@@ -162,6 +162,16 @@ describe("runCheck()", () => {
     await rm(folder, { recursive: true });
   });
 
+  it("looks at the policies of domains, and names those that are wrong", async () => {
+    await database.sql("create table route_policies (domain text primary key, policy jsonb not null)");
+    await database.sql(`insert into route_policies values ('app.example.com', '{"rewrit": {}}'), ('x.example.com', '{}')`);
+    const { exitCode, out } = await check();
+    await database.sql("drop table route_policies");
+    assert.equal(exitCode, 0);
+    assert.match(out, /^ok {4}policies: 2 of domains, in route_policies$/m);
+    assert.match(out, /^warn {2}bad policy: app\.example\.com: its policy is wrong: rewrit: unknown key, did you mean rewrite\?$/m);
+  });
+
   it("tells conflicts from bad rows", async () => {
     await insertRoute(database, { name: "App.Example.com", regionId: HERE, privateIp: "10.0.0.9", port: 8080 });
     const { out } = await check();
