@@ -222,6 +222,8 @@ export class Endpoints {
   healthOf: HealthOf = asSettingsSay;
   tlsOf: TlsOf = withoutTls;
   readonly #states: Map<string, EndpointState> = new Map();
+  /** Of them, those under a policy. */
+  readonly #policed: Map<string, EndpointState> = new Map();
   readonly #requests: ProbeRequests;
   #cordoned: ReadonlySet<string> = new Set();
 
@@ -238,13 +240,14 @@ export class Endpoints {
       state.health = this.healthOf(record.key);
       state.tls = this.tlsOf(record) ?? null;
       this.#states.set(record.key, state);
+      if (partsOfKey(record.key).service !== null) this.#policed.set(record.key, state);
     }
     return state;
   }
 
   /** Policies have changed. Attempts under way end at the watch that has let them in. */
   watchAnew(): void {
-    for (const state of this.#states.values()) {
+    for (const state of this.#policed.values()) {
       state.watch = this.watchOf(state.record);
       state.health = this.healthOf(state.record.key);
       const tls = this.tlsOf(state.record);
@@ -259,7 +262,7 @@ export class Endpoints {
 
   /** Keys of those under a policy. */
   policed(): string[] {
-    return [...this.#states.keys()].filter((key) => key.includes("@"));
+    return [...this.#policed.keys()];
   }
 
   /** What a request would find now; to look is no use. */
@@ -317,6 +320,7 @@ export class Endpoints {
       const state = this.#states.get(key);
       if (state === undefined) continue;
       this.#states.delete(key);
+      this.#policed.delete(key);
       state.orphaned = true;
       state.judge("unhealthy");
       state.closeIdle();

@@ -246,7 +246,7 @@ test("availability() asks for the probe of a VM that nobody waits for, since oth
 test("share() grows after a recovery, not after the first verdict or a failure that the next probe belies", () => {
   const { endpoints } = endpointsAndRequests();
   endpoints.healthOf = () => ({ ...HEALTH, slowStartMs: 10_000 });
-  const state = endpoints.of(A);
+  const state = endpoints.of(serviceVm("10.0.0.1"));
   const shares = () => [0, 5000, 10_000].map((ms) => state.share(50_000 + ms));
   for (const verdict of ["healthy", "unprobed", "healthy"] as const) {
     state.judge(verdict, "", 50_000);
@@ -254,6 +254,8 @@ test("share() grows after a recovery, not after the first verdict or a failure t
   }
   for (const verdict of ["unhealthy", "unprobed", "healthy"] as const) state.judge(verdict, "", 50_000);
   assert.deepEqual(shares(), [0.1, 0.55, 1]);
+  state.watch = { look: () => null, enter: () => null, guards: [], returnedForMs: 2500 };
+  assert.equal(state.share(500_000), 0.325, "and after an ejection");
   endpoints.healthOf = () => null;
   endpoints.watchAnew();
   assert.deepEqual(shares(), [1, 1, 1], "the policy has gone");

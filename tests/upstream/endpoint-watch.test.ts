@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { endpointsFault, EndpointWatch, type Guard, type Hindrance, speaksOfTrouble } from "../../src/upstream/endpoint-watch.ts";
 import { Endpoints, EndpointState } from "../../src/upstream/endpoint-state.ts";
 import { vm } from "../fixtures/records.ts";
+import { serviceVm } from "../fixtures/services.ts";
 
 const SILENT = { wanted() {}, failed() {} };
 
@@ -54,13 +55,16 @@ test("an endpoint is what its health says, and where that is good what its watch
 
 test("endpoints get their watch when they are first asked for, and anew when policies change", () => {
   const endpoints = new Endpoints(SILENT);
-  const state = endpoints.of(vm("10.0.0.5"));
+  const state = endpoints.of(serviceVm("10.0.0.5")), plain = endpoints.of(vm("10.0.0.5"));
   assert.equal(state.watch, null);
   const watch = new EndpointWatch([]);
   endpoints.watchOf = () => watch;
   assert.equal(endpoints.of(vm("10.0.0.6")).watch, watch);
   endpoints.watchAnew();
-  assert.equal(state.watch, watch);
+  assert.deepEqual([state.watch, plain.watch], [watch, null], "one under no policy is not looked at");
+  assert.deepEqual(endpoints.policed(), [state.record.key]);
+  endpoints.forget([state.record.key]);
+  assert.deepEqual(endpoints.policed(), []);
 });
 
 test("trouble is an endpoint's 5xx but what it has not built, and failures that are its own", () => {
