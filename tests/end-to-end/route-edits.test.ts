@@ -17,7 +17,11 @@ let routes: WrittenRoutes;
 before(async () => {
   vm = await startVm();
   silent = await UnresponsiveListener.start(loopbackAddress());
-  routes = await WrittenRoutes.start({ services: servicesOf(vm, silent), routes: ROUTES }, { EDGEPROXY_MAX_BODY_SIZE: "1KiB" });
+  routes = await WrittenRoutes.start({ services: servicesOf(vm, silent), routes: ROUTES }, {
+    EDGEPROXY_MAX_BODY_SIZE: "1KiB",
+    EDGEPROXY_RESPONSE_TIMEOUT: "2s",
+    EDGEPROXY_STREAM_TIMEOUT: "2s",
+  });
 });
 after(async () => {
   await routes[Symbol.asyncDispose]();
@@ -72,6 +76,7 @@ const ROUTES = [
     timeouts: { response: "200ms" },
     errors: [{ on: "timeout", status: 503, json: { sorry: "{request_id}" }, html: "<p>{path}</p>" }],
   },
+  { id: "patient", hosts: ["app.test"], path: "/patient", service: "app", timeouts: { response: "1m", idle: "1m" } },
   { id: "silent", hosts: ["app.test"], path: "/silent", service: "silent", timeouts: { connect: "200ms" } },
   { id: "stalling", hosts: ["app.test"], path: "/stalling", service: "app", timeouts: { idle: "300ms" } },
   {
@@ -339,6 +344,22 @@ test("an exchange on which nothing moves ends when its route says", async () => 
   vm.script = hang();
   const waiting = await get("/stalling");
   assert.deepEqual([waiting.status, fieldValue(waiting, "x-edgeproxy-error")], [504, "stream_timeout"]);
+});
+
+test("a route may be more patient than the settings", async () => {
+  vm.script = (request, connection) => void setTimeout(() => respond(200, "at last")(request, connection), 3000);
+  const [patient, impatient] = await Promise.all([get("/patient"), get("/setting")]);
+  assert.deepEqual([patient.status, patient.body.toString()], [200, "at last"]);
+  assert.equal(impatient.status, 504);
+});
+
+test("a client that waits for 100 is told at once that its body is too large for the route", async () => {
+  await using client = await openRaw(routes.proxy.port);
+  client.send(`POST /small HTTP/1.1\r\n${HOST}\r\nExpect: 100-continue\r\nContent-Length: 11\r\n\r\n`);
+  const answer = await client.readResponse();
+  assert.deepEqual([answer.status, answer.interim.length, answer.body.toString()], [413, 0, "too much"]);
+  assert.equal(await client.ended, "end", "nobody could tell what its next bytes are");
+  assert.equal(vm.requests.length, 0);
 });
 
 test("errors can lead elsewhere", async () => {
