@@ -6,7 +6,7 @@ import { decide } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute } from "../../src/decision/match-route.ts";
 import { OrdersInForce } from "../../src/decision/orders-in-force.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
-import type { PolicyRoute, ServiceRecord } from "../../src/table/policy.ts";
+import { type DomainPolicy, PLAIN_SERVICE, type PolicyRoute, type ServiceRecord } from "../../src/table/policy.ts";
 import type { PolicyOrder } from "../../src/table/policy-order.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import { filePolicies, fileService, policiesOf, policyRoute, requestView } from "../fixtures/requests-under-policies.ts";
@@ -22,10 +22,15 @@ class Stage {
   readonly ordered: OrdersInForce = new OrdersInForce(() => START_MS + this.minutes * 60_000);
   readonly #around: Surroundings;
 
-  constructor(routes: readonly PolicyRoute[], services: readonly ServiceRecord[] = [], hosts: readonly string[] = []) {
+  constructor(
+    routes: readonly PolicyRoute[],
+    services: readonly ServiceRecord[] = [],
+    hosts: readonly string[] = [],
+    domains: readonly DomainPolicy[] = [],
+  ) {
     const table = new RoutingTable();
     table.commit(routesOf(hosts.map((host) => route(host, vm("10.9.9.9")))), 1, 0);
-    table.policies = policiesOf(filePolicies(routes, services));
+    table.policies = policiesOf(filePolicies(routes, services), domains);
     this.#around = {
       table,
       previous: () => [],
@@ -138,4 +143,27 @@ test("maintenance of a service or a route is ordered, with an answer or another 
   ]);
   const decision = stage.decide("10.0.0.1");
   assert.equal(decision.kind === "forward" && decision.endpoint.address, "10.2.0.2");
+});
+
+test("the VMs of a domain are ordered about under its name, its routes as DOMAIN/ID", () => {
+  const host = "shop.test";
+  const own = policyRoute("bare", { hosts: [host], origin: `route_policies ${host}`, split: [{ service: "vms", share: 10_000 }] });
+  const domain = {
+    host,
+    services: [{ name: host, endpoints: null, policy: { ...PLAIN_SERVICE, balance: "round-robin" as const } }],
+    routes: [own],
+  };
+  const stage = new Stage([], [], [host], [domain]);
+  const kind = () => {
+    const decision = stage.decide("10.0.0.1", host);
+    return decision.kind === "respond" ? decision.why : decision.kind;
+  };
+  const now = { startAtMs: START_MS, overMs: 0 };
+  assert.equal(kind(), "forward");
+  stage.ordered.take([orderOf({ name: host, drain: now })]);
+  assert.equal(kind(), "maintenance", "not to the same VMs by another way");
+  stage.ordered.take([orderOf({ kind: "route", name: `${host}/bare`, drain: now })]);
+  assert.equal(kind(), "maintenance");
+  stage.ordered.take([orderOf({ kind: "route", name: "bare", drain: now }), orderOf({ name: "vms", drain: now })]);
+  assert.equal(kind(), "forward", "these are others' names");
 });
