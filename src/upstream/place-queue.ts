@@ -24,7 +24,7 @@ const LOOK_MS = 5;
 /** How many are offered a place at a time that the ones before them had no use for. */
 const MOST_OFFERS = 16;
 /** How many looks are left to a worker whose oldest has waited longer. */
-const COURTESY = 4;
+const COURTESY = 20;
 
 interface Waiting {
   readonly waiter: Waiter;
