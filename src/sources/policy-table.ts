@@ -13,7 +13,7 @@ import { POLICY_TABLE } from "./change-feed.ts";
 import { type DomainPolicyReading, parseDomainPolicy } from "./domain-policy.ts";
 import type { PolicySurroundings } from "./policy-records.ts";
 import type { Exclusion } from "./source.ts";
-import type { ReadTransaction } from "./table-reading.ts";
+import type { Answer, ReadTransaction } from "./table-reading.ts";
 
 export interface PolicyRow {
   /** As the table spells it. */
@@ -24,7 +24,8 @@ export interface PolicyRow {
 
 /** What a reading has found. */
 export type PolicyNews =
-  | { readonly kind: "none" }
+  /** `unreadable`: there may be some, but this user may not see them. */
+  | { readonly kind: "none"; readonly unreadable: boolean }
   /** `rows` null: as before. */
   | { readonly kind: "all"; readonly digest: string; readonly rows: readonly PolicyRow[] | null }
   /** Of these names; those without a row have none any more. */
@@ -33,11 +34,10 @@ export type PolicyNews =
 /** A row of this size is a mistake, and would be parsed at every change. */
 const MOST_BYTES = 256 * 1024;
 
-/** One row: is there a table of policies that this user may read? */
+/** One row: is there a table of policies, and may this user read it? */
 export const POLICY_TABLE_QUERY = `
-  select count(*) = 2 as policy_table from pg_attribute
-  where attrelid = to_regclass('${POLICY_TABLE}') and attname in ('domain', 'policy') and not attisdropped
-    and has_column_privilege(attrelid, attnum, 'select')`;
+  select count(*) = 2 as policy_table, coalesce(bool_and(has_column_privilege(attrelid, attnum, 'select')), false) as policy_readable
+  from pg_attribute where attrelid = to_regclass('${POLICY_TABLE}') and attname in ('domain', 'policy') and not attisdropped`;
 
 const DIGEST_QUERY = `
   select count(*) || ':' || coalesce(sum(hashtextextended(domain::text || E'\\n' || policy::text, 0)), 0) as policy_digest
@@ -48,9 +48,13 @@ export function policiesWhere(condition: string): string {
   return `select domain::text as policed, policy::text as policy from ${POLICY_TABLE} where ${condition}`;
 }
 
-/** Everything, if it is not as it was. `present`: what POLICY_TABLE_QUERY says. */
-export async function allPolicies(transaction: ReadTransaction, present: boolean, known: string | null): Promise<PolicyNews> {
-  if (!present) return { kind: "none" };
+/** Everything, if it is not as it was. `found`: what POLICY_TABLE_QUERY says. */
+export async function allPolicies(
+  transaction: ReadTransaction,
+  { policy_table: present, policy_readable: readable }: Answer["others"],
+  known: string | null,
+): Promise<PolicyNews> {
+  if (present !== true || readable !== true) return { kind: "none", unreadable: present === true };
   const digest = String((await transaction.ask(DIGEST_QUERY)).others["policy_digest"]);
   const rows = digest === known ? null : (await transaction.ask(policiesWhere("true"))).policies;
   return { kind: "all", digest, rows };
@@ -68,6 +72,7 @@ export class PolicyTable {
   #parsed: ReadonlyMap<string, Parsed> = new Map();
   #rows: readonly PolicyRow[] | null = null;
   #digest: string | null = null;
+  #unreadable = false;
   #policies: ReadonlyMap<string, DomainPolicy> = new Map();
   #exclusions: readonly Exclusion[] = [];
   /** What `exclude` has answered, and of what. */
@@ -75,6 +80,11 @@ export class PolicyTable {
 
   constructor(around: PolicySurroundings) {
     this.#around = around;
+  }
+
+  /** There may be some, but this user may not see them. */
+  get unreadable(): boolean {
+    return this.#unreadable;
   }
 
   /** Of what `take` was last told of everything; null: something else has been said since. */
@@ -98,6 +108,7 @@ export class PolicyTable {
   }
 
   async take(news: PolicyNews): Promise<void> {
+    this.#unreadable = news.kind === "none" && news.unreadable;
     switch (news.kind) {
       case "none":
         this.#digest = null;

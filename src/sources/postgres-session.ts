@@ -47,6 +47,7 @@ export interface SessionOptions {
   readonly logTimeoutMs: number;
   /** Of the policies as they were last read. */
   readonly policyDigest: () => string | null;
+  readonly policiesUnreadable: () => boolean;
 }
 
 /** Rows of the log live twice as long. */
@@ -144,7 +145,7 @@ export class PostgresSession {
   }
 
   async #allPolicies(transaction: ReadTransaction, { others }: Answer): Promise<PolicyNews> {
-    return await allPolicies(transaction, others["policy_table"] === true, this.#options.policyDigest());
+    return await allPolicies(transaction, others, this.#options.policyDigest());
   }
 
   /** Compared as a whole where everything is, too. */
@@ -155,6 +156,7 @@ export class PostgresSession {
     some: boolean,
     all: boolean,
   ): Promise<PolicyNews | null> {
+    if (some && this.#options.policiesUnreadable()) return null;
     if (all) return await this.#allPolicies(transaction, await transaction.ask(POLICY_TABLE_QUERY));
     return some ? await policiesAfter(transaction, feed, since) : null;
   }

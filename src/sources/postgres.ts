@@ -26,7 +26,7 @@ import { type DatabaseHost, type DatabaseTarget, nameOf, parseDatabaseUrl } from
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
-import { PolicyTable } from "./policy-table.ts";
+import { type PolicyNews, PolicyTable } from "./policy-table.ts";
 import { isPassing } from "./table-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import { type TimeLimit, timeLimit } from "./time-limit.ts";
@@ -46,6 +46,7 @@ const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read wh
 const NO_FEED = "there is no change feed: the tables are compared";
 const UNUSABLE_FEED = "the change feed cannot be used: the tables are compared";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
+const UNREADABLE_POLICIES = "no policy of a domain is in force: this user may not read route_policies";
 const NOT_COMPARED = "cannot compare everything";
 const MOST_ATTEMPTS = 4;
 
@@ -184,7 +185,7 @@ export class PostgresSource implements Source {
     }
     if (session.position !== null) this.#hosts.hasRead(session.position.newest);
     if (news.rows > 0) this.#announcements.found();
-    if (news.policies !== null) await this.#policies.take(news.policies);
+    if (news.policies !== null) await this.#takePolicies(news.policies);
     if (comparison === null) return this.#take(news.state, this.#regions, false);
     if (news.compared === null) return await this.#readAll(session, signal);
     if (news.compared.routes === news.state.routes) this.#complaints.settle(MISSED);
@@ -198,7 +199,7 @@ export class PostgresSource implements Source {
       const { state, regions, feed, policies } = await session.readTables(this.#state, this.#digests, signal);
       if (this.#digests.distrust !== null) this.#complaints.say("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
       this.#takeFeed(session, feed);
-      await this.#policies.take(policies);
+      await this.#takePolicies(policies);
       return this.#take(state, regions, true);
     } catch (error) {
       if (sqlState(error) === UNDEFINED_FUNCTION) this.#digests.giveUp(describeError(error));
@@ -208,7 +209,7 @@ export class PostgresSource implements Source {
 
   async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
     const { state, regions, feed, position, policies } = await session.readAll(this.#state, signal);
-    await this.#policies.take(policies);
+    await this.#takePolicies(policies);
     if (position !== null) this.#hosts.hasRead(position.newest);
     this.#takeFeed(session, feed);
     return this.#take(state, regions, true);
@@ -229,6 +230,12 @@ export class PostgresSource implements Source {
       policies,
       policyRows: this.#policies.rows,
     };
+  }
+
+  async #takePolicies(news: PolicyNews): Promise<void> {
+    await this.#policies.take(news);
+    if (this.#policies.unreadable) this.#complaints.say("warn", UNREADABLE_POLICIES);
+    else this.#complaints.settle(UNREADABLE_POLICIES);
   }
 
   /** The same list as long as neither changes. */
@@ -348,7 +355,13 @@ export class PostgresSource implements Source {
 
   get #sessionOptions(): SessionOptions {
     const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, logTimeoutMs = LOG_TIMEOUT_MS } = this.#options;
-    return { tools: this.#tools, statementTimeoutMs, logTimeoutMs, policyDigest: () => this.#policies.digest };
+    return {
+      tools: this.#tools,
+      statementTimeoutMs,
+      logTimeoutMs,
+      policyDigest: () => this.#policies.digest,
+      policiesUnreadable: () => this.#policies.unreadable,
+    };
   }
 
   #limit(signal: AbortSignal): TimeLimit {

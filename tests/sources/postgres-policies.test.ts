@@ -5,6 +5,7 @@ import { isUsable } from "../../src/sources/change-feed.ts";
 import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import type { SourceReading } from "../../src/sources/source.ts";
+import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { findFeed } from "../fixtures/feed.ts";
 import {
   createDatabase,
@@ -114,6 +115,29 @@ describe("PostgresSource", () => {
       await using db = await platform(prepare);
       await using source = sourceOf(db.url);
       assert.deepEqual(essence(await source.read({ whole: true }, never)), PLAIN, prepare);
+    }
+  });
+
+  it("says when it may not read the table, and goes on", async () => {
+    await using db = await platform(migrateScript());
+    await db.sql(put("a.test", { maxBodySize: 1000 }));
+    await db.sql(`create role policy_reader login password 'p'; grant select on all tables in schema public to policy_reader;
+      revoke all on route_policies from policy_reader`);
+    const url = new URL(db.url);
+    [url.username, url.password] = ["policy_reader", "p"];
+    const log = new CollectingLog();
+    const source = new PostgresSource({ url: url.href, here, log });
+    try {
+      for (let reading = 0; reading < 2; reading++) {
+        assert.deepEqual(essence(await source.read({ whole: false }, never)), PLAIN);
+        await db.sql(put("b.test", { maxBodySize: 1000 + reading }));
+      }
+      assert.deepEqual(log.take().filter((line) => line.startsWith("warn")), [
+        "warn no policy of a domain is in force: this user may not read route_policies",
+      ]);
+    } finally {
+      await source.close();
+      await db.sql("drop owned by policy_reader cascade; drop role policy_reader");
     }
   });
 
