@@ -58,7 +58,7 @@ function walked(path: string, merging: boolean): string {
   const segments: string[] = [];
   const parts = path.slice(1).split("/");
   for (const [place, part] of parts.entries()) {
-    const name = part.startsWith(".") ? part.replace(/;.*$/, "") : part;
+    const name = part.startsWith(".") ? part.split(";", 1)[0]! : part;
     const last = place === parts.length - 1;
     if (name === "..") segments.pop();
     else if (name !== "." && (part !== "" || !merging)) segments.push(part);
