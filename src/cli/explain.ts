@@ -25,6 +25,7 @@ import { PostgresSource } from "../sources/postgres.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { partsOfKey, Policies } from "../table/policies.ts";
 import { RoutingTable } from "../table/routing-table.ts";
+import { CellTable } from "../upstream/cell-table.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { httpProbe, type ProbeResult } from "../upstream/probe.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
@@ -192,7 +193,15 @@ async function askDatabase({ words, client }: Question, settings: Settings, why:
   const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies));
   const chance = Math.random(); // the same service both times
   const endpoints = new Endpoints({ wanted: () => {}, failed: () => {} });
-  const balancing = new Balancing({ table, endpoints, secret: settings.secret, random: () => chance, nowMs: () => 0 });
+  const balancing = new Balancing({
+    table,
+    endpoints,
+    cells: new CellTable(),
+    placesOf: () => 0,
+    secret: settings.secret,
+    random: () => chance,
+    nowMs: () => 0,
+  });
   const explainedWith = (probed: Probed) =>
     explain({ head: writtenRequest(words)!, client, suppose: {} }, {
       limits: settings,

@@ -6,6 +6,7 @@ import { ownEndpoints, type PolicyService } from "../table/policies.ts";
 import type { ServiceEndpoint } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
+import { takesTurns } from "../upstream/balance/balancer.ts";
 import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import { pseudonym } from "./loop.ts";
@@ -252,14 +253,15 @@ export class Choice {
   }
 
   #one(endpoints: readonly EndpointRecord[]): EndpointRecord {
-    if (endpoints.length === 1) return endpoints[0]!;
-    if (this.#policy === null) return this.#lessBusy(endpoints);
+    const alone = endpoints.length === 1;
+    if (this.#policy === null) return alone ? endpoints[0]! : this.#lessBusy(endpoints);
     const { service, matched } = this.#policy;
-    const trace = this.#trace;
+    if (alone && !takesTurns(service.policy.balance)) return endpoints[0]!;
+    const trace = alone ? undefined : this.#trace;
     let why = "";
     const told = trace === undefined ? undefined : (text: string) => void (why = text);
     const chosen = this.#around.hooks.balance(service, endpoints as readonly ServiceEndpoint[], matched, told);
-    if (chosen === null) return this.#lessBusy(endpoints);
+    if (chosen === null) return alone ? endpoints[0]! : this.#lessBusy(endpoints);
     trace?.({ kind: "balanced", by: service.policy.balance, among: endpoints.length, key: chosen.key, why });
     return chosen;
   }

@@ -8,6 +8,7 @@ import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { Balancers, type BalanceView, type Told } from "../upstream/balance/balancer.ts";
 import { StickyCookies, type Stuck } from "../upstream/balance/sticky.ts";
+import type { CellTable } from "../upstream/cell-table.ts";
 import type { Endpoints } from "../upstream/endpoint-state.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import { keyHash } from "../wire/key-hash.ts";
@@ -15,11 +16,15 @@ import { keyHash } from "../wire/key-hash.ts";
 export interface BalancingParts {
   readonly table: RoutingTable;
   readonly endpoints: Endpoints;
+  /** Where turns are kept. */
+  readonly cells: CellTable;
   readonly secret: string;
   /** In [0, 1). */
   random(): number;
   /** As endpoints measure time. */
   nowMs(): number;
+  /** Requests under way in all workers, of a service that counts them. */
+  placesOf(key: string): number;
 }
 
 type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey">;
@@ -29,7 +34,7 @@ const NOBODY: readonly ServiceEndpoint[] = [];
 
 export class Balancing {
   readonly #parts: BalancingParts;
-  readonly #balancers: Balancers = new Balancers();
+  readonly #balancers: Balancers;
   readonly #cookies: StickyCookies;
   readonly hooks: BalancingHooks;
   /** For who only looks. */
@@ -37,6 +42,7 @@ export class Balancing {
 
   constructor(parts: BalancingParts) {
     this.#parts = parts;
+    this.#balancers = new Balancers(parts.cells);
     this.#cookies = new StickyCookies(parts.secret);
     this.hooks = this.#hooks(false);
     this.onlookers = this.#hooks(true);
@@ -60,11 +66,13 @@ export class Balancing {
   }
 
   #hooks(onlooker: boolean): BalancingHooks {
-    const { endpoints, random, nowMs } = this.#parts;
-    const load = ({ key }: ServiceEndpoint) => endpoints.loadOf(key);
+    const { endpoints, random, nowMs, placesOf } = this.#parts;
+    const loadHere = ({ key }: ServiceEndpoint) => endpoints.loadOf(key);
+    const loadOfAll = ({ key }: ServiceEndpoint) => placesOf(key);
     const weight = (endpoint: ServiceEndpoint) => endpoint.weight * endpoints.shareOf(endpoint.key, nowMs());
     return {
       balance: (service: PolicyService, offer: readonly ServiceEndpoint[], matched: MatchedRoute, told?: Told) => {
+        const load = service.policy.balance === "least-connections" ? loadOfAll : loadHere;
         const view: BalanceView = { keyHash: hashOf(service.policy, matched), onlooker, weight, load, random };
         return this.#balancers.choose(service.policy, offer, view, told);
       },

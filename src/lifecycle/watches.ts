@@ -6,7 +6,7 @@
 import type { Metrics } from "../observation/metrics.ts";
 import type { Timers } from "../runtime/timers.ts";
 import { ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
-import { type HealthPolicy, tlsPeer } from "../table/policy.ts";
+import { type ConcurrencyPolicy, type HealthPolicy, tlsPeer } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { BreakerGuard, type BreakerTurn } from "../upstream/breaker-guard.ts";
@@ -30,6 +30,8 @@ export interface WatchParts {
 
 const BREAKER_TURNS = { "open": "breaker_open", "half-open": "breaker_half_open", "closed": "breaker_closed" } as const;
 const NOBODY: readonly EndpointRecord[] = [];
+/** Requests under way are only counted. */
+const UNLIMITED: ConcurrencyPolicy = { soft: 0, hard: 0, queue: 0, queueTimeoutMs: 0 };
 
 export class Watches {
   /** Requests that wait for a place. */
@@ -75,6 +77,9 @@ export class Watches {
     return service === undefined ? undefined : tlsPeer(record, service.policy);
   };
 
+  /** Requests under way in all workers, of services with limits or balanced by them. */
+  readonly placesOf = (key: string): number => this.#counts.of(`places/${key}`).count;
+
   readonly watchOf = ({ key }: EndpointRecord): EndpointWatch | null => {
     const service = this.serviceOf(key);
     if (service === undefined) return null;
@@ -99,9 +104,10 @@ export class Watches {
       this.#breakers.set(whose, { guard, service: name });
       guards.push(guard);
     }
-    if (policy.limits !== null && (policy.limits.soft > 0 || policy.limits.hard > 0)) {
-      const queue = this.queues.of(name);
-      guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), policy.limits, () => queue.freed()));
+    const limited = policy.limits !== null && (policy.limits.soft > 0 || policy.limits.hard > 0);
+    if (limited || policy.balance === "least-connections") {
+      const freed = limited ? () => this.queues.of(name).freed() : () => {};
+      guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), policy.limits ?? UNLIMITED, freed));
     }
     if (policy.ejection !== null) {
       guards.push(

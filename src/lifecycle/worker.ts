@@ -141,6 +141,8 @@ export class Worker {
     this.#balancing = new Balancing({
       table: this.#table,
       endpoints: this.#endpoints,
+      cells,
+      placesOf: this.#watches.placesOf,
       secret: settings.secret,
       random: Math.random,
       nowMs: () => this.#sweep.nowMs,

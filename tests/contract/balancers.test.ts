@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type BalanceKind, PLAIN_SERVICE, type ServiceEndpoint, type ServicePolicy } from "../../src/table/policy.ts";
-import { Balancers, type BalanceView } from "../../src/upstream/balance/balancer.ts";
+import { Balancers, type BalanceView, takesTurns } from "../../src/upstream/balance/balancer.ts";
+import { CellTable } from "../../src/upstream/cell-table.ts";
 import { keyHash } from "../../src/wire/key-hash.ts";
 import { serviceVm } from "../fixtures/services.ts";
 
@@ -29,10 +30,12 @@ class Balanced {
   readonly counts: Map<string, number> = new Map();
   /** Of the weight; what a slow start leaves. */
   readonly shares: Map<string, number> = new Map();
-  readonly #balancers: Balancers = new Balancers();
+  readonly #balancers: Balancers;
   readonly #random: () => number = chance();
 
-  constructor(balance: BalanceKind) {
+  /** `cells`: those of another worker, if there are several. */
+  constructor(balance: BalanceKind, cells: CellTable = new CellTable()) {
+    this.#balancers = new Balancers(cells);
     this.policy = { ...PLAIN_SERVICE, balance };
   }
 
@@ -207,9 +210,39 @@ test("round-robin gives every endpoint one of each round", () => {
   }
 });
 
-test("round-robin forgets endpoints that are long gone", () => {
-  const balanced = new Balanced("round-robin");
-  for (let i = 0; i < 1000; i++) balanced.choose([serviceVm(`10.2.${i >> 8}.${i & 255}`), serviceVm(`10.3.${i >> 8}.${i & 255}`)]);
-  const offer = vms(1, 1);
-  assert.deepEqual([...balanced.serve(offer, 10).values()], [5, 5]);
+for (const kind of KINDS.filter(takesTurns)) {
+  test(`${kind}: turns are those of all workers together`, () => {
+    const cells = new CellTable();
+    const offer = vms(1, 1);
+    const workers = [new Balanced(kind, cells), new Balanced(kind, cells)];
+    const chosen = [0, 0, 1, 1, 0, 1, 1, 1, 0, 1].map((worker) => workers[worker]!.choose(offer).key);
+    assert.equal(chosen.filter((key) => key === offer[0]!.key).length, 5, String(chosen));
+    for (const [i, key] of chosen.entries()) if (i > 0) assert.notEqual(key, chosen[i - 1]);
+  });
+
+  test(`${kind} takes what one has taken alone as its turn: the other one's first probe was late`, () => {
+    const offer = vms(1, 1);
+    const balanced = new Balanced(kind);
+    assert.equal(balanced.choose([offer[0]!]), offer[0]);
+    const turns = Array.from({ length: 5 }, () => balanced.choose(offer).key);
+    assert.equal(turns.filter((key) => key === offer[0]!.key).length, 2, String(turns));
+  });
+
+  test(`${kind}: who was alone for long owes one turn, not more`, () => {
+    const offer = vms(1, 1);
+    const balanced = new Balanced(kind);
+    for (let i = 0; i < 100; i++) balanced.choose([offer[0]!]);
+    const turns = Array.from({ length: 10 }, () => balanced.choose(offer).key);
+    assert.ok(turns.filter((key) => key === offer[0]!.key).length >= 4, String(turns));
+  });
+}
+
+test("other weights begin without a burst", () => {
+  const cells = new CellTable();
+  const heavy = vms(100, 1), even = vms(1, 1);
+  const before = new Balanced("weighted", cells);
+  for (let i = 0; i < 50; i++) before.choose(heavy);
+  const after = new Balanced("round-robin", cells);
+  const turns = Array.from({ length: 10 }, () => after.choose(even).key);
+  assert.ok(turns.filter((key) => key === even[1]!.key).length <= 7, String(turns));
 });

@@ -11,6 +11,7 @@ import { parseDomainPolicy } from "../../src/sources/domain-policy.ts";
 import { parseRoutesFile } from "../../src/sources/routes-file.ts";
 import { Policies } from "../../src/table/policies.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
+import { CellTable } from "../../src/upstream/cell-table.ts";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
 import * as golden from "../fixtures/decision-table.ts";
 import { HERE, region, route, routesOf, vm } from "../fixtures/records.ts";
@@ -30,7 +31,15 @@ async function tableOf(): Promise<RoutingTable> {
 
 function outcomeOf(asked: golden.AskedRequest, table: RoutingTable): golden.Outcome {
   const endpoints = new Endpoints({ wanted: () => {}, failed: () => {} });
-  const parts = { table, endpoints, secret: golden.SECRET, random: () => 0, nowMs: () => 0 };
+  const parts = {
+    table,
+    endpoints,
+    cells: new CellTable(),
+    placesOf: () => 0,
+    secret: golden.SECRET,
+    random: () => 0,
+    nowMs: () => 0,
+  };
   const around: Surroundings = {
     ...parts,
     previous: () => [],

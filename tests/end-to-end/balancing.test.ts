@@ -164,3 +164,26 @@ test("clients stay where they are when a worker is replaced, which knows of no V
     assert.equal(bodyOf(answer!), bodyOf(first));
   }
 });
+
+test("turns and requests under way are those of both workers, from the first request on", async () => {
+  await using both = new ServedServices();
+  await both.add("turns", { balance: "round-robin" }, [1, 1]);
+  await both.add("weights", { balance: "weighted" }, [3, 1]);
+  await both.add("least", { balance: "least-connections" }, [1, 1]);
+  await both.start({ EDGEPROXY_WORKERS: "2" });
+  for (let i = 0; i < 10; i++) await both.ask("turns", 1); // each on a connection of its own
+  assert.deepEqual(both.counts("turns"), [5, 5]);
+  for (let i = 0; i < 16; i++) await both.ask("weights", 1);
+  assert.deepEqual(both.counts("weights"), [12, 4]);
+  await both.warm("least");
+  const [first, second] = [both.vms("least")[0]!, both.vms("least")[1]!];
+  first.script = second.script = () => {}; // holds whatever comes
+  const before = both.counts("least");
+  await using waiting = await openRaw(both.edge.port, both.edge.host);
+  waiting.send(getRequest("least.test"));
+  await Promise.race([first.until((vm) => vm.requests.length > before[0]!), second.until((vm) => vm.requests.length > before[1]!)]);
+  const idle = first.requests.length > before[0]! ? "2" : "1";
+  first.script = respond(200, "1");
+  second.script = respond(200, "2");
+  for (let i = 0; i < 20; i++) assert.deepEqual((await both.ask("least", 1)).map(bodyOf), [idle]);
+});

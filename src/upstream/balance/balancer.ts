@@ -1,10 +1,11 @@
 /*  Which of the endpoints that can take a request takes it. Balancers order what they are offered: whether an endpoint is healthy, has been
  *  tried or is full has been asked before (`availability`), and nothing with the weight 0 is offered.
  *
- *  Each worker balances by what it knows: its own turns, and the attempts that are under way in it. Over all workers the shares are the
- *  same; hashes lead to the same endpoint in all of them.
+ *  Turns are those of all workers together, and so are the requests under way that `least-connections` goes by. `p2c` goes by the attempts
+ *  under way in its own worker: it draws by lot anyway. Hashes lead to the same endpoint in all of them.
  */
 import type { BalanceKind, ServiceEndpoint, ServicePolicy } from "../../table/policy.ts";
+import { CellTable } from "../cell-table.ts";
 import { LeastConnections } from "./least-connections.ts";
 import { PowerOfTwo } from "./power-of-two.ts";
 import { Rendezvous } from "./rendezvous.ts";
@@ -28,7 +29,7 @@ export interface BalanceView {
 export type Told = (why: string) => void;
 
 export interface Balancer {
-  /** One of the offered ones, of which there are two at least. */
+  /** One of the offered ones. */
   choose(offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint;
 }
 
@@ -36,17 +37,29 @@ const POWER_OF_TWO = new PowerOfTwo();
 const LEAST_CONNECTIONS = new LeastConnections();
 const RENDEZVOUS = new Rendezvous(POWER_OF_TWO);
 
-/** The balancers of services, each as long as its policy is in force. */
-export class Balancers {
-  readonly #turns: WeakMap<ServicePolicy, Balancer> = new WeakMap();
+/** Those that take turns have to be told also of what there is no choice about. */
+export function takesTurns(balance: BalanceKind): boolean {
+  return balance === "round-robin" || balance === "weighted";
+}
 
-  choose(policy: ServicePolicy, offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint {
-    if (offer.length === 1) return offer[0]!;
-    return this.#of(policy).choose(offer, view, told);
+export class Balancers {
+  readonly #roundRobin: Balancer;
+  readonly #weighted: Balancer;
+
+  /** `cells`: where turns are kept. */
+  constructor(cells: CellTable = new CellTable()) {
+    this.#roundRobin = new SmoothWeighted(equalWeights, cells);
+    this.#weighted = new SmoothWeighted((endpoint, view) => view.weight(endpoint), cells);
   }
 
-  #of(policy: ServicePolicy): Balancer {
-    switch (policy.balance) {
+  choose({ balance }: ServicePolicy, offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint {
+    if (offer.length === 1 && !takesTurns(balance)) return offer[0]!;
+    return this.#of(balance).choose(offer, view, told);
+  }
+
+  /** In turn means: whatever the weights. What a slow start leaves of an endpoint's share holds there, too. */
+  #of(balance: BalanceKind): Balancer {
+    switch (balance) {
       case "p2c":
         return POWER_OF_TWO;
       case "least-connections":
@@ -55,19 +68,9 @@ export class Balancers {
       case "consistent-hash":
         return RENDEZVOUS;
       case "round-robin":
+        return this.#roundRobin;
       case "weighted":
-        return this.#turnsOf(policy);
+        return this.#weighted;
     }
   }
-
-  #turnsOf(policy: ServicePolicy): Balancer {
-    let balancer = this.#turns.get(policy);
-    if (balancer === undefined) this.#turns.set(policy, balancer = new SmoothWeighted(weightsOf(policy.balance)));
-    return balancer;
-  }
-}
-
-/** In turn means: whatever the weights. What a slow start leaves of an endpoint's share holds there, too. */
-function weightsOf(balance: BalanceKind): (endpoint: ServiceEndpoint, view: BalanceView) => number {
-  return balance === "round-robin" ? equalWeights : (endpoint, view) => view.weight(endpoint);
 }

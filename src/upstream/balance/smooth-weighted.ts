@@ -2,46 +2,49 @@
  *  that has saved most takes the request and pays what all together have saved by it (nginx's algorithm). With equal weights this is
  *  round-robin.
  *
- *  What an endpoint has saved is kept while it is away for a moment, and it never saves while it is not offered: one that comes back gets
- *  no burst of what it has missed. The first savings are random, or all workers would begin with the same endpoint.
+ *  What is saved is in cells that all workers share, so that turns are turns whichever of them has the connection. Two that choose at the
+ *  same moment may lose a turn. An endpoint never saves while it is not offered, and nobody has saved or owes more than one round: who
+ *  comes back, or gets another weight, gets no burst. Who takes a request alone owes it to the others, if they are only late (their first
+ *  probe).
  */
 import type { ServiceEndpoint } from "../../table/policy.ts";
+import type { CellTable } from "../cell-table.ts";
 import type { Balancer, BalanceView, Told } from "./balancer.ts";
-
-/** Endpoints that are not offered are forgotten when there are so many more than those that are. */
-const KEPT = 64;
 
 export class SmoothWeighted implements Balancer {
   readonly #weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number;
-  readonly #saved: Map<string, number> = new Map();
+  readonly #cells: CellTable;
 
-  constructor(weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number) {
+  constructor(weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number, cells: CellTable) {
     this.#weightOf = weightOf;
+    this.#cells = cells;
   }
 
   choose(offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint {
+    let round = 0;
+    for (const endpoint of offer) round += this.#weightOf(endpoint, view);
     let chosen = offer[0]!;
-    let most = -Infinity, together = 0;
+    let most = -Infinity;
     for (const endpoint of offer) {
-      const weight = this.#weightOf(endpoint, view);
-      const saved = (this.#saved.get(endpoint.key) ?? weight * view.random()) + weight;
-      if (!view.onlooker) this.#saved.set(endpoint.key, saved);
-      together += weight;
+      const cells = this.#cells.of(nameOf(endpoint));
+      const saved = within(round, cells[0]!) + this.#weightOf(endpoint, view);
+      if (!view.onlooker) cells[0] = saved;
       if (saved <= most) continue;
       most = saved;
       chosen = endpoint;
     }
-    if (!view.onlooker) this.#pay(chosen, most - together, offer);
+    if (!view.onlooker) this.#cells.of(nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
     told?.(`its turn among ${offer.length}`);
     return chosen;
   }
+}
 
-  #pay(chosen: ServiceEndpoint, left: number, offer: readonly ServiceEndpoint[]): void {
-    this.#saved.set(chosen.key, left);
-    if (this.#saved.size <= offer.length + KEPT) return;
-    const offered = new Set(offer.map(({ key }) => key));
-    for (const key of this.#saved.keys()) if (!offered.has(key)) this.#saved.delete(key);
-  }
+function nameOf({ key }: ServiceEndpoint): string {
+  return `turn/${key}`;
+}
+
+function within(round: number, saved: number): number {
+  return Math.min(round, Math.max(-round, saved));
 }
 
 /** All the same but for what counts of them now. */
