@@ -212,10 +212,10 @@ class Passage implements AttemptOwner {
     if (service === undefined || limits === null) return this.#refuse("queue_full"); // another policy has come into force
     const wait = new PlaceWait(this.#exchange, metrics, {
       offer: () => this.#takePlace(),
-      timedOut: () => this.#refuse("queue_timeout"),
+      timedOut: () => this.#refuseFull("queue_timeout", service.name),
     });
     const queue = queues.of(service.name);
-    if (!wait.begin(queue, limits)) return this.#refuse("queue_full");
+    if (!wait.begin(queue, limits)) return this.#refuseFull("queue_full", service.name);
     queue.freed(); // one may be free that was left to others who wait
   }
 
@@ -435,7 +435,13 @@ class Passage implements AttemptOwner {
     } else if (code === "breaker_open" && record.problem === "") {
       record.problem = `The breaker of what could take it of service ${matched?.service?.name ?? ""} is open`;
     }
+    if (code === "queue_full") return this.#refuseFull(code, matched?.service?.name ?? "");
     this.#refuse(code === "vm_unhealthy" ? this.#unreachable?.code ?? code : code);
+  }
+
+  #refuseFull(code: "queue_full" | "queue_timeout", service: string): void {
+    this.#exchange.record.problem = `What could take it of service ${service} carries as many requests as it may`;
+    this.#refuse(code);
   }
 
   #refuse(code: AnswerCode): void {

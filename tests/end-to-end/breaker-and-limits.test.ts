@@ -279,6 +279,8 @@ test("a queue has an end, and waiting in it, too", async () => {
   first.send(getRequest("single.test"));
   await held.carries(1);
   assert.deepEqual(await together("single", 10), { "503 queue_full": 7, "503 queue_timeout": 3 });
+  const { problem } = await edge.waitForLog(({ msg, error }) => msg === "access" && error === "queue_timeout");
+  assert.equal(problem, "What could take it of service single carries as many requests as it may");
   assert.equal(single.requests.length, 1);
   held.open();
   assert.equal((await first.readResponse()).status, 200);
