@@ -218,15 +218,16 @@ function targetOf(
 }
 
 function drawn(
-  { splitKey }: PolicyRoute,
+  route: PolicyRoute,
   split: readonly SplitTarget[],
   view: RequestView,
   routeKey: string | null,
   around: Surroundings,
 ): SplitTarget {
   if (split.length === 1) return split[0]!;
+  const { splitKey } = route;
   const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? view.clientAddress;
-  let place = key === null ? Math.floor(around.random() * 10_000) : placeOf(key);
+  let place = key === null ? Math.floor((around.hooks.lot(route) ?? around.random()) * 10_000) : placeOf(key);
   const all = split.reduce((sum, { share }) => sum + share, 0);
   // Of those that are left, the place within what they have together, told apart by another hash: the first has chosen whom it left
   if (all < 10_000) place = Math.floor((key === null ? place : placeOf(`${split.length} ${key}`)) * all / 10_000);

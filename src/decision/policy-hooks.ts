@@ -3,7 +3,7 @@
  *  look. A request without a policy calls none of them.
  */
 import type { PolicyService } from "../table/policies.ts";
-import type { DrainPolicy, MaintenancePolicy, ServiceEndpoint } from "../table/policy.ts";
+import type { DrainPolicy, MaintenancePolicy, PolicyRoute, ServiceEndpoint } from "../table/policy.ts";
 import type { OrderedKind } from "../table/policy-order.ts";
 import type { MatchedRoute } from "./match-route.ts";
 
@@ -19,6 +19,8 @@ export interface LimitVerdict {
 }
 
 export interface PolicyHooks {
+  /** In [0, 1), for a split without a key; null: any random number. */
+  lot(route: PolicyRoute): number | null;
   /** Takes a place in the rate limit of the route (it has one). Asked once per request; what it says stays in `matched.limit`. */
   limit(matched: MatchedRoute): LimitVerdict;
   /** What operators have ordered while running, for a route or a service; null: nothing, so what the policy says holds. */
@@ -43,6 +45,7 @@ const WITHOUT_LIMIT: LimitVerdict = { allowed: true, limit: 0, remaining: 0, res
 
 /** Nothing is limited, ordered or kept. */
 export const NO_HOOKS: PolicyHooks = {
+  lot: () => null,
   limit: () => WITHOUT_LIMIT,
   maintenance: () => null,
   share: () => 1,

@@ -4,6 +4,7 @@
 import type { Surroundings } from "../decision/decide.ts";
 import { OrdersInForce } from "../decision/orders-in-force.ts";
 import { pseudonym } from "../decision/loop.ts";
+import { Lots } from "../decision/lots.ts";
 import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
 import { RateLimits } from "../decision/rate-limits.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
@@ -317,7 +318,9 @@ export class Worker {
 
   /** What takes something for a request under a policy; the onlooker's must only look. */
   #hooks(): PolicyHooks {
-    return { ...NO_HOOKS, ...this.#balancing.hooks, ...this.#orderedHooks(), limit: (matched) => this.#limits.take(matched) };
+    const { draw: lot } = new Lots(Math.random);
+    const limit: PolicyHooks["limit"] = (matched) => this.#limits.take(matched);
+    return { ...this.#balancing.hooks, ...this.#orderedHooks(), lot, limit };
   }
 
   /** What operators have decided: looking takes nothing of it. */
