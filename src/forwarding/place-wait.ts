@@ -1,25 +1,32 @@
 /** A request that waits for a place at an endpoint of its service, as long as its client does. */
+import type { Surroundings } from "../decision/decide.ts";
+import { whyFull } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { nowMs } from "../runtime/clock.ts";
+import { partsOfKey, type Policies, type PolicyService } from "../table/policies.ts";
 import type { ConcurrencyPolicy } from "../table/policy.ts";
-import type { PlaceQueue, Waiter } from "../upstream/place-queue.ts";
+import type { EndpointRecord } from "../table/record.ts";
+import type { PlaceQueue, PlaceQueues, Waiter } from "../upstream/place-queue.ts";
 
 export interface Waited {
   /** There may be a place. null: not for this request; else how to go on. */
   offer(): (() => void) | null;
-  timedOut(): void;
+  /** There is none, and no time or place to wait any longer. */
+  refuse(code: "queue_full" | "queue_timeout"): void;
 }
 
 export class PlaceWait implements Waiter {
   readonly #exchange: Exchange;
   readonly #metrics: Metrics;
+  readonly #service: string;
   readonly #waited: Waited;
   readonly #sinceMs: number = nowMs();
 
-  constructor(exchange: Exchange, metrics: Metrics, waited: Waited) {
+  constructor(exchange: Exchange, metrics: Metrics, service: string, waited: Waited) {
     this.#exchange = exchange;
     this.#metrics = metrics;
+    this.#service = service;
     this.#waited = waited;
   }
 
@@ -44,7 +51,12 @@ export class PlaceWait implements Waiter {
 
   onTimeout(): void {
     this.#over();
-    this.#waited.timedOut();
+    this.refuse("queue_timeout");
+  }
+
+  refuse(code: "queue_full" | "queue_timeout"): void {
+    this.#exchange.record.problem = whyFull(this.#service);
+    this.#waited.refuse(code);
   }
 
   #over(): void {
@@ -52,4 +64,33 @@ export class PlaceWait implements Waiter {
     this.#metrics.exchangesQueued--;
     this.#exchange.record.queueWaitMs += nowMs() - this.#sinceMs;
   }
+}
+
+/** The service of this endpoint, if it has limits; null: another policy has come into force, or none ever was. */
+function limitedService({ key }: EndpointRecord, policies: Policies): PolicyService | null {
+  const { service } = partsOfKey(key);
+  const found = service === null ? undefined : policies.service(service);
+  return found === undefined || found.policy.limits === null ? null : found;
+}
+
+/** Others wait for a place at its service's endpoints, and have come before. */
+export function othersWait(record: EndpointRecord, policies: Policies, queues: PlaceQueues): boolean {
+  const service = limitedService(record, policies);
+  return service !== null && service.policy.limits!.queue > 0 && queues.of(service.name).anybody;
+}
+
+export interface PlaceParts {
+  readonly surroundings: Surroundings;
+  readonly queues: PlaceQueues;
+  readonly metrics: Metrics;
+}
+
+/** For one of the endpoints of this one's service: who has waited longest comes first. */
+export function awaitPlace(exchange: Exchange, record: EndpointRecord, parts: PlaceParts, waited: Waited): void {
+  const service = limitedService(record, parts.surroundings.table.policies);
+  if (service === null) return waited.refuse("queue_full");
+  const queue = parts.queues.of(service.name);
+  const wait = new PlaceWait(exchange, parts.metrics, service.name, waited);
+  if (wait.begin(queue, service.policy.limits!)) queue.freed(); // one may be free that was left to others who wait
+  else wait.refuse("queue_full");
 }

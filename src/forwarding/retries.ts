@@ -4,7 +4,7 @@
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
+import { systemTimers } from "../runtime/timers.ts";
 import type { RetryPolicy } from "../table/policy.ts";
 import { budgetOf } from "../upstream/retry-budget.ts";
 import type { HeaderList } from "../wire/header-list.ts";
@@ -94,9 +94,4 @@ const KEY = "idempotency-key";
 function hasIdempotencyKey(fields: HeaderList): boolean {
   for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, KEY) && fields.value(i) !== "") return true;
   return false;
-}
-
-/** Runs `next` after a while; the answer is how to give up. */
-export function afterBackoff(waitMs: number, next: () => void): CancelTimer {
-  return systemTimers.after(waitMs, next);
 }

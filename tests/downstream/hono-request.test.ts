@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hono } from "hono";
 import { type EdgeEnv, edgePath, EdgeRouter, honoDispatch, onWire } from "../../src/downstream/hono-request.ts";
-import { createEdge, type EdgeParts } from "../../src/edge.ts";
+import { createEdge } from "../../src/edge.ts";
+import type { PassageEnvironment } from "../../src/forwarding/passage.ts";
 import { World } from "../fixtures/dialogue-replay.ts";
 
 interface Served {
@@ -92,7 +93,7 @@ test("a handler that throws or rejects gives 500, and the fault is told", async 
 });
 
 test("createEdge() answers a bug of ours as such", async () => {
-  const bug = { surroundings: { table: null } } as unknown as EdgeParts;
+  const bug = { surroundings: { table: null } } as unknown as PassageEnvironment;
   const { text, faults } = await served(createEdge(bug), get("/"));
   assert.match(text, /^HTTP\/1\.1 500 [^]*X-Edgeproxy-Error: internal\r\n/);
   assert.equal(faults.length, 1);

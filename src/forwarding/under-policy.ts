@@ -1,0 +1,62 @@
+/** What the policy of its route means for one request. A plain request has none of these, and pays for none. */
+import type { Decision } from "../decision/decision.ts";
+import type { Surroundings } from "../decision/decide.ts";
+import { type MatchedRoute, matchRoute } from "../decision/match-route.ts";
+import { limitFields } from "../decision/rate-limits.ts";
+import type { Exchange } from "../downstream/exchange.ts";
+import type { OwnAnswer } from "../downstream/own-answer.ts";
+import type { Metrics } from "../observation/metrics.ts";
+import { type AttemptPlan, planOf } from "./attempt-plan.ts";
+import type { ForwardingIdentity } from "./request-fields.ts";
+import { ExchangeView } from "./request-view.ts";
+import { Retries } from "./retries.ts";
+
+export interface PolicyParts {
+  readonly surroundings: Surroundings;
+  readonly identity: ForwardingIdentity;
+  readonly metrics: Metrics;
+}
+
+export class UnderPolicy {
+  readonly matched: MatchedRoute;
+  readonly plan: AttemptPlan;
+  /** null: its service has no retry policy. */
+  readonly retries: Retries | null;
+  /** The answer says what is left of the route's rate limit. */
+  #limitTold = false;
+
+  constructor(matched: MatchedRoute, plan: AttemptPlan, retries: Retries | null) {
+    this.matched = matched;
+    this.plan = plan;
+    this.retries = retries;
+  }
+
+  /** What is left of the rate limit, whatever the answer will be. */
+  tellLimit(exchange: Exchange): void {
+    const { limit, route: { rateLimit } } = this.matched;
+    if (limit === null || this.#limitTold) return;
+    this.#limitTold = true;
+    exchange.answerFields += limitFields(limit, rateLimit!.windowMs);
+  }
+
+  /** The answer that an operator has written; null: ours, with the fields of theirs. */
+  ownAnswer(exchange: Exchange, { answer, why }: Extract<Decision, { kind: "respond" }>): OwnAnswer | null {
+    const own = this.plan.ownAnswer(answer, why);
+    if (own === null) exchange.answerFields += this.plan.fieldsOf(answer);
+    return own;
+  }
+}
+
+/** null: no policy applies. A text: what is wrong with the request. */
+export function underPolicy(exchange: Exchange, { surroundings, identity, metrics }: PolicyParts): UnderPolicy | string | null {
+  const view = new ExchangeView(exchange, identity.isTrusted);
+  const matched = matchRoute(view, surroundings);
+  if (matched === null || typeof matched === "string") return matched;
+  const plan = planOf(matched, view, identity);
+  if (typeof plan === "string") return plan;
+  exchange.record.policy = matched.route.id;
+  exchange.record.service = matched.service?.name ?? "";
+  exchange.takeTerms(plan);
+  const retry = matched.service?.policy.retry ?? null;
+  return new UnderPolicy(matched, plan, retry === null ? null : new Retries(exchange, retry, metrics, surroundings.random));
+}
