@@ -1,4 +1,4 @@
-/** A request that waits for a place at an endpoint of its service, as long as its client does. */
+/** Requests that wait for a place at an endpoint of their service, as long as their clients do. */
 import type { Surroundings } from "../decision/decide.ts";
 import { whyFull } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
@@ -16,7 +16,7 @@ export interface Waited {
   refuse(code: "queue_full" | "queue_timeout"): void;
 }
 
-export class PlaceWait implements Waiter {
+class PlaceWait implements Waiter {
   readonly #exchange: Exchange;
   readonly #metrics: Metrics;
   readonly #service: string;
