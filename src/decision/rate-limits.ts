@@ -4,7 +4,7 @@ import type { CellTable } from "../upstream/cell-table.ts";
 import type { MatchedRoute } from "./match-route.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { seePlace, takePlace } from "./rate-limit.ts";
-import { clientKey, requestKey } from "./request-keys.ts";
+import { clientKey, isAmbiguous, requestKey } from "./request-keys.ts";
 
 export class RateLimits {
   readonly #cells: CellTable;
@@ -39,10 +39,13 @@ function nameOf({ id, hosts, rateLimit }: PolicyRoute): string {
   return `limit ${id} ${hosts.join(",")} ${rateLimit!.windowMs} `;
 }
 
-/** Who has nothing of the kind (no such header) counts by address: else leaving it out would be a way around the limit, or all share one. */
+/**
+ * Who has nothing of the kind (no such header) counts by address: else leaving it out would be a way around the limit, or all share one.
+ * So does who has several.
+ */
 function keyOf(key: KeySource, { view, routeKey }: MatchedRoute): string {
   const value = requestKey(key, view, routeKey);
-  return value === null ? `from ${clientKey(view.clientAddress)}` : `by ${value}`;
+  return value === null || isAmbiguous(key, view) ? `from ${clientKey(view.clientAddress)}` : `by ${value}`;
 }
 
 /** Field lines, each with CRLF: of draft-ietf-httpapi-ratelimit-headers, and the three that came before it. */

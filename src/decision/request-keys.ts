@@ -1,7 +1,9 @@
 /** What a request is told apart by: for splits, balancers that hash, and rate limits. */
 import { isIPv6 } from "node:net";
+import { pathIdentity } from "../table/path-reading.ts";
 import type { KeySource } from "../table/policy.ts";
 import { cookieValues } from "../wire/cookies.ts";
+import { FieldNames } from "../wire/field-edits.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { RequestView } from "./match-route.ts";
 
@@ -11,7 +13,7 @@ export function requestKey(source: KeySource, view: RequestView, routeKey: strin
     case "client-ip":
       return clientKey(view.clientAddress);
     case "path":
-      return view.path;
+      return pathIdentity(view.path);
     case "route-key":
       return routeKey;
     case "header":
@@ -19,6 +21,23 @@ export function requestKey(source: KeySource, view: RequestView, routeKey: strin
     case "cookie":
       return cookieValues(view.fields, source.name)[0] ?? null;
   }
+}
+
+/**
+ * The request says several things: the application may go by another than we do, so one who wants to be somebody else each time need only
+ * put a made-up value before his own. Names of fields are the same with `_` for `-` there (CGI, WSGI, Rack, PHP).
+ */
+export function isAmbiguous(source: KeySource, { fields }: RequestView): boolean {
+  if (source.kind !== "header" && source.kind !== "cookie") return false;
+  const values = source.kind === "cookie" ? cookieValues(fields, source.name) : foldedValues(fields, source.name);
+  return values.some((value) => value !== values[0]);
+}
+
+function foldedValues(fields: HeaderList, name: string): string[] {
+  const names = new FieldNames([name]);
+  const values: string[] = [];
+  for (let i = 0; i < fields.count; i++) if (names.has(fields, i)) values.push(fields.value(i));
+  return values;
 }
 
 /** The first of that name (lower-case); null: none. */

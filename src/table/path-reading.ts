@@ -6,21 +6,37 @@
  *
  *      as sent      escapes decoded of all visible characters (`/%61pi` is `/api`) but the delimiters `/ \ ; ? # %`; the others in capitals
  *      walked       dot segments walked, with what follows a `;` in them left out; so, and with `//` merged before
+ *      bared        before that what follows a `;` in any segment left out: Tomcat and its like take `/admin;x` for `/admin`
  *      opened       before that also `%2F`, `%5C` and `\` taken for slashes, and `%3B` for `;`
  *
  *  Nearly every path has one reading, which is the text itself. What is sent on is the path as it came, whatever was read.
  */
 
-const PERCENT = 0x25, SLASH = 0x2f, BACKSLASH = 0x5c, DOT = 0x2e;
+const PERCENT = 0x25, SLASH = 0x2f, BACKSLASH = 0x5c, DOT = 0x2e, SEMICOLON = 0x3b;
 
 /** At least one; equal ones once. The first is `pathAsSent`. */
 export function pathReadings(path: string): readonly string[] {
   if (isPlain(path)) return [path];
   const sent = pathAsSent(path);
-  const opened = sent.replace(/%2F|%5C|\\/g, "/").replaceAll("%3B", ";");
+  const open = opened(sent);
   const readings = [sent];
-  for (const text of opened === sent ? [sent] : [sent, opened]) readings.push(walked(text, false), walked(text, true));
+  for (const text of new Set([sent, bared(sent), open, bared(open)])) readings.push(walked(text, false), walked(text, true));
   return [...new Set(readings)];
+}
+
+/** The same for all paths that some server takes for the same: what counts or hashes by path must not have many names for one. */
+export function pathIdentity(path: string): string {
+  return isPlain(path) ? path : walked(bared(opened(pathAsSent(path))), true);
+}
+
+/** `sent`: as `pathAsSent` gives it. */
+function opened(sent: string): string {
+  return sent.replace(/%2F|%5C|\\/g, "/").replaceAll("%3B", ";");
+}
+
+/** Without the parameters of segments. */
+function bared(path: string): string {
+  return path.includes(";") ? path.replace(/;[^/]*/g, "") : path;
 }
 
 /** One spelling of each path. Each character is one byte. */
@@ -33,12 +49,12 @@ export function pathAsSent(path: string): string {
   });
 }
 
-/** No escape, no backslash, no empty and no dot segment. */
+/** No escape, no backslash, no parameter, no empty and no dot segment. */
 function isPlain(path: string): boolean {
   let before = 0;
   for (let i = 0; i < path.length; i++) {
     const c = path.charCodeAt(i);
-    if (c === PERCENT || c === BACKSLASH || c > 0x7e || before === SLASH && (c === SLASH || c === DOT)) return false;
+    if (c === PERCENT || c === BACKSLASH || c === SEMICOLON || c > 0x7e || before === SLASH && (c === SLASH || c === DOT)) return false;
     before = c;
   }
   return true;

@@ -1,10 +1,10 @@
 /** How paths can be read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pathAsSent, pathReadings } from "../../src/table/path-reading.ts";
+import { pathAsSent, pathIdentity, pathReadings } from "../../src/table/path-reading.ts";
 
 test("pathReadings() has one reading of nearly every path, the text itself", () => {
-  for (const path of ["/", "*", "/api/users/1", "/a.b/c..d/e.", "/x;v=1/y", "/~me/_x-y", "/a=b&c,d:e@f!$'()*+"]) {
+  for (const path of ["/", "*", "/api/users/1", "/a.b/c..d/e.", "/~me/_x-y", "/a=b&c,d:e@f!$'()*+"]) {
     assert.deepEqual(pathReadings(path), [path]);
   }
 });
@@ -35,6 +35,15 @@ test("pathReadings() reads slashes and dot segments as servers may", () => {
     ["/x/..%3Ba=1/admin", "/x/..%3Ba=1/admin", "/admin"],
     ["/x//..%2fadmin", "/x//..%2Fadmin", "/x/..%2Fadmin", "/x/admin", "/admin"],
     ["/.well-known/acme", "/.well-known/acme"],
+    ["/admin;x", "/admin;x", "/admin"],
+    ["/a;v=1/b;w=/../c", "/a;v=1/b;w=/../c", "/a;v=1/c", "/a/c"],
+    ["/;a/admin%3bx", "/;a/admin%3Bx", "//admin%3Bx", "/admin%3Bx", "/;a/admin;x", "//admin", "/admin"],
   ];
   for (const [path, ...readings] of cases) assert.deepEqual(pathReadings(path), readings, path);
+});
+
+test("pathIdentity() is one name for all spellings of a path", () => {
+  const spellings = ["/login", "/%6cogi%6E", "//login", "/./login", "/x/../login", "/login;a=1", "/;/login%3B", "\\login", "/%2flogin"];
+  for (const path of spellings) assert.equal(pathIdentity(path), "/login", path);
+  for (const path of ["/login/", "/loginx", "/LOGIN", "/log%20in"]) assert.equal(pathIdentity(path), path);
 });
