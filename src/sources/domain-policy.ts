@@ -4,6 +4,7 @@
  *  be said of both a route and a service (timeouts, maintenance, drain) is the route's: so the VMs keep the state that they have.
  */
 import { type DomainPolicy, OWN_VMS, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
+import { patternStepsWithin } from "./pattern-size.ts";
 import { placeName, type PolicyProblem, PolicyProblems } from "./policy-problems.ts";
 import { endpointPolicy, type PolicySurroundings, routeRecord, type ServiceNames } from "./policy-records.ts";
 import { RouteIds } from "./route-identity.ts";
@@ -24,6 +25,8 @@ export type DomainPolicyReading =
   | { readonly problems: readonly string[] };
 
 const MOST_PROBLEMS = 20;
+/** Of all patterns of a domain: a request may have to be matched against each, and other domains' requests wait meanwhile. */
+const MOST_PATTERN_STEPS = 5000;
 const anything = z.unknown().optional();
 const outerSchema = mapping(Object.fromEntries(Object.keys(domainPolicySchema.shape).map((key) => [key, anything])));
 const EVERYTHING = {
@@ -38,6 +41,7 @@ const EVERYTHING = {
 /** `host` as `normaliseDomain` gives it; `value` is what the JSON says. */
 export function parseDomainPolicy(host: string, value: unknown, { regionId }: PolicySurroundings): DomainPolicyReading {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { problems: ["must be a JSON object"] };
+  if (patternStepsWithin(value) > MOST_PATTERN_STEPS) return { problems: ["its patterns are too large together: simpler or fewer ones"] };
   const problems = new PolicyProblems();
   const fileServices = new Set<string>();
   const policy = readPolicy(host, value as Record<string, unknown>, { regionId, readFile: noFile }, fileServices, problems);

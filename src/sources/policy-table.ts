@@ -43,9 +43,9 @@ const DIGEST_QUERY = `
   select count(*) || ':' || coalesce(sum(hashtextextended(domain::text || E'\\n' || policy::text, 0)), 0) as policy_digest
   from ${POLICY_TABLE}`;
 
-/** Columns `policed`, `policy`. */
+/** Columns `policed`, `policy`. Of what is too large so much as tells that it is: it may be hundreds of megabytes. */
 export function policiesWhere(condition: string): string {
-  return `select domain::text as policed, policy::text as policy from ${POLICY_TABLE} where ${condition}`;
+  return `select domain::text as policed, left(policy::text, ${MOST_BYTES + 1}) as policy from ${POLICY_TABLE} where ${condition}`;
 }
 
 /** Everything, if it is not as it was. `found`: what POLICY_TABLE_QUERY says. */

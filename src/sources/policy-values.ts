@@ -4,6 +4,7 @@ import { RE2JS } from "re2js";
 import { z } from "zod";
 import { normaliseDomain } from "../table/host-name.ts";
 import type { KeySource, Matcher, StatusRange } from "../table/policy.ts";
+import { patternSteps } from "./pattern-size.ts";
 import { formatDuration, formatSize, parseDuration, parseSize } from "./amounts.ts";
 
 /** What reference tables and editors tell of a value, beside its type. */
@@ -207,6 +208,7 @@ function looksNumeric(host: string): boolean {
 const MOST_PATTERN = 1000;
 /** Programs grow with counted repetitions, and every request pays for them. */
 const MOST_PROGRAM = 5000;
+const TOO_LARGE = "must be a simpler pattern: its repetitions make it too large";
 
 export const pattern: z.ZodType<string, string> = meaning("pattern in RE2's syntax", (text) => {
   const problem = patternProblem(text);
@@ -215,10 +217,9 @@ export const pattern: z.ZodType<string, string> = meaning("pattern in RE2's synt
 
 export function patternProblem(text: string): string | null {
   if (text.length > MOST_PATTERN) return `must be a pattern of at most ${MOST_PATTERN} characters`;
+  if (patternSteps(text) > 2 * MOST_PROGRAM) return TOO_LARGE; // compiling it would say so, too, at what it costs
   try {
-    const compiled = RE2JS.compile(text);
-    if (compiled.programSize() > MOST_PROGRAM) return "must be a simpler pattern: its repetitions make it too large";
-    return null;
+    return RE2JS.compile(text).programSize() > MOST_PROGRAM ? TOO_LARGE : null;
   } catch (error) {
     const reason = error instanceof Error ? error.message.replace(/^error parsing regexp: /, "") : String(error);
     return `must be a pattern in RE2's syntax (${reason})`;

@@ -6,6 +6,8 @@ import type { ValuePath } from "./placed-value.ts";
 /** Of routes that say no id: what they match, told apart by a number. */
 export class RouteIds {
   readonly #taken: Set<string> = new Set();
+  /** The last number behind a stem: thousands of routes may match the same. */
+  readonly #numbers: Map<string, number> = new Map();
 
   /** All that are written must be told before the first is made. False: it has been taken. */
   take(id: string): boolean {
@@ -16,8 +18,10 @@ export class RouteIds {
 
   make(hosts: readonly string[], { path }: RouteMatch): string {
     const stem = `${hosts[0] ?? "*"}${path.value}`.replaceAll(/[^A-Za-z0-9._:/*@+-]/g, "_").slice(0, 100);
-    let id = stem;
-    for (let number = 2; !this.take(id); number++) id = `${stem}-${number}`;
+    let number = this.#numbers.get(stem) ?? 0;
+    let id: string;
+    do id = ++number === 1 ? stem : `${stem}-${number}`; while (!this.take(id));
+    this.#numbers.set(stem, number);
     return id;
   }
 }

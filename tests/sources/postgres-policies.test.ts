@@ -95,6 +95,15 @@ for (const [name, prepare] of [["the change feed", migrateScript()], ["a table w
       assert.deepEqual((await read()).excluded, ["bad_policy a.test"]); // of two rows for a host nobody knows which is meant
     });
 
+    it("fetches of a policy that is too large no more than says so", async () => {
+      await using db = await platform(prepare);
+      await using source = sourceOf(db.url);
+      await db.sql(`insert into route_policies values ('a.test', jsonb_build_object('x', repeat('x', 5000000)))`);
+      const { excluded, policyRows = [] } = await source.read({ whole: false }, never);
+      assert.deepEqual(excluded.map(({ reason }) => reason), ["its policy is wrong: is larger than 262144 bytes"]);
+      assert.deepEqual(policyRows.map(({ text }) => text.length), [262_145]);
+    });
+
     it("answers with the same objects while nothing changes", async () => {
       await using db = await platform(prepare);
       await using source = sourceOf(db.url);
