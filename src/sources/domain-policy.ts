@@ -41,7 +41,9 @@ const EVERYTHING = {
 /** `host` as `normaliseDomain` gives it; `value` is what the JSON says. */
 export function parseDomainPolicy(host: string, value: unknown, { regionId }: PolicySurroundings): DomainPolicyReading {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { problems: ["must be a JSON object"] };
-  if (patternStepsWithin(value) > MOST_PATTERN_STEPS) return { problems: ["its patterns are too large together: simpler or fewer ones"] };
+  if (patternStepsWithin(value) > MOST_PATTERN_STEPS) {
+    return { problems: ["its patterns are too large together: simpler or fewer ones"] };
+  }
   const problems = new PolicyProblems();
   const fileServices = new Set<string>();
   const policy = readPolicy(host, value as Record<string, unknown>, { regionId, readFile: noFile }, fileServices, problems);

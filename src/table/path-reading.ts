@@ -54,7 +54,9 @@ function isPlain(path: string): boolean {
   let before = 0;
   for (let i = 0; i < path.length; i++) {
     const c = path.charCodeAt(i);
-    if (c === PERCENT || c === BACKSLASH || c === SEMICOLON || c > 0x7e || before === SLASH && (c === SLASH || c === DOT)) return false;
+    if (c === PERCENT || c === BACKSLASH || c === SEMICOLON || c > 0x7e || before === SLASH && (c === SLASH || c === DOT)) {
+      return false;
+    }
     before = c;
   }
   return true;

@@ -11,7 +11,10 @@ const CELLS = new CellTable();
 let routes = 0;
 
 /** Whether each of these requests is let through, where one key may have one. */
-function allowed(key: KeySource, requests: readonly { readonly path?: string; readonly fields?: Record<string, string> }[]): boolean[] {
+function allowed(
+  key: KeySource,
+  requests: readonly { readonly path?: string; readonly fields?: Record<string, string> }[],
+): boolean[] {
   const limits = new RateLimits(CELLS);
   const route = policyRoute(`limited-${routes++}`, { rateLimit: { requests: 1, windowMs: 60_000, burst: 0, key } });
   return requests.map(({ path = "/", fields = {} }) => {

@@ -62,7 +62,9 @@ test("thousands of routes that match the same get ids at once", () => {
       looks++;
       return has.call(this, value);
     };
-    const reading = parseDomainPolicy("a.test", { routes: Array.from({ length: 3000 }, () => ({ path: "/p" })) }, { regionId: "here" });
+    const reading = parseDomainPolicy("a.test", { routes: Array.from({ length: 3000 }, () => ({ path: "/p" })) }, {
+      regionId: "here",
+    });
     assert.ok("policy" in reading && reading.policy.routes.at(-1)!.id === "a.test/p-3000");
   } finally {
     Set.prototype.has = has;

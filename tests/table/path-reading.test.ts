@@ -43,7 +43,17 @@ test("pathReadings() reads slashes and dot segments as servers may", () => {
 });
 
 test("pathIdentity() is one name for all spellings of a path", () => {
-  const spellings = ["/login", "/%6cogi%6E", "//login", "/./login", "/x/../login", "/login;a=1", "/;/login%3B", "\\login", "/%2flogin"];
+  const spellings = [
+    "/login",
+    "/%6cogi%6E",
+    "//login",
+    "/./login",
+    "/x/../login",
+    "/login;a=1",
+    "/;/login%3B",
+    "\\login",
+    "/%2flogin",
+  ];
   for (const path of spellings) assert.equal(pathIdentity(path), "/login", path);
   for (const path of ["/login/", "/loginx", "/LOGIN", "/log%20in"]) assert.equal(pathIdentity(path), path);
 });
