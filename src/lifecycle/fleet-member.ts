@@ -78,6 +78,11 @@ export class FleetMember {
     return this.state === "serving";
   }
 
+  /** Clients may already be connected to it, whether it has said so or not. */
+  get mayHaveClients(): boolean {
+    return this.serves || this.state === "starting" && this.sockets !== null;
+  }
+
   /** The serial of the last `collect` that it has answered. */
   get answered(): number {
     return this.#answered;

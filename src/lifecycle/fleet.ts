@@ -129,10 +129,10 @@ export class Fleet implements Workers {
     return this.#asking.ask(whom === "all" ? serving : serving.filter(({ worker }) => worker === whom), question);
   }
 
-  /** Nobody waits for a worker that does not serve (yet, or any more). */
+  /** Nobody waits for a worker that has no clients (yet, or any more). */
   applied(revision: number): Promise<boolean> {
     return this.until(
-      () => [...this.#members].every((member) => !member.serves || member.link.appliedRevision >= revision),
+      () => [...this.#members].every((member) => !member.mayHaveClients || member.link.appliedRevision >= revision),
       APPLIED_MS,
     );
   }
@@ -140,7 +140,7 @@ export class Fleet implements Workers {
   /** The same of a revision of the policies. */
   policiesApplied(revision: number): Promise<boolean> {
     return this.until(
-      () => [...this.#members].every((member) => !member.serves || member.link.appliedPolicies >= revision),
+      () => [...this.#members].every((member) => !member.mayHaveClients || member.link.appliedPolicies >= revision),
       APPLIED_MS,
     );
   }

@@ -293,6 +293,22 @@ test("Fleet tells every worker of verdicts, and waits for those that serve until
   assert.equal(await never, false);
 });
 
+test("Fleet waits for a worker that is about to accept as for one that serves", async () => {
+  let revision = 0;
+  const world = new World({ snapshot: () => ({ revision, routes: Routes.none }) });
+  world.awake = false; // told to accept from its sockets, and has not said that it does
+  await world.run();
+  assert.ok(world.started.every((standIn) => standIn.told("listen")));
+  revision = 1;
+  world.fleet.routesChanged();
+  let done = false;
+  const applied = world.fleet.applied(1).then((all) => (done = true, all));
+  await world.timers.advance(0);
+  assert.ok(!done, "its clients would be told that there is no table");
+  for (const { events } of world.started) events.message({ type: "taken", revision: 1 });
+  assert.equal(await applied, true);
+});
+
 test("Fleet lets a worker accept only once it has the present table", async () => {
   const world = new World({ snapshot: () => ({ revision: 5, routes: Routes.none }) });
   await world.run();
