@@ -27,7 +27,7 @@ export class RouteEdits {
     this.response = fieldTemplates("response", responseFields);
     this.errors = errors.length === 0 ? null : new ErrorAnswers(errors);
     this.redirect = redirect === null ? null : new Redirect(redirect);
-    this.respond = respond === null ? null : new WrittenAnswer(respond);
+    this.respond = respond === null ? null : new WrittenAnswer(respond, false, responseFields);
   }
 
   /** Nothing is filled in. */
@@ -63,6 +63,7 @@ class TargetTemplate {
     const mark = target.indexOf("?");
     const path = mark < 0 ? target : target.slice(0, mark);
     const edited = this.#path === null ? path : this.#path.apply(path === "" ? "/" : path);
+    if (edited === null) return { problem: "The path holds too much of what its route rewrites" };
     const problem = this.#path === null ? null : pathProblem(edited);
     if (problem !== null) return { problem };
     const query = mark < 0 ? "" : target.slice(mark);

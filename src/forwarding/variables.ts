@@ -142,10 +142,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 export const inHtml: Encoding = (bytes) => bytes.replaceAll(/[&<>"'`]/g, (character) => ENTITIES[character]!);
 
-/** Between the quotes of a JSON text; what is no UTF-8 is replaced, since JSON must be. Fit for a script, too. */
+/** Between the quotes of a JSON text; what is no UTF-8 is replaced, since JSON must be. Fit for a script, too, in whatever quotes. */
 export const inJson: Encoding = (bytes) => {
   const quoted = JSON.stringify(Buffer.from(bytes, "latin1").toString("utf8")).slice(1, -1);
   return utf8Bytes(
-    quoted.replaceAll(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`),
+    quoted.replaceAll(/[<>&'`$\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`),
   );
 };

@@ -6,9 +6,16 @@ import { STATUS_CODES } from "node:http";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import { preferred } from "../downstream/refusal.ts";
 import { type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
-import type { ErrorAnswer, FixedResponse, RedirectPolicy } from "../table/policy.ts";
+import type { ErrorAnswer, FieldEdits, FixedResponse, RedirectPolicy } from "../table/policy.ts";
 import { fieldLine, whyUneditable } from "../wire/field-edits.ts";
 import { type Encoding, inHtml, inJson, inUrl, PLAIN, Template, type Values } from "./variables.ts";
+
+const NO_EDITS: FieldEdits = { set: [], add: [], remove: [] };
+
+/** As edits compare names. */
+function folded(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-");
+}
 
 type Fields = readonly (readonly [name: string, value: Template])[];
 
@@ -21,18 +28,22 @@ export class WrittenAnswer {
   readonly #body: Template;
   readonly #encoding: Encoding;
 
-  /** `passing`: it is there for a time, so nobody may keep it. */
-  constructor({ status, body, headers }: FixedResponse, passing: boolean = false) {
+  /** `passing`: it is there for a time, so nobody may keep it. `edits`: of the route; their lines come with each answer, see `fill`. */
+  constructor({ status, body, headers }: FixedResponse, passing: boolean = false, edits: FieldEdits = NO_EDITS) {
     this.status = status;
-    const written = headers.filter(([name]) => whyUneditable("response", name) === null);
+    const replaced = new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(folded));
+    const written = headers.filter(([name]) => whyUneditable("response", name) === null && !replaced.has(folded(name)));
     const says = (lower: string): boolean => headers.some(([name]) => name.toLowerCase() === lower);
     const all = [...written];
     this.blank = body === "" && status === 503 && !says("content-type");
-    if (body !== "" && !says("content-type")) all.push(["Content-Type", "text/plain; charset=utf-8"]);
+    const types = [...written, ...edits.set, ...edits.add].filter(([name]) => folded(name) === "content-type");
+    const typed = types.length > 0 || replaced.has("content-type");
+    if (body !== "" && !typed) all.push(["Content-Type", "text/plain; charset=utf-8"]);
     if (passing && !this.blank && !says("cache-control")) all.push(["Cache-Control", "no-store"]);
     this.#fields = all.map(([name, value]) => [name, new Template(value)]);
     this.#body = new Template(body);
-    this.#encoding = encodingFor(headers.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "");
+    // Without a type, browsers make of it what it looks like
+    this.#encoding = typed && types.length === 0 ? inHtml : encodingFor(types.map(([, type]) => type).join(" "));
   }
 
   /** `lines`: field lines behind its own. */
@@ -47,8 +58,8 @@ export class WrittenAnswer {
 
 /** How a value stands in a body of that media type. */
 function encodingFor(type: string): Encoding {
-  if (/html|xml|svg|\{/i.test(type)) return inHtml; // with a variable it may be anything
-  return /json|javascript/i.test(type) ? inJson : PLAIN;
+  if (/html|xml|xsl|svg|\{/i.test(type)) return inHtml; // with a variable it may be anything
+  return /json|script/i.test(type) ? inJson : PLAIN;
 }
 
 /** `fields`: lines with their CRLF. `body`: bytes. */

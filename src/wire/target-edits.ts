@@ -43,38 +43,48 @@ export class PathEdits {
     this.#to = this.#pattern === null ? [] : replacementOf(to ?? "", this.#pattern);
   }
 
-  /** `path` begins with a slash. */
-  apply(path: string): string {
+  /** `path` begins with a slash. null: it takes too long. */
+  apply(path: string): string | null {
     let edited = path;
     if (this.#prefix !== null) {
       const end = prefixEnd(edited, this.#prefix);
       if (end >= 0) edited = this.#replacement + edited.slice(end);
     }
-    if (this.#pattern !== null) edited = this.#replaced(edited === "" ? "/" : edited, this.#pattern);
+    if (this.#pattern !== null) {
+      const replaced = this.#replaced(edited === "" ? "/" : edited, this.#pattern);
+      if (replaced === null) return null;
+      edited = replaced;
+    }
     edited = this.#added + edited;
     return edited === "" ? "/" : edited;
   }
 
-  #replaced(path: string, pattern: RE2JS): string {
+  #replaced(path: string, pattern: RE2JS): string | null {
     const replaced = replaceAll(path, pattern, this.#to);
-    if (replaced !== null) return replaced;
+    if (replaced !== undefined) return replaced;
     const plain = decoded(path, UNRESERVED_BYTE);
-    return (plain === path ? null : replaceAll(plain, pattern, this.#to)) ?? path;
+    const again = plain === path ? undefined : replaceAll(plain, pattern, this.#to);
+    return again === undefined ? path : again;
   }
 }
 
-/** null: it matches nowhere. */
-function replaceAll(path: string, pattern: RE2JS, to: readonly (string | number)[]): string | null {
+/** Steps of patterns on bytes, a fraction of a second: each match may look at the whole path, so many matches take its square. */
+const MOST_WORK = 1 << 22;
+
+/** undefined: it matches nowhere. null: it matches so often that others would have to wait. */
+function replaceAll(path: string, pattern: RE2JS, to: readonly (string | number)[]): string | null | undefined {
   const matcher = pattern.matcher(path);
+  const workOfOne = path.length * Math.max(8, pattern.programSize());
   let replaced = "", at = 0;
   let found = false;
-  while (replaced.length <= MAX_TARGET_BYTES && matcher.find()) {
+  for (let work = 0; replaced.length <= MAX_TARGET_BYTES && matcher.find(); work += workOfOne) {
+    if (found && work > MOST_WORK) return null;
     found = true;
     replaced += path.slice(at, matcher.start());
     for (const part of to) replaced += typeof part === "string" ? part : matcher.group(part) ?? "";
     at = matcher.end();
   }
-  return found ? replaced + path.slice(at) : null;
+  return found ? replaced + path.slice(at) : undefined;
 }
 
 /** `$1`, `${1}` and `${name}` stand for groups, `$0` for all of the match, `$$` for a dollar. Groups that there are not are empty. */

@@ -273,6 +273,30 @@ test("values in fixed answers are encoded by the type of the body", () => {
   assert.ok(!json.includes("<"));
 });
 
+test("edits of a route's answers replace what its fixed answer says, also the type that values are encoded for", () => {
+  const answered = (edits: Partial<FieldEdits>, headers: readonly (readonly [string, string])[] = []) => {
+    const respond = { status: 200, body: "{header:x-name}", headers };
+    const answer = planOrFail(exchangeOf(NASTY), { respond, ...response(edits) }).ownAnswer(respond, "respond")!;
+    return { lines: answer.head.match(/^(content-type|x-a):.*$/gim) ?? [], text: answer.body.toString() };
+  };
+  const html = answered({ set: [["content_type", "text/html"], ["Content-Type", "text/html"]] }, [["Content-Type", "text/plain"]]);
+  assert.deepEqual(html.lines, ["Content-Type: text/html"]);
+  assert.doesNotMatch(html.text, /</);
+  assert.doesNotMatch(answered({ add: [["Content-Type", "text/html"]] }).text, /</);
+  const untyped = answered({ remove: ["content-type"] }, [["Content-Type", "text/plain"]]);
+  assert.deepEqual(untyped.lines, []);
+  assert.doesNotMatch(untyped.text, /</);
+  assert.deepEqual(answered({ set: [["X-A", "2"]] }, [["x-a", "1"]]).lines, ["Content-Type: text/plain; charset=utf-8", "X-A: 2"]);
+});
+
+test("values in scripts end no text, whatever its quotes", () => {
+  const lines = [GET, HOST, "X-Name: ';a=`${b}\"\\</script>"];
+  for (const type of ["application/javascript", "text/ecmascript"]) {
+    const { text } = responded(200, "x = '{header:x-name}'", [["Content-Type", type]], lines);
+    assert.match(text, /^x = '[^'`$<"\\]*(\\(u[0-9a-f]{4}|["\\])[^'`$<"\\]*)*'$/);
+  }
+});
+
 test("fixed answers without content say no length", () => {
   for (const status of [204, 304]) {
     const { head, body } = responded(status, "", [], [GET, HOST]);
