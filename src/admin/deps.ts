@@ -14,7 +14,7 @@ import type { RevisionHistory } from "../sources/revision-history.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Exclusion } from "../sources/source.ts";
 import type { Routes } from "../table/routes.ts";
-import type { EndpointHealth } from "../upstream/prober.ts";
+import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { BreakerDeps, CordonDeps, EndpointDeps, PolicyOrderDeps } from "./endpoint-deps.ts";
 

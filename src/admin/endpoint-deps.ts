@@ -6,7 +6,7 @@ import type { EndpointRecord } from "../table/record.ts";
 import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
 import type { ProbeHistory } from "../upstream/probe-history.ts";
-import type { EndpointHealth } from "../upstream/prober.ts";
+import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 
 export interface EndpointDeps {
   readonly health: (key: string) => EndpointHealth | undefined;

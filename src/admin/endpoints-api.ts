@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { EndpointRecord } from "../table/record.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
-import type { EndpointHealth } from "../upstream/prober.ts";
+import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 import { HINDRANCES } from "../upstream/endpoint-watch.ts";
 import { CORDON, cordonView, isKnown, NO_ENDPOINT, OF_ENDPOINT, unknownEndpoint } from "./cordons-api.ts";
 import type { AdminDeps } from "./deps.ts";

@@ -1,7 +1,7 @@
 /** What would become of a request, and why: a worker says so, with its own table; the control plane adds what the probes say. */
 import { z } from "zod";
 import type { Explanation } from "../observation/explanation.ts";
-import type { EndpointHealth } from "../upstream/prober.ts";
+import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 import { writtenRequest } from "./written-request.ts";
 import type { AdminDeps } from "./deps.ts";
 import { TIME } from "./fields.ts";

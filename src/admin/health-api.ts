@@ -1,6 +1,6 @@
 /** The health of the VMs in use, as the prober sees it. */
 import { z } from "zod";
-import type { EndpointHealth } from "../upstream/prober.ts";
+import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 import { TIME } from "./fields.ts";
 import { adminPath } from "./path.ts";
 import { latencyMs, timeText } from "./time-text.ts";

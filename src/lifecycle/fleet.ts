@@ -13,7 +13,7 @@ import type { Log } from "../observation/log.ts";
 import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observation/metrics.ts";
 import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import type { Verdict } from "../upstream/prober.ts";
+import type { Verdict } from "../upstream/endpoint-findings.ts";
 import { Asking, type Whom, type WorkerAnswer } from "./asking.ts";
 import { Changes } from "./changes.ts";
 import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";

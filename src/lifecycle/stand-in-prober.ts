@@ -17,7 +17,8 @@ import type { EndpointRecord } from "../table/record.ts";
 import type { HealthVerdict } from "../upstream/availability.ts";
 import type { ProbeRequests } from "../upstream/endpoint-state.ts";
 import type { HealthOf, Probe } from "../upstream/probe.ts";
-import { Prober, type Verdict } from "../upstream/prober.ts";
+import type { Verdict } from "../upstream/endpoint-findings.ts";
+import { Prober } from "../upstream/prober.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
 export interface StandInOptions {

@@ -26,7 +26,7 @@ import type { WorkerFigures } from "../observation/worker-status.ts";
 import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { PolicyOrder } from "../table/policy-order.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
-import type { Verdict } from "../upstream/prober.ts";
+import type { Verdict } from "../upstream/endpoint-findings.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
 import type { PolicyBatch } from "./policy-transfer.ts";
 import type { RouteBatch } from "./route-batch.ts";

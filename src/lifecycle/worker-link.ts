@@ -16,7 +16,7 @@
  */
 import { Policies } from "../table/policies.ts";
 import { Routes } from "../table/routes.ts";
-import type { Verdict } from "../upstream/prober.ts";
+import type { Verdict } from "../upstream/endpoint-findings.ts";
 import { type PolicySnapshot, PolicyTransfer } from "./policy-transfer.ts";
 import { RouteTransfer, type Snapshot } from "./route-transfer.ts";
 import type { DownMessage, UpMessage } from "./worker-channel.ts";

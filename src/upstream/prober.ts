@@ -14,22 +14,19 @@
  *    failure; otherwise it is void and a fresh probe begins. An unhealthy result always counts: it agrees.
  *  - What workers are told of a passive failure is `unprobed`, not `unhealthy`: a request that met it waits for the fresh probe, and is
  *    sent again or answered 503 by what that says.
- *  - Of a service with a policy of its own, interval and thresholds are those of the policy: so many results in a row turn the verdict.
- *    The first result counts at once, and so does the first one after a passive failure: requests wait for it.
+ *  - Of a service with a policy of its own, interval and thresholds are those of the policy (endpoint-findings.ts).
  *  - In use means used or wanted within the last four intervals, and no less than 2.5 s, as workers report once a second. What is not is forgotten; its next use is a first use.
  */
 import { DurationCounts, type DurationSums } from "../observation/duration-counts.ts";
 import type { Log, LogFields } from "../observation/log.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import type { HealthPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { HealthVerdict } from "./availability.ts";
+import { EndpointFindings, type EndpointHealth, type Turn, type Verdict, verdictOf } from "./endpoint-findings.ts";
 import { asSettingsSay, type CancelProbe, type HealthOf, type Probe, type ProbeResult } from "./probe.ts";
-import { ProbeHistory } from "./probe-history.ts";
-
-/** `reason`: of an unhealthy one, in a few words. */
-export type Verdict = readonly [key: string, verdict: HealthVerdict, reason?: string];
+import type { ProbeHistory } from "./probe-history.ts";
+import { ProbeQueue } from "./probe-queue.ts";
 
 export interface ProberOptions {
   readonly probe: Probe;
@@ -49,24 +46,6 @@ export interface ProberOptions {
   readonly concurrency?: number;
 }
 
-/** One watched endpoint, for people. */
-export interface EndpointHealth {
-  readonly endpoint: EndpointRecord;
-  readonly verdict: HealthVerdict;
-  readonly state: "queued" | "probing" | "resting";
-  /** When the verdict last changed. */
-  readonly sinceAtMs: number;
-  /** Of the last probe; null before the first. */
-  readonly lastProbeAtMs: number | null;
-  readonly latencyMs: number | null;
-  /** What the last probe or passive failure said: `status 200`, `connection refused`. */
-  readonly reason: string;
-  /** Results in a row that said the same as the last. */
-  readonly consecutive: number;
-  /** null while a probe is queued or running. */
-  readonly nextProbeAtMs: number | null;
-}
-
 export interface ProberFigures {
   readonly probesHealthy: number;
   readonly probesUnhealthy: number;
@@ -82,22 +61,11 @@ type Phase =
 
 interface Watch {
   readonly endpoint: EndpointRecord;
+  readonly found: EndpointFindings;
   phase: Phase;
-  verdict: HealthVerdict;
-  sinceAtMs: number;
   usedAtMs: number;
   /** A worker waits for the next result, even if it changes nothing. */
   asked: boolean;
-  lastProbeAtMs: number | null;
-  latencyMs: number | null;
-  reason: string;
-  lastHealthy: boolean | null;
-  consecutive: number;
-  /** A connection failed: whatever the next probe says is the verdict. */
-  doubted: boolean;
-  /** In force at the last probe. */
-  health: HealthPolicy | null;
-  readonly history: ProbeHistory;
 }
 
 const CONCURRENCY = 64;
@@ -107,20 +75,15 @@ const IN_USE_INTERVALS = 4;
 const IN_USE_LEAST_MS = 2500;
 /** Delays are shortened by up to this share: spread over time, and a VM still heals within an interval. */
 const JITTER = 0.2;
-/** Of what workers are told. */
-const MOST_REASON_LENGTH = 100;
 /** A VM that breaks connections yet passes its checks flips with each request. */
 const FLIP_LINES = { lines: 100, windowMs: 10_000 };
 
 export class Prober {
   readonly #options: ProberOptions;
-  readonly #concurrency: number;
   readonly #healthOf: HealthOf;
   readonly #flips: Log;
   readonly #watches: Map<string, Watch> = new Map();
-  readonly #urgent: Set<Watch> = new Set();
-  readonly #background: Set<Watch> = new Set();
-  #running = 0;
+  readonly #queue: ProbeQueue<Watch>;
   #probesHealthy = 0;
   #probesUnhealthy = 0;
   readonly #durations: DurationCounts = new DurationCounts();
@@ -128,7 +91,7 @@ export class Prober {
 
   constructor(options: ProberOptions) {
     this.#options = options;
-    this.#concurrency = options.concurrency ?? CONCURRENCY;
+    this.#queue = new ProbeQueue(options.concurrency ?? CONCURRENCY);
     this.#healthOf = options.healthOf ?? asSettingsSay;
     this.#flips = new RateLimitedLog(options.log, FLIP_LINES, () => options.timers.nowMs());
   }
@@ -164,9 +127,9 @@ export class Prober {
     if (this.#stopped || endpoint.kind !== "vm" || this.#isUnchecked(endpoint.key)) return;
     const watch = this.#watch(endpoint);
     watch.asked = true;
-    watch.doubted = true;
-    if (watch.verdict !== "unprobed") {
-      this.#judge(watch, "unhealthy", error);
+    watch.found.doubted = true;
+    if (watch.found.verdict !== "unprobed") {
+      this.#tell(watch, watch.found.judge("unhealthy", error, this.#options.timers.nowMs()));
       this.#options.publish([[endpoint.key, "unprobed"]]);
     }
     switch (watch.phase.state) {
@@ -190,9 +153,10 @@ export class Prober {
     const unchecked: Watch[] = [];
     for (const watch of this.#watches.values()) {
       const { key } = watch.endpoint;
-      if (watch.health === null && this.#healthOf(key) === null) continue;
+      const { health } = watch.found;
+      if (health === null && this.#healthOf(key) === null) continue;
       if (this.#isUnchecked(key)) unchecked.push(watch);
-      else if (watch.phase.state === "resting" && JSON.stringify(watch.health) !== JSON.stringify(this.#healthOf(key))) {
+      else if (watch.phase.state === "resting" && JSON.stringify(health) !== JSON.stringify(this.#healthOf(key))) {
         this.#enter(watch, { state: "queued", urgent: false });
       }
     }
@@ -210,12 +174,12 @@ export class Prober {
   }
 
   history(key: string): ProbeHistory | undefined {
-    return this.#watches.get(key)?.history;
+    return this.#watches.get(key)?.found.history;
   }
 
   figures(): ProberFigures {
     const endpoints = { unprobed: 0, healthy: 0, unhealthy: 0 };
-    for (const watch of this.#watches.values()) endpoints[watch.verdict]++;
+    for (const watch of this.#watches.values()) endpoints[watch.found.verdict]++;
     return {
       probesHealthy: this.#probesHealthy,
       probesUnhealthy: this.#probesUnhealthy,
@@ -229,29 +193,14 @@ export class Prober {
     this.#stopped = true;
     for (const watch of this.#watches.values()) this.#leave(watch);
     this.#watches.clear();
-    this.#urgent.clear();
   }
 
   #watch(endpoint: EndpointRecord): Watch {
     const nowMs = this.#options.timers.nowMs();
     let watch = this.#watches.get(endpoint.key);
     if (watch === undefined) {
-      watch = {
-        endpoint,
-        phase: { state: "queued", urgent: true },
-        verdict: "unprobed",
-        sinceAtMs: nowMs,
-        usedAtMs: nowMs,
-        asked: false,
-        lastProbeAtMs: null,
-        latencyMs: null,
-        reason: "",
-        lastHealthy: null,
-        consecutive: 0,
-        doubted: false,
-        health: this.#healthOf(endpoint.key),
-        history: new ProbeHistory(),
-      };
+      const found = new EndpointFindings(endpoint, this.#healthOf(endpoint.key), nowMs);
+      watch = { endpoint, found, phase: { state: "queued", urgent: true }, usedAtMs: nowMs, asked: false };
       this.#watches.set(endpoint.key, watch);
     }
     watch.usedAtMs = nowMs;
@@ -260,35 +209,29 @@ export class Prober {
 
   /** The only way from one state to another. */
   #enter(watch: Watch, phase: Phase): void {
-    this.#leave(watch);
+    if (phase.state !== "queued" || watch.phase.state !== "queued") this.#leave(watch);
     watch.phase = phase;
-    if (phase.state === "queued") (phase.urgent ? this.#urgent : this.#background).add(watch);
+    if (phase.state === "queued") this.#queue.add(watch, phase.urgent);
   }
 
   /** Gives back what the state holds: a place in a queue, a running probe, a timer. */
   #leave(watch: Watch): void {
     switch (watch.phase.state) {
       case "queued":
-        // A second wish keeps its place in the queue of the urgent ones, as `add` above does nothing then.
-        this.#background.delete(watch);
-        return;
+        return this.#queue.remove(watch);
       case "probing":
         watch.phase.cancel();
-        this.#running--;
-        return;
+        return this.#queue.ended();
       case "resting":
         watch.phase.cancel();
     }
   }
 
   #startNext(): void {
-    while (this.#running < this.#concurrency && !this.#stopped) {
-      const queue = this.#urgent.size > 0 ? this.#urgent : this.#background;
-      const [watch] = queue;
+    while (!this.#stopped) {
+      const watch = this.#queue.start();
       if (watch === undefined) return;
-      queue.delete(watch);
-      this.#running++;
-      watch.health = this.#healthOf(watch.endpoint.key);
+      watch.found.health = this.#healthOf(watch.endpoint.key);
       const cancel = this.#options.probe(watch.endpoint, (result) => this.#probed(watch, result));
       watch.phase = { state: "probing", cancel, overtaken: false };
     }
@@ -298,12 +241,8 @@ export class Prober {
     const { timers, log } = this.#options;
     const { endpoint, phase } = watch;
     const overtaken = phase.state === "probing" && phase.overtaken;
-    watch.lastProbeAtMs = timers.nowMs();
-    watch.history.probed(result, watch.lastProbeAtMs);
-    watch.latencyMs = result.latencyMs;
+    watch.found.record(result, timers.nowMs());
     this.#durations.recordMs(result.latencyMs);
-    watch.consecutive = watch.lastHealthy === result.healthy ? watch.consecutive + 1 : 1;
-    watch.lastHealthy = result.healthy;
     if (result.healthy) this.#probesHealthy++;
     else this.#probesUnhealthy++;
     if (log.enabled("debug")) log.debug("probe", { endpoint: endpoint.key, ...logFields(result), overtaken });
@@ -313,22 +252,13 @@ export class Prober {
   }
 
   #settle(watch: Watch, result: ProbeResult): void {
-    const { verdict, reason } = watch;
+    const { found } = watch;
+    const { verdict, reason } = found;
     this.#rest(watch);
-    // What we lack is no news of a VM; were it gone, requests would tell
     if (result.ours === true) this.#flips.warn("cannot probe", { endpoint: watch.endpoint.key, reason: result.reason });
-    const early = this.#isEarly(watch, result);
-    const keeps = early || (result.ours === true && verdict === "healthy");
-    watch.doubted = false;
-    this.#judge(watch, keeps ? verdict : healthVerdict(result), early && verdict === "unhealthy" ? reason : result.reason);
-    const otherReason = watch.verdict === "unhealthy" && watch.reason !== reason;
-    if (watch.asked || watch.verdict !== verdict || otherReason) this.#answer(watch);
-  }
-
-  /** Its service wants to see more in a row before that turns the verdict. */
-  #isEarly({ health, doubted, verdict, consecutive }: Watch, { healthy }: ProbeResult): boolean {
-    if (health === null || doubted || verdict === "unprobed" || healthy === (verdict === "healthy")) return false;
-    return consecutive < (healthy ? health.healthyAfter : health.unhealthyAfter);
+    this.#tell(watch, found.settle(result, this.#options.timers.nowMs()));
+    const otherReason = found.verdict === "unhealthy" && found.reason !== reason;
+    if (watch.asked || found.verdict !== verdict || otherReason) this.#answer(watch);
   }
 
   #isUnchecked(key: string): boolean {
@@ -336,7 +266,7 @@ export class Prober {
   }
 
   #intervalMs(watch: Watch): number {
-    return watch.health?.intervalMs ?? this.#options.intervalMs;
+    return watch.found.health?.intervalMs ?? this.#options.intervalMs;
   }
 
   #rest(watch: Watch): void {
@@ -356,7 +286,6 @@ export class Prober {
   #forget(watches: readonly Watch[]): void {
     for (const watch of watches) {
       this.#leave(watch);
-      this.#urgent.delete(watch);
       this.#watches.delete(watch.endpoint.key);
     }
     this.#options.publish(watches.map((watch): Verdict => [watch.endpoint.key, "unprobed"]));
@@ -367,47 +296,25 @@ export class Prober {
   #answer(watch: Watch): void {
     if (this.#watches.get(watch.endpoint.key) !== watch || watch.phase.state !== "resting") return;
     watch.asked = false;
-    this.#options.publish([verdictOf(watch)]);
+    this.#options.publish([verdictOf(watch.found)]);
   }
 
   /** First verdicts of healthy VMs are not news; everything else that changes is. */
-  #judge(watch: Watch, verdict: HealthVerdict, reason: string): void {
-    const before = watch.verdict;
-    watch.reason = reason;
-    if (before === verdict) return;
-    const { endpoint } = watch;
-    const lastedMs = Math.round(this.#options.timers.nowMs() - watch.sinceAtMs);
-    watch.verdict = verdict;
-    watch.sinceAtMs = this.#options.timers.nowMs();
-    watch.history.changed({ atMs: watch.sinceAtMs, verdict, reason });
-    if (verdict === "unhealthy" || before === "unhealthy") this.#options.changed?.(healthOf(watch));
-    if (verdict === "unhealthy") this.#flips.warn("VM unhealthy", { endpoint: endpoint.key, region: endpoint.region, reason });
-    else if (before === "unhealthy") {
-      this.#flips.info("VM healthy again", { endpoint: endpoint.key, region: endpoint.region, reason, unhealthy_ms: lastedMs });
+  #tell(watch: Watch, turn: Turn | null): void {
+    if (turn === null) return;
+    const { endpoint: { key, region }, found: { verdict, reason } } = watch;
+    if (verdict === "unhealthy" || turn.before === "unhealthy") this.#options.changed?.(healthOf(watch));
+    if (verdict === "unhealthy") this.#flips.warn("VM unhealthy", { endpoint: key, region, reason });
+    else if (turn.before === "unhealthy") {
+      this.#flips.info("VM healthy again", { endpoint: key, region, reason, unhealthy_ms: turn.lastedMs });
     }
   }
 }
 
-function healthVerdict({ healthy }: ProbeResult): HealthVerdict {
-  return healthy ? "healthy" : "unhealthy";
-}
-
-function verdictOf({ endpoint: { key }, verdict, reason }: Watch): Verdict {
-  return verdict === "unhealthy" ? [key, verdict, reason.slice(0, MOST_REASON_LENGTH)] : [key, verdict];
-}
-
-function healthOf(watch: Watch): EndpointHealth {
-  return {
-    endpoint: watch.endpoint,
-    verdict: watch.verdict,
-    state: watch.phase.state,
-    sinceAtMs: watch.sinceAtMs,
-    lastProbeAtMs: watch.lastProbeAtMs,
-    latencyMs: watch.latencyMs,
-    reason: watch.reason,
-    consecutive: watch.consecutive,
-    nextProbeAtMs: watch.phase.state === "resting" ? watch.phase.nextProbeAtMs : null,
-  };
+function healthOf({ endpoint, phase, found }: Watch): EndpointHealth {
+  const { verdict, sinceAtMs, lastProbeAtMs, latencyMs, reason, consecutive } = found;
+  const nextProbeAtMs = phase.state === "resting" ? phase.nextProbeAtMs : null;
+  return { endpoint, verdict, state: phase.state, sinceAtMs, lastProbeAtMs, latencyMs, reason, consecutive, nextProbeAtMs };
 }
 
 function logFields({ healthy, reason, latencyMs }: ProbeResult): LogFields {

@@ -7,7 +7,7 @@ import { Metrics } from "../../src/observation/metrics.ts";
 import type { WorkerState } from "../../src/observation/worker-status.ts";
 import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
 import type { RouteRecord } from "../../src/table/record.ts";
-import type { EndpointHealth } from "../../src/upstream/prober.ts";
+import type { EndpointHealth } from "../../src/upstream/endpoint-findings.ts";
 import { routesOf } from "../fixtures/records.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
 

@@ -8,7 +8,7 @@ import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import type { RouteRecord } from "../../src/table/record.ts";
 import { Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { Services } from "../../src/table/services.ts";
-import type { Verdict } from "../../src/upstream/prober.ts";
+import type { Verdict } from "../../src/upstream/endpoint-findings.ts";
 import { ELSEWHERE, recordsOf, region, route, type RouteDelta, routesOf, vm } from "../fixtures/records.ts";
 
 const A = vm("10.0.0.1"), B = vm("10.0.0.2"), FAR = region(ELSEWHERE, "203.0.113.7");
