@@ -140,7 +140,7 @@ export class Passage implements AttemptOwner {
 
   #attempt(endpoint: EndpointState, fresh: boolean, visit: Visit | null): void {
     const plan = this.#policy == null ? null : this.#policy.plan;
-    new Attempt(this.exchange, endpoint, this.#parts, this, plan, visit).start(fresh);
+    new Attempt(this.exchange, endpoint, this.#parts, this, plan, visit).start(fresh || this.#setbacks?.staleConnection === true);
   }
 
   /** A probe of where the host leads now has been waited for; now only requests that have nowhere else to go wait for it. */
@@ -249,15 +249,18 @@ export class Passage implements AttemptOwner {
     const { answered, head: { method } } = exchange;
     const { bodySent } = attempt;
     const staleConnection = error.retry === "if-reused" && isIdempotent(method) && !bodySent;
-    if (this.retries !== null && !staleConnection) return this.#retryOrEnd(attempt, error, this.retries);
+    if (this.retries !== null && (!staleConnection || this.retries.countsReplacements)) {
+      if (staleConnection) this.#met.staleConnection = true;
+      return this.#retryOrEnd(attempt, this.retries, error, staleConnection);
+    }
     const probedAgain = this.#setbacks?.probedAgain === endpoint.record.key;
     const failed = { error, probed: endpoint.isProbed, answered, method, bodySent, fallBack: this.fallenBack, probedAgain };
     this.#phases.overcome(this, attempt, error, consequence(failed));
   }
 
   /** By the retry policy of its service. */
-  #retryOrEnd(attempt: Attempt, error: ProxyError, retries: Retries): void {
-    const waitMs = retries.after(error, attempt);
+  #retryOrEnd(attempt: Attempt, retries: Retries, error: ProxyError, stale: boolean): void {
+    const waitMs = retries.after(error, attempt, stale);
     if (waitMs !== null) return this.#retry(attempt, waitMs);
     retries.body?.drop();
     if (this.exchange.answered) this.breakOff(error);

@@ -62,11 +62,19 @@ export class Retries {
     return isRetried(status, this.#policy);
   }
 
-  /** How long to wait before another attempt; null: there is none. */
-  after(failure: Failure, { bodySent }: Attempted): number | null {
+  /** Whether a pooled connection that turns out dead is one of the attempts; else it is replaced beside them. */
+  get countsReplacements(): boolean {
+    return this.#policy.attempts > 1 && this.#policy.on.includes("reset");
+  }
+
+  /**
+   * How long to wait before another attempt; null: there is none. `stale`: it was a pooled connection that turned out dead, which is no
+   * sign of trouble: that costs nothing but an attempt.
+   */
+  after(failure: Failure, { bodySent }: Attempted, stale = false): number | null {
     const { head, answered, record } = this.#exchange;
     if (bodySent) this.#bodySent = true;
-    const waitMs = backoffMs(this.#policy, this.#attempts, this.#random());
+    const waitMs = stale ? 0 : backoffMs(this.#policy, this.#attempts, this.#random());
     const verdict = retryVerdict(failure, this.#policy, {
       attempts: this.#attempts,
       answered,
@@ -76,7 +84,7 @@ export class Retries {
       bodyKept: this.body?.whole === true,
       elapsedMs: nowMs() - record.headAtMs,
       backoffMs: waitMs,
-      budgetLeft: () => budgetOf(this.#policy).withdraw(systemTimers.nowMs()),
+      budgetLeft: () => stale || budgetOf(this.#policy).withdraw(systemTimers.nowMs()),
     });
     record.retry += `${record.retry === "" ? "" : ", "}${verdict.again ? "" : "no "}${verdict.why}`;
     if (!verdict.again) {

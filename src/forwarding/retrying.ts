@@ -13,7 +13,8 @@
  *  Harmless to repeat: idempotent methods (RFC 9110, 9.2.2), and any with Idempotency-Key. No status and no policy makes another request
  *  so: it could arrive twice. What failed before a byte was sent (refused, no connection in time) has arrived nowhere, whatever it is.
  *
- *  A pooled connection that turns out dead is not among these: it is replaced, once, as without a policy (see failure.ts).
+ *  A pooled connection that turns out dead is a reset, which waits for nothing and costs nothing of the budget. Where the policy says nothing
+ *  of resets it is not among these: it is replaced, once, as without a policy (see failure.ts).
  */
 import type { NoRetryReason } from "../observation/metrics.ts";
 import type { AnswerCode, ProxyError } from "../observation/proxy-error.ts";
@@ -24,7 +25,7 @@ import { isIdempotent } from "./failure.ts";
 export type Failure = Pick<ProxyError, "code" | "retry"> | { readonly status: number };
 
 export interface Progress {
-  /** Attempts that count: all but replaced pooled connections. */
+  /** Those that count. */
   readonly attempts: number;
   readonly answered: boolean;
   readonly method: string;

@@ -16,6 +16,8 @@ export class Setbacks {
   contradictedAtMs: number | null = null;
   /** It is tried again: also where it was, if there is nothing else. */
   mayReturn = false;
+  /** A pooled connection has turned out dead, and others may be: the next attempts go on new ones. */
+  staleConnection = false;
   #shutOuts = 0;
 
   /** Of all decisions to come. */

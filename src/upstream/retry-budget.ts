@@ -1,5 +1,5 @@
 /*  How many retries a service may get: a share of its requests in the last ten seconds, so that an outage is not met with a multiple of
- *  the usual traffic. A floor of one retry per second lets services with few requests have any.
+ *  the usual traffic. Services with few requests may have ten all the same; with a share of 0 there is none.
  *
  *  Counted per second, in a ring. Each worker has its own budget: the share is of its own requests, so that it holds for all together; the
  *  floor is per worker.
@@ -31,7 +31,8 @@ export class RetryBudget {
   /** Whether one more retry may be made; if so it is taken. */
   withdraw(nowMs: number): boolean {
     this.#turn(nowMs);
-    if (sum(this.#retries) >= FLOOR + this.#share * sum(this.#requests)) return false;
+    const most = this.#share === 0 ? 0 : Math.max(FLOOR, this.#share * sum(this.#requests));
+    if (sum(this.#retries) >= most) return false;
     this.#retries[this.#slot % SLOTS]!++;
     return true;
   }

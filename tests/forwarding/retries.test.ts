@@ -163,6 +163,39 @@ test("the last attempt's answer is the answer, and so is that to an unsafe reque
   assert.equal(answer(unsafe), "503 after 1");
 });
 
+test("a pooled connection that turns out dead is one of the attempts, where the policy retries on reset", () => {
+  using w = world(["open", "open", "open", "open"], { attempts: 2, backoffMs: 0, budget: 0 });
+  say(w, w.client, "GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200 after 1");
+  const held = w.vm[0]!;
+  const states = [...["10.0.0.5:80", "10.0.0.6:80"].map((at) => w.endpoints.of(serviceEndpoint("users", at)))];
+  const [warm, cold] = states[0]!.idle.length > 0 ? states : states.toReversed();
+  cold!.judge("unhealthy");
+  say(w, w.client, "GET /b HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  assert.match(held.take().toString(), /^GET \/a[^]*GET \/b /);
+  reset(w, held);
+  assert.equal(w.vm.length, 2, "the only endpoint, on a new connection");
+  reset(w, w.vm[1]!);
+  assert.deepEqual([answer(w), w.vm.length], ["502 after 2", 2]);
+  assert.equal(warm!.idle.length, 0);
+});
+
+test("a pooled connection that turns out dead is replaced where the policy says nothing of resets", () => {
+  using w = world(["open", "open"], { attempts: 2, on: ["connect"] });
+  say(w, w.client, "GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  say(w, w.vm[0]!, OK);
+  assert.equal(answer(w), "200 after 1");
+  for (const at of ["10.0.0.5:80", "10.0.0.6:80"]) {
+    const state = w.endpoints.of(serviceEndpoint("users", at));
+    if (state.idle.length === 0) state.judge("unhealthy");
+  }
+  say(w, w.client, "GET /b HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  reset(w, w.vm[0]!);
+  say(w, w.vm[1]!, OK);
+  assert.equal(answer(w), "200 after 2");
+});
+
 test("a client that waits for 100 is told so once, and its body is sent again without asking", () => {
   using w = world(["open", "open"]);
   say(w, w.client, request("PUT", 3, "Expect: 100-continue"));
