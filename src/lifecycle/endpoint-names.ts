@@ -10,6 +10,7 @@ import { isIP } from "node:net";
 import type { Log } from "../observation/log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import type { NameStatus } from "../sources/policy-status.ts";
+import { isReserved } from "../sources/reserved-addresses.ts";
 import { serviceKey } from "../table/policies.ts";
 import type { ServiceEndpoint, ServiceRecord } from "../table/policy.ts";
 import { endpointKey } from "../table/record.ts";
@@ -85,7 +86,8 @@ export class EndpointNames {
   #resolvedEndpoint(endpoint: ServiceEndpoint): readonly ServiceEndpoint[] {
     if (isIP(endpoint.address) !== 0) return [endpoint];
     const { kind, port, service } = endpoint;
-    const addresses = this.#known.get(endpoint.address)?.addresses ?? [];
+    const known = this.#known.get(endpoint.address)?.addresses ?? [];
+    const addresses = isOfDomain(service) ? known.filter((address) => !isReserved(address)) : known;
     return addresses.map((address) => ({ ...endpoint, address, key: serviceKey(endpointKey(kind, address, port), service) }));
   }
 
@@ -133,6 +135,11 @@ export class EndpointNames {
     known.addresses = addresses;
     return before.join() !== addresses.join();
   }
+}
+
+/** Its DNS may answer whatever its owner likes, and another thing after a while. */
+function isOfDomain(service: string): boolean {
+  return service.includes("/");
 }
 
 /** The names among the addresses of endpoints. */

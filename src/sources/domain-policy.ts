@@ -3,10 +3,12 @@
  *  The fields of a route are the bare route's, those of a service its own VMs', and `services` and `routes` are the domain's alone. What may
  *  be said of both a route and a service (timeouts, maintenance, drain) is the route's: so the VMs keep the state that they have.
  */
+import { isIP } from "node:net";
 import { type DomainPolicy, OWN_VMS, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import { patternStepsWithin } from "./pattern-size.ts";
 import { placeName, type PolicyProblem, PolicyProblems } from "./policy-problems.ts";
 import { endpointPolicy, type PolicySurroundings, routeRecord, type ServiceNames } from "./policy-records.ts";
+import { isReserved } from "./reserved-addresses.ts";
 import { RouteIds } from "./route-identity.ts";
 import { bareRouteSchema, domainPolicySchema, domainRouteSchema, ownVmsSchema } from "./policy-schema.ts";
 import { treatmentKeys } from "./policy-schema-routes.ts";
@@ -25,6 +27,9 @@ export type DomainPolicyReading =
   | { readonly problems: readonly string[] };
 
 const MOST_PROBLEMS = 20;
+/** All names wait for each other in the resolver. */
+const MOST_NAMES = 32;
+const RESERVED = "must not be this machine, link-local or a metadata service: only the routes file may name those";
 /** Of all patterns of a domain: a request may have to be matched against each, and other domains' requests wait meanwhile. */
 const MOST_PATTERN_STEPS = 5000;
 const anything = z.unknown().optional();
@@ -75,6 +80,10 @@ function readPolicy(
     all: [...own, OWN_VMS],
   };
   const services = readServices(written, (name) => `${host}/${name}`, names, around, problems);
+  for (const service of services) refuseReserved(service, service.name.slice(host.length + 1), problems);
+  if (namesIn(services).size > MOST_NAMES) {
+    problems.add(["services"], `must not name more than ${MOST_NAMES} hosts that are no addresses`);
+  }
   const origin = `route_policies ${host}`;
   const ids = new RouteIds();
   ids.take(host);
@@ -85,6 +94,18 @@ function readPolicy(
     services: [...ownVms(host, value, problems), ...services],
     routes: [...routes, ...bareRoute(host, value, origin, names, problems)],
   };
+}
+
+/** What names resolve to is looked at when it is known, see lifecycle/endpoint-names. */
+function refuseReserved({ endpoints }: ServiceRecord, name: string, problems: PolicyProblems): void {
+  for (const [index, { address }] of (endpoints ?? []).entries()) {
+    if (isReserved(address)) problems.add(["services", name, "endpoints", index, "url"], RESERVED);
+  }
+}
+
+function namesIn(services: readonly ServiceRecord[]): Set<string> {
+  const addresses = services.flatMap(({ endpoints }) => endpoints ?? []).map(({ address }) => address);
+  return new Set(addresses.filter((address) => isIP(address) === 0));
 }
 
 function ownVms(host: string, value: Record<string, unknown>, problems: PolicyProblems): ServiceRecord[] {

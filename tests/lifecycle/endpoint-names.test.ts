@@ -47,6 +47,18 @@ test("EndpointNames makes an endpoint of each address of a name, known before it
   assert.equal(resolver.resolved(plain), plain);
 });
 
+test("EndpointNames lets the DNS of a domain lead it to no reserved address, now or later", async () => {
+  const { resolver, answers, timers } = names({ "rebound.test": ["10.0.0.5", "127.0.0.1", "::ffff:a9fe:a9fe"] });
+  const own = service("a.test/own", ["rebound.test:8080"]), file = service("own", ["rebound.test:8080"]);
+  const keys = () => resolver.resolved(own).endpoints?.map(({ key }) => key);
+  await resolver.learn(namesOf([own]));
+  assert.deepEqual(keys(), ["vm/10.0.0.5:8080@a.test/own"]);
+  answers["rebound.test"] = ["169.254.169.254"];
+  await timers.advance(30_000);
+  assert.deepEqual(keys(), []);
+  assert.deepEqual(resolver.resolved(file).endpoints?.map(({ address }) => address), ["169.254.169.254"]);
+});
+
 test("EndpointNames asks again every 30 s, tells of other addresses, and keeps those of before when it fails", async () => {
   const { resolver, keys, users, timers, answers, changes, log } = names({ "users.internal": ["10.0.0.5"] });
   await resolver.learn(namesOf([users]));
