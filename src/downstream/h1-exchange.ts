@@ -1,30 +1,25 @@
 /** The exchange of an HTTP/1.1 connection: what forwarding sends, as bytes on the wire. See exchange.ts for its states. */
 import { nowMs } from "../runtime/clock.ts";
-import { type AnswerCode, blameOf, type ErrorCode } from "../observation/proxy-error.ts";
-import type { SpanIds, Tracing } from "../observation/tracing.ts";
-import type { ByteWriter } from "../wire/bytes.ts";
-import type { FieldNames } from "../wire/field-edits.ts";
-import { FieldKind, type HeaderList } from "../wire/header-list.ts";
-import { dropTable, HOP_BY_HOP } from "../wire/hop-by-hop.ts";
+import type { AnswerCode, ErrorCode } from "../observation/proxy-error.ts";
+import type { SpanIds } from "../observation/tracing.ts";
+import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
+import { writeChunk, writeLastChunk } from "../wire/h1/head-writer.ts";
 import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
-import { writeChunk, writeFields, writeFieldsWithout, writeLastChunk } from "../wire/h1/head-writer.ts";
-import { isTraceId, traceIdAt, traceParent, traceparentAt } from "../wire/trace-context.ts";
+import { isTraceId } from "../wire/trace-context.ts";
+import { droppedFields, NO_BODY_DROPS, RESPONSE_DROPS, UPGRADE_DROPS, writeAnswerHead, writeOwnFields } from "./answer-head.ts";
 import type { Exchange, ExchangeRecord, ExchangeSink, Peer } from "./exchange.ts";
+import { givenRequestId, givenTraceId, spansOf } from "./exchange-ids.ts";
 import type { ExchangeTerms } from "./exchange-terms.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import { type OwnAnswer, ownRefusal, ownResponse } from "./own-answer.ts";
-import { acceptableRequestId, nextRequestId, nextSpanId } from "./request-id.ts";
+import { nextRequestId } from "./request-id.ts";
 
 /** Body chunks up to this size are copied behind the head or chunk size, to leave in one write. */
 const COPY_BYTES = 16 * 1024;
 
 /** Nobody can tell who only has no more to ask (RFC 9112, 9.6) from who does not wait any longer; so it is no error. */
 const HALF_CLOSED = "The client had closed its side of the connection before the answer was complete";
-
-const RESPONSE_DROPS = dropTable(HOP_BY_HOP);
-const NO_BODY_DROPS = dropTable([...HOP_BY_HOP, FieldKind.ContentLength]);
-const UPGRADE_DROPS = dropTable([...HOP_BY_HOP.filter((kind) => kind !== FieldKind.Upgrade), FieldKind.ContentLength]);
 
 export class H1Exchange implements Exchange, ExchangeRecord {
   readonly requestLength: BodyLength;
@@ -106,16 +101,14 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   get requestId(): string {
     if (this.#requestId === "") {
-      const given = this.peer.trusted ? this.head.fields.joined(FieldKind.XRequestId) : null;
-      this.#requestId = (given === null ? null : acceptableRequestId(given)) ?? nextRequestId();
+      this.#requestId = (this.peer.trusted ? givenRequestId(this.head.fields) : null) ?? nextRequestId();
     }
     return this.#requestId;
   }
 
   get traceId(): string {
-    const { fields } = this.head;
-    const given = traceparentAt(fields);
-    if (given >= 0) return traceIdAt(fields.bytes, given);
+    const given = givenTraceId(this.head.fields);
+    if (given !== null) return given;
     const { requestId } = this;
     if (!this.peer.trusted || isTraceId(requestId)) return requestId;
     return this.#ownTraceId ||= nextRequestId();
@@ -124,16 +117,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   get spans(): SpanIds | null {
     const { tracing } = this.#connection.environment;
     if (tracing === null) return null;
-    return this.#spans === undefined ? this.#spans = this.#sample(tracing) : this.#spans;
-  }
-
-  #sample(tracing: Tracing): SpanIds | null {
-    const { fields } = this.head;
-    const given = traceparentAt(fields);
-    const parent = given < 0 ? null : traceParent(fields.bytes, given);
-    if (parent !== null && !tracing.records) return null; // not ours to say
-    if (!tracing.samples(this.traceId, parent?.flags ?? null)) return null;
-    return { parent: parent?.parentId ?? "", server: nextSpanId(), client: nextSpanId() };
+    return this.#spans === undefined ? this.#spans = spansOf(this, tracing) : this.#spans;
   }
 
   // ---- request
@@ -181,8 +165,9 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   sendInformational(head: ResponseHead): void {
     if (this.ended || this.answered || this.head.minor === 0) return;
-    this.#writeHead(head, NO_BODY_DROPS);
-    this.#connection.out.open().text("\r\n");
+    const out = this.#connection.out.open();
+    writeAnswerHead(out, head, NO_BODY_DROPS, this.terms);
+    out.text("\r\n");
     this.#connection.out.flush();
     if (head.status === 100) this.#connection.input.invite();
   }
@@ -197,10 +182,10 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     const open = length < 0;
     this.#chunked = open && this.head.minor === 1;
     if ((open && !this.#chunked) || !this.#connection.input.restWillCome) this.#connection.persistent = false;
-    this.#writeHead(head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS);
     const out = this.#connection.out.open();
+    writeAnswerHead(out, head, head.status === 204 ? NO_BODY_DROPS : RESPONSE_DROPS, this.terms);
     if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
-    this.#addFields(out);
+    writeOwnFields(out, this.answerFields, this.terms);
     out.text(this.#connectionField());
   }
 
@@ -230,7 +215,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
       return;
     }
     if (this.#chunked && !this.#bodiless) {
-      writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null, this.#dropped);
+      writeLastChunk(this.#connection.out.open(), this.head.acceptsTrailers ? trailers : null, droppedFields(this.terms));
     }
     this.#end("forwarded");
   }
@@ -245,9 +230,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     if (this.answered) return this.reset();
     const instead = this.terms?.answerInsteadOf(code) ?? null;
     if (instead !== null) return this.answer(instead);
-    const { requestId, host, head, upstreamKind } = this;
-    const request = { requestId, host, accept: head.fields.joined(FieldKind.Accept), blame: blameOf(code, upstreamKind) };
-    this.answer(ownRefusal(code, request, this.#connection.environment.errorPages));
+    this.answer(ownRefusal(code, this, this.#connection.environment.errorPages));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */
@@ -340,38 +323,11 @@ export class H1Exchange implements Exchange, ExchangeRecord {
 
   // ---- writing
 
-  #writeHead(head: ResponseHead, drops: Uint8Array): void {
-    const out = this.#connection.out.open();
-    const complete = head.minor === 1 && head.reasonEnd > head.statusStart + 3;
-    if (complete) return this.#writeFields(out, head, drops, head.start);
-    out.text(`HTTP/1.1 ${head.status} `); // an HTTP/1.0 answer, or one without the space that RFC 9112, 4 wants
-    out.copy(head.fields.bytes, Math.min(head.statusStart + 4, head.reasonEnd), head.reasonEnd);
-    out.text("\r\n");
-    this.#writeFields(out, head, drops, -1);
-  }
-
-  #writeFields(out: ByteWriter, head: ResponseHead, drops: Uint8Array, start: number): void {
-    const dropped = this.#dropped;
-    if (dropped === null) writeFields(out, head.fields, drops, head.nominated, start);
-    else writeFieldsWithout(out, head.fields, drops, head.nominated, dropped, start);
-  }
-
-  get #dropped(): FieldNames | null {
-    return this.terms === null ? null : this.terms.responseFields?.dropped ?? null;
-  }
-
-  /** What the proxy and the policy of its route say of a final answer. */
-  #addFields(out: ByteWriter): void {
-    if (this.answerFields !== "") out.text(this.answerFields);
-    const lines = this.terms?.responseFields?.lines;
-    if (lines !== undefined && lines !== "") out.text(lines);
-  }
-
   #sendSwitch(head: ResponseHead): void {
     this.#tunnel = true;
-    this.#writeHead(head, UPGRADE_DROPS);
     const out = this.#connection.out.open();
-    this.#addFields(out);
+    writeAnswerHead(out, head, UPGRADE_DROPS, this.terms);
+    writeOwnFields(out, this.answerFields, this.terms);
     out.text("Connection: Upgrade\r\n\r\n");
     this.#connection.out.flush();
     this.#connection.beginTunnel();

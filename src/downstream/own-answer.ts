@@ -1,7 +1,9 @@
 /** An answer that the proxy gives itself, ready to be written but for its Connection field. */
-import type { AnswerCode } from "../observation/proxy-error.ts";
+import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
+import { FieldKind } from "../wire/header-list.ts";
 import type { ErrorPages } from "./error-page.ts";
-import { refusal, type RefusedRequest } from "./refusal.ts";
+import type { Exchange } from "./exchange.ts";
+import { refusal } from "./refusal.ts";
 
 export interface OwnAnswer {
   readonly status: number;
@@ -11,7 +13,8 @@ export interface OwnAnswer {
 }
 
 /** A refusal (contract, section 8). */
-export function ownRefusal(code: AnswerCode, request: RefusedRequest, pages: ErrorPages): OwnAnswer {
+export function ownRefusal(code: AnswerCode, { requestId, host, head, record }: Exchange, pages: ErrorPages): OwnAnswer {
+  const request = { requestId, host, accept: head.fields.joined(FieldKind.Accept), blame: blameOf(code, record.upstreamKind) };
   const { status, reason, fields, body } = refusal(code, request, pages);
   const bytes = Buffer.from(body);
   const date = new Date().toUTCString();
