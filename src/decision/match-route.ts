@@ -11,7 +11,7 @@ import { hostRank, inOrder, matcherCount, pathRank, whyNot } from "../table/rule
 import type { RuleSet } from "../table/rule-set.ts";
 import { Subject } from "../table/subject.ts";
 import type { HeaderList } from "../wire/header-list.ts";
-import { keyHash } from "../wire/key-hash.ts";
+import { hashBegun, keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
@@ -66,9 +66,13 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
   const domain = around.table.match(host) ?? null;
   const sets = policies.rulesOf(host, domain);
   if (sets === null) return null;
-  const keyed = sets.some((set) => set.keyed);
+  let keyed = false, byPath = false;
+  for (const set of sets) {
+    if (set.keyed) keyed = true;
+    if (set.byPath) byPath = true;
+  }
   const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
-  const readings = sets.some((set) => set.byPath) ? pathReadings(view.path) : [pathAsSent(view.path)];
+  const readings = byPath ? pathReadings(view.path) : [pathAsSent(view.path)];
   const subject = new Subject(view, readings[0]!, routeKey);
   const best = bestOf(sets, subject, domain);
   if (trace !== undefined) tell(sets, subject, best, trace);
@@ -185,7 +189,8 @@ function matchedBy(
   const target = route.split.length === 0 ? null : targetOf(route, route.split, view, whose, around, trace);
   const service = target?.service ?? null;
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });
-  return { route, service, ...whose, view, drained: left || target?.left === true, limit: null };
+  const { host, domain, routeKey } = whose;
+  return { route, service, routeKey, host, domain, view, drained: left || target?.left === true, limit: null };
 }
 
 /** One that nobody knows (any more) has no endpoints. */
@@ -228,7 +233,8 @@ function drawn(
   const { splitKey } = route;
   const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? view.clientAddress;
   let place = key === null ? Math.floor((around.hooks.lot(route) ?? around.random()) * 10_000) : placeOf(key);
-  const all = split.reduce((sum, { share }) => sum + share, 0);
+  let all = 0;
+  for (const { share } of split) all += share;
   // Of those that are left, the place within what they have together, told apart by another hash: the first has chosen whom it left
   if (all < 10_000) place = Math.floor((key === null ? place : placeOf(`${split.length} ${key}`)) * all / 10_000);
   for (const target of split) {
@@ -238,12 +244,14 @@ function drawn(
   return split.at(-1)!;
 }
 
+const SPLIT = hashBegun("split:");
+
 /**
  * 0 to 9,999; the same for a key everywhere and always. Not the hash of the key alone: balancers hash that, and would find only one part
  * of all keys on each side.
  */
 export function placeOf(key: string): number {
-  return Math.floor(keyHash(`split:${key}`) / 2 ** 32 * 10_000);
+  return Math.floor(keyHash(key, SPLIT) / 2 ** 32 * 10_000);
 }
 
 const NO_EDITS = { set: [], add: [], remove: [] };

@@ -1,15 +1,58 @@
 /** The rate limits of all routes, counted by all workers together; and what answers tell clients of them. */
-import type { KeySource, PolicyRoute } from "../table/policy.ts";
-import type { CellTable } from "../upstream/cell-table.ts";
+import type { PolicyRoute } from "../table/policy.ts";
+import type { Cells, CellTable } from "../upstream/cell-table.ts";
 import type { MatchedRoute } from "./match-route.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
-import { seePlace, takePlace } from "./rate-limit.ts";
+import { limitWords, seePlace, takePlace } from "./rate-limit.ts";
 import { clientKey, isAmbiguous, requestKey } from "./request-keys.ts";
+
+/** A client's row, found a moment ago. */
+interface KnownRow {
+  readonly cells: Cells;
+  readonly print: number;
+  readonly words: Int32Array;
+}
+
+/** Clients of one route whose rows are known; others are looked for. */
+const MAX_KNOWN = 1024;
+/** Clients make up what they are told apart by. */
+const MAX_KNOWN_LENGTH = 128;
+
+/** Of clients that are told apart by the same thing. */
+class Rows {
+  readonly #cells: CellTable;
+  /** What their names begin with. */
+  readonly #prefix: string;
+  readonly #known: Map<string, KnownRow> = new Map();
+
+  constructor(cells: CellTable, prefix: string) {
+    this.#cells = cells;
+    this.#prefix = prefix;
+  }
+
+  of(client: string, nowMs: number): Int32Array {
+    const known = this.#known.get(client);
+    if (known !== undefined && this.#cells.keeps(known.cells, known.print, nowMs)) return known.words;
+    const name = this.#prefix + client;
+    const cells = this.#cells.passing(name);
+    const words = limitWords(cells);
+    if (client.length > MAX_KNOWN_LENGTH) return words;
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(client, { cells, print: this.#cells.printOf(name), words });
+    return words;
+  }
+}
+
+/** Of a route. */
+interface RouteRows {
+  readonly byKey: Rows;
+  /** Of clients that have nothing of the kind. */
+  readonly byAddress: Rows;
+}
 
 export class RateLimits {
   readonly #cells: CellTable;
-  /** What the names of a route's rows begin with. */
-  readonly #names: WeakMap<PolicyRoute, string> = new WeakMap();
+  readonly #routes: WeakMap<PolicyRoute, RouteRows> = new WeakMap();
 
   constructor(cells: CellTable) {
     this.#cells = cells;
@@ -17,20 +60,37 @@ export class RateLimits {
 
   /** A place for the request, if there is one. */
   take(matched: MatchedRoute): LimitVerdict {
-    return takePlace(this.#rowOf(matched), matched.route.rateLimit!, this.#cells.nowMs());
+    const nowMs = this.#cells.nowMs();
+    return takePlace(this.#rowOf(matched, nowMs), matched.route.rateLimit!, nowMs);
   }
 
   /** What `take` would answer. */
   see(matched: MatchedRoute): LimitVerdict {
-    return seePlace(this.#rowOf(matched), matched.route.rateLimit!, this.#cells.nowMs());
+    const nowMs = this.#cells.nowMs();
+    return seePlace(this.#rowOf(matched, nowMs), matched.route.rateLimit!, nowMs);
   }
 
-  #rowOf(matched: MatchedRoute): Float64Array {
-    const { route } = matched;
-    let name = this.#names.get(route);
-    if (name === undefined) this.#names.set(route, name = nameOf(route));
+  /**
+   * Who has nothing of the kind (no such header) counts by address: else leaving it out would be a way around the limit, or all share one.
+   * So does who has several.
+   */
+  #rowOf({ route, view, routeKey }: MatchedRoute, nowMs: number): Int32Array {
     const { key } = route.rateLimit!;
-    return this.#cells.passing(key === null ? name : name + keyOf(key, matched));
+    const rows = this.#rowsOf(route);
+    if (key === null) return rows.byKey.of("", nowMs);
+    const value = requestKey(key, view, routeKey);
+    return value === null || isAmbiguous(key, view)
+      ? rows.byAddress.of(clientKey(view.clientAddress), nowMs)
+      : rows.byKey.of(value, nowMs);
+  }
+
+  #rowsOf(route: PolicyRoute): RouteRows {
+    let rows = this.#routes.get(route);
+    if (rows !== undefined) return rows;
+    const name = nameOf(route), cells = this.#cells;
+    const byKey = new Rows(cells, route.rateLimit!.key === null ? name : `${name}by `);
+    this.#routes.set(route, rows = { byKey, byAddress: new Rows(cells, `${name}from `) });
+    return rows;
   }
 }
 
@@ -39,19 +99,26 @@ function nameOf({ id, hosts, rateLimit }: PolicyRoute): string {
   return `limit ${id} ${hosts.join(",")} ${rateLimit!.windowMs} `;
 }
 
-/**
- * Who has nothing of the kind (no such header) counts by address: else leaving it out would be a way around the limit, or all share one.
- * So does who has several.
- */
-function keyOf(key: KeySource, { view, routeKey }: MatchedRoute): string {
-  const value = requestKey(key, view, routeKey);
-  return value === null || isAmbiguous(key, view) ? `from ${clientKey(view.clientAddress)}` : `by ${value}`;
+/** What is the same in the fields of all answers of a route. */
+interface FixedTexts {
+  readonly limit: number;
+  readonly windowMs: number;
+  readonly head: string;
+  readonly policy: string;
+}
+
+let fixed: FixedTexts = fixedTexts(0, 0);
+
+function fixedTexts(limit: number, windowMs: number): FixedTexts {
+  const head = `RateLimit-Limit: ${limit}\r\nRateLimit-Remaining: `;
+  const policy = `\r\nRateLimit-Policy: "default";q=${limit};w=${Math.ceil(windowMs / 1000)}\r\nRateLimit: "default";r=`;
+  return { limit, windowMs, head, policy };
 }
 
 /** Field lines, each with CRLF: of draft-ietf-httpapi-ratelimit-headers, and the three that came before it. */
 export function limitFields({ allowed, limit, remaining, resetMs, retryAfterMs }: LimitVerdict, windowMs: number): string {
-  const reset = Math.ceil(resetMs / 1000);
+  if (fixed.limit !== limit || fixed.windowMs !== windowMs) fixed = fixedTexts(limit, windowMs);
   const retry = allowed ? "" : `Retry-After: ${Math.max(1, Math.ceil(retryAfterMs / 1000))}\r\n`;
-  return `${retry}RateLimit-Limit: ${limit}\r\nRateLimit-Remaining: ${remaining}\r\nRateLimit-Reset: ${reset}\r\n` +
-    `RateLimit-Policy: "default";q=${limit};w=${Math.ceil(windowMs / 1000)}\r\nRateLimit: "default";r=${remaining};t=${reset}\r\n`;
+  const left = String(remaining), reset = String(Math.ceil(resetMs / 1000));
+  return `${retry}${fixed.head}${left}\r\nRateLimit-Reset: ${reset}${fixed.policy}${left};t=${reset}\r\n`;
 }

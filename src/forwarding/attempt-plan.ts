@@ -1,5 +1,4 @@
 /** What the policy of its route and service makes of an exchange; null stands for a request without one, and costs nothing. */
-import { regionOf } from "../decision/loop.ts";
 import type { OwnAnswerReason } from "../decision/decision.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
@@ -120,7 +119,7 @@ function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
 /** The reason when its rewritten target is none that may be sent. */
 export function planOf(matched: MatchedRoute, view: ExchangeView, { pseudonym }: ForwardingIdentity): AttemptPlan | string {
   const edits = editsOf(matched.route);
-  const values = new Values(view, matched, regionOf(pseudonym));
+  const values = new Values(view, matched, pseudonym);
   const rewritten = edits.target?.fill(view.target, values) ?? null;
   if (rewritten !== null && "problem" in rewritten) return rewritten.problem;
   return new AttemptPlan(matched, rewritten?.target ?? null, edits, values, view);

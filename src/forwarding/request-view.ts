@@ -8,6 +8,7 @@ export class ExchangeView implements RequestView {
   readonly #exchange: Exchange;
   readonly #isTrusted: IsTrusted;
   #target: string | undefined;
+  #path: string | undefined;
   #client: string | undefined;
 
   constructor(exchange: Exchange, isTrusted: IsTrusted) {
@@ -24,10 +25,11 @@ export class ExchangeView implements RequestView {
   }
 
   get path(): string {
+    if (this.#path !== undefined) return this.#path;
     const { target } = this;
     const query = target.indexOf("?");
     const path = query < 0 ? target : target.slice(0, query);
-    return path === "" ? "/" : path;
+    return this.#path = path === "" ? "/" : path;
   }
 
   get query(): string {

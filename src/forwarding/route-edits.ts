@@ -1,6 +1,6 @@
 /** What a route says of targets, fields and answers, taken apart once and kept as long as the route. */
 import type { FieldEdits, PolicyRoute, RewritePolicy } from "../table/policy.ts";
-import { type Direction, type FieldChanges, fieldLine, FieldNames, whyUneditable } from "../wire/field-edits.ts";
+import { type Direction, type FieldChanges, fieldLine, FieldNames, safeValue, whyUneditable } from "../wire/field-edits.ts";
 import { PathEdits, pathProblem, QueryEdits } from "../wire/target-edits.ts";
 import { PLAIN, Template, type Values } from "./variables.ts";
 import { ErrorAnswers, Redirect, WrittenAnswer } from "./written-answers.ts";
@@ -21,10 +21,10 @@ export class RouteEdits {
   readonly redirect: Redirect | null;
   readonly respond: WrittenAnswer | null;
 
-  constructor({ rewrite, match, requestFields, responseFields, errors, redirect, respond }: PolicyRoute) {
+  constructor({ id, rewrite, match, requestFields, responseFields, errors, redirect, respond }: PolicyRoute) {
     this.target = rewrite === null ? null : new TargetTemplate(rewrite, match.path.value);
-    this.request = fieldTemplates("request", requestFields);
-    this.response = fieldTemplates("response", responseFields);
+    this.request = fieldTemplates("request", requestFields, id);
+    this.response = fieldTemplates("response", responseFields, id);
     this.errors = errors.length === 0 ? null : new ErrorAnswers(errors);
     this.redirect = redirect === null ? null : new Redirect(redirect);
     this.respond = respond === null ? null : new WrittenAnswer(respond, false, responseFields);
@@ -80,14 +80,15 @@ class TargetTemplate {
   }
 }
 
-function fieldTemplates(direction: Direction, edits: FieldEdits): FieldTemplates | null {
+function fieldTemplates(direction: Direction, edits: FieldEdits, route: string): FieldTemplates | null {
   const { set, add, remove } = edits;
-  return set.length + add.length + remove.length === 0 ? null : new FieldTemplates(direction, edits);
+  return set.length + add.length + remove.length === 0 ? null : new FieldTemplates(direction, edits, route);
 }
 
 /** A line that differs from request to request. */
 interface LineTemplate {
-  readonly name: string;
+  /** The name, with what stands behind it. */
+  readonly before: string;
   readonly value: Template;
 }
 
@@ -99,15 +100,15 @@ export class FieldTemplates {
   /** Where nothing differs from request to request. */
   readonly #fixed: FieldChanges | null;
 
-  constructor(direction: Direction, { set, add, remove }: FieldEdits) {
+  constructor(direction: Direction, { set, add, remove }: FieldEdits, route: string) {
     const may = (name: string): boolean => whyUneditable(direction, name) === null;
     const dropped = [...remove, ...set.map(([name]) => name)].filter(may);
     this.#dropped = dropped.length === 0 ? null : new FieldNames(dropped);
     const lines: (string | LineTemplate)[] = [""];
     for (const [name, text] of [...set, ...add]) {
-      const value = new Template(text), last = lines.at(-1);
+      const value = new Template(text, route), last = lines.at(-1);
       if (!may(name)) continue;
-      if (!value.fixed) lines.push({ name, value });
+      if (!value.fixed) lines.push({ before: `${name}: `, value });
       else if (typeof last === "string") lines[lines.length - 1] = last + fieldLine(name, value.text);
       else lines.push(fieldLine(name, value.text));
     }
@@ -119,11 +120,13 @@ export class FieldTemplates {
   fill(values: Values): FieldChanges {
     if (this.#fixed !== null) return this.#fixed;
     let lines = "";
-    for (const line of this.#lines) {
+    const parts = this.#lines;
+    for (let i = 0; i < parts.length; i++) {
+      const line = parts[i]!;
       if (typeof line === "string") lines += line;
       else {
         const value = line.value.fill(values, PLAIN);
-        if (value !== "") lines += fieldLine(line.name, value);
+        if (value !== "") lines += line.before + safeValue(value) + "\r\n";
       }
     }
     return { dropped: this.#dropped, lines };

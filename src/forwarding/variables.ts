@@ -4,6 +4,7 @@
  *  All of it is bytes, one character each: literals as their UTF-8, values as they came. Where a value goes says how it is encoded, so
  *  that whatever a client sends stays one value: in a field line, a URL, a page, a JSON text.
  */
+import { regionOf } from "../decision/loop.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import { utf8Bytes } from "../wire/field-edits.ts";
@@ -25,14 +26,18 @@ const VARIABLE = /\{((?:[a-z_]+)|(?:(?:header|cookie):[!#$%&'*+\-.^_`|~0-9A-Za-z
 
 /** A text with variables. */
 export class Template {
-  /** Every other one is a variable. */
+  /** Every other one is a variable, or what it stands for. */
   readonly #parts: readonly (string | Variable)[];
   /** The same for every request. */
   readonly fixed: boolean;
 
-  constructor(text: string) {
+  /** `route`: the only one that it is written for, if that is known. */
+  constructor(text: string, route: string | null = null) {
     const pieces = utf8Bytes(text).split(VARIABLE);
-    this.#parts = pieces.map((piece, i) => i % 2 === 0 ? piece : variableOf(piece) ?? `{${piece}}`);
+    this.#parts = pieces.map((piece, i) => {
+      if (i % 2 === 0) return piece;
+      return piece === "route" && route !== null ? utf8Bytes(route) : variableOf(piece) ?? `{${piece}}`;
+    });
     this.fixed = this.#parts.every((part) => typeof part === "string");
   }
 
@@ -66,12 +71,13 @@ function variableOf(text: string): Variable | null {
 export class Values {
   readonly #view: ExchangeView;
   readonly #matched: MatchedRoute;
-  readonly #region: string;
+  readonly #pseudonym: string;
 
-  constructor(view: ExchangeView, matched: MatchedRoute, region: string) {
+  /** `pseudonym`: of this region. */
+  constructor(view: ExchangeView, matched: MatchedRoute, pseudonym: string) {
     this.#view = view;
     this.#matched = matched;
-    this.#region = region;
+    this.#pseudonym = pseudonym;
   }
 
   of(variable: Variable): string {
@@ -96,7 +102,7 @@ export class Values {
       case "service":
         return utf8Bytes(this.#matched.service?.name ?? "");
       case "region":
-        return this.#region;
+        return regionOf(this.#pseudonym);
       case "header":
         return fieldValue(view, variable.of);
       case "cookie":

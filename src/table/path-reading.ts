@@ -41,6 +41,7 @@ function bared(path: string): string {
 
 /** One spelling of each path. Each character is one byte. */
 export function pathAsSent(path: string): string {
+  if (isWritten(path)) return path;
   const ascii = path.replace(/[^!-~]+/g, (text) => Array.from(text, escaped).join(""));
   if (!ascii.includes("%")) return ascii;
   return ascii.replace(/%([0-9a-fA-F]{2})/g, (escape, digits: string) => {
@@ -58,6 +59,15 @@ function isPlain(path: string): boolean {
       return false;
     }
     before = c;
+  }
+  return true;
+}
+
+/** Nothing is escaped, and nothing has to be. */
+function isWritten(path: string): boolean {
+  for (let i = 0; i < path.length; i++) {
+    const c = path.charCodeAt(i);
+    if (c < 0x21 || c > 0x7e || c === PERCENT) return false;
   }
   return true;
 }

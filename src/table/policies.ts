@@ -20,6 +20,14 @@ export interface PolicyDelta {
   readonly removals: readonly string[];
 }
 
+interface KnownRules {
+  readonly domain: string | null;
+  readonly rules: HostRules | null;
+}
+
+/** Clients may ask for any host. */
+const MAX_KNOWN = 4096;
+
 /** Of the policies of domains: how many are of wildcards, and have routes for a route key. Counted so that a change costs what it changes. */
 interface Tally {
   wildcards: number;
@@ -48,6 +56,8 @@ export class Policies {
   readonly #wide: boolean;
   /** Some are for a route key, which preview hosts may carry. */
   readonly #keyed: boolean;
+  /** Of hosts that have been asked for, as long as the routing table finds them under the same domain. */
+  readonly #known: Map<string, KnownRules> = new Map();
 
   constructor(file: FilePolicies, domains: ReadonlyMap<string, DomainPolicy>, ofDomains: Tally = tallyOf(domains.values())) {
     this.file = file;
@@ -97,6 +107,15 @@ export class Policies {
    * null: no rules, the host's bare route is all there is.
    */
   rulesOf(host: string, domain: string | null): HostRules | null {
+    const known = this.#known.get(host);
+    if (known !== undefined && known.domain === domain) return known.rules;
+    const rules = this.#findRules(host, domain);
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(host, { domain, rules });
+    return rules;
+  }
+
+  #findRules(host: string, domain: string | null): HostRules | null {
     const own = domain === null ? undefined : this.domains.get(domain);
     const { byHost, wide } = this.#ofFile;
     const sets: RuleSet[] = [];

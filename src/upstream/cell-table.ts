@@ -76,6 +76,16 @@ export class CellTable {
     return this.#memoryNow().find(name, "passing", this.nowMs())!;
   }
 
+  /** By which `keeps` knows a name. */
+  printOf(name: string): number {
+    return this.#memoryNow().fingerprint(name);
+  }
+
+  /** Whether the cells of a name, found a moment ago, are still its own; if so, they are in use. */
+  keeps(cells: Cells, print: number, nowMs: number): boolean {
+    return this.#memoryNow().keep(cells, print, nowMs);
+  }
+
   /** Of the processes that live, this one included. */
   seats(): readonly string[] {
     if (this.#shared === null) return this.#seats;

@@ -39,7 +39,9 @@ export class FieldNames {
   has(fields: HeaderList, index: number): boolean {
     const start = fields.start(index);
     const names = this.#byLength[fields.nameEnd(index) - start];
-    return names !== undefined && names.some((name) => isAt(fields.bytes, start, name));
+    if (names === undefined) return false;
+    for (let i = 0; i < names.length; i++) if (isAt(fields.bytes, start, names[i]!)) return true;
+    return false;
   }
 }
 
@@ -56,7 +58,7 @@ export function fieldLine(name: string, value: string): string {
 }
 
 /** `text` as bytes of a field value, one character each: what is beyond Latin-1 has to be encoded before. */
-function safeValue(text: string): string {
+export function safeValue(text: string): string {
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
     if (c > 0xff || VALUE_BYTES[c] === 0) return Array.from(text).filter(isValueByte).join("").trim();

@@ -3,15 +3,21 @@
  *  by MurmurHash3's last step. Who knows it can choose values that lead to one place; that is his own share of the traffic anyhow.
  */
 
-/** 32 bits. */
-export function keyHash(text: string): number {
-  let hash = 0x811c9dc5;
+const NOTHING = 0x811c9dc5;
+
+/** 32 bits. `begun`: of what stands before the text. */
+export function keyHash(text: string, begun: number = NOTHING): number {
+  return mixed(hashBegun(text, begun));
+}
+
+/** For texts that begin alike. */
+export function hashBegun(text: string, hash: number = NOTHING): number {
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     hash = Math.imul(hash ^ (unit & 0xff), 0x01000193);
     if (unit > 0xff) hash = Math.imul(hash ^ unit >>> 8, 0x01000193);
   }
-  return mixed(hash);
+  return hash;
 }
 
 /** Of two hashes, where the order matters. */

@@ -1,6 +1,6 @@
 /*  What one forwarded request costs our own code: the data plane between two sockets that cost nothing, without kernel, loop and load.
  *
- *      bun tests/bench/forwarding.bench.ts [SECONDS]
+ *      bun tests/bench/forwarding.bench.ts [SECONDS [KIND,...]]
  *
  *  Prints one JSON line: nanoseconds per request by kind of request, the fastest of several rounds. A difference of a tenth of a
  *  microsecond shows here that drowns in the noise of a benchmark over sockets; only that one says what it is worth.
@@ -12,7 +12,14 @@ import type { Socket, SocketSink } from "../../src/runtime/sockets.ts";
 import { ConnectionLimit } from "../../src/upstream/connection-limit.ts";
 import { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { Policies } from "../../src/table/policies.ts";
-import { type FieldEdits, OWN_VMS, type PolicyRoute, type RewritePolicy, type RouteMatch } from "../../src/table/policy.ts";
+import {
+  type FieldEdits,
+  OWN_VMS,
+  type PolicyRoute,
+  type RateLimitPolicy,
+  type RewritePolicy,
+  type RouteMatch,
+} from "../../src/table/policy.ts";
 import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
 import { filePolicies, policyRoute } from "../fixtures/policies.ts";
 
@@ -79,7 +86,7 @@ const PLAIN_KINDS: Readonly<Record<"small" | "headers", Kind>> = {
   },
 };
 
-const { headers } = PLAIN_KINDS;
+const { small, headers } = PLAIN_KINDS;
 const REQUEST_FIELDS: FieldEdits = { set: [["X-Gateway", "edge"], ["X-Client", "{client_ip}"]], add: [], remove: ["sec-ch-ua"] };
 const RESPONSE_FIELDS: FieldEdits = {
   set: [["X-Frame-Options", "SAMEORIGIN"], ["X-Served", "{route}"]],
@@ -94,7 +101,17 @@ const REWRITE: RewritePolicy = {
   to: null,
   query: null,
 };
-/** `headers`, by a route: with nothing to say, with edits, with a rewritten target, with both and a split that keeps clients. */
+/** Of a route that limits each client, and never refuses one. */
+const RATE_LIMIT: RateLimitPolicy = { requests: 1e9, windowMs: 60_000, burst: 0, key: { kind: "client-ip" } };
+const BY_CHANCE: Partial<PolicyRoute> = {
+  requestFields: REQUEST_FIELDS,
+  responseFields: RESPONSE_FIELDS,
+  split: [{ service: OWN_VMS, share: 9000 }, { service: OWN_VMS, share: 1000 }],
+};
+/**
+ * By a route: with nothing to say, with edits, with a rewritten target, with all that and a split that keeps clients; then `small` with
+ * edits, a split, and a limit.
+ */
 const KINDS: Readonly<Record<string, Kind>> = {
   ...PLAIN_KINDS,
   matched: { ...headers, policy: {} },
@@ -114,17 +131,20 @@ const KINDS: Readonly<Record<string, Kind>> = {
       splitKey: { kind: "client-ip" },
     },
   },
+  smallSplit: { ...small, policy: BY_CHANCE },
+  smallRich: { ...small, policy: { ...BY_CHANCE, rateLimit: RATE_LIMIT } },
 };
 
 const seconds = Number(process.argv[2] ?? 1);
+const wanted = process.argv[3]?.split(",") ?? Object.keys(KINDS);
 const result: Record<string, number> = {};
-for (const [kind, { request, answer, policy }] of Object.entries(KINDS)) {
+for (const [kind, { request, answer, policy }] of Object.entries(KINDS).filter(([kind]) => wanted.includes(kind))) {
   const world = new World("later", 0, { exchangeEnded() {} });
   const client = new FreeSocket(), vm = new FreeSocket();
   const { sweep, metrics, endpoint, environment } = world;
   if (policy !== undefined) {
     const match: RouteMatch = {
-      path: { kind: "prefix", value: "/path" },
+      path: { kind: "prefix", value: request.startsWith("GET /path") ? "/path" : "/small" },
       methods: [],
       headers: [],
       cookies: [],

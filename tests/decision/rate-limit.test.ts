@@ -1,7 +1,7 @@
 /** Rate limits by the clock: floods, bursts, clients that keep to the limit, and any traffic against an exact count. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LIMIT_NUMBERS, seePlace, takePlace } from "../../src/decision/rate-limit.ts";
+import { LIMIT_NUMBERS, limitWords, seePlace, takePlace } from "../../src/decision/rate-limit.ts";
 import type { RateLimitPolicy } from "../../src/table/policy.ts";
 
 const START_MS = 123_456_789.25;
@@ -9,7 +9,7 @@ const START_MS = 123_456_789.25;
 class Client {
   nowMs = START_MS;
   readonly policy: RateLimitPolicy;
-  readonly #row = new Float64Array(LIMIT_NUMBERS);
+  readonly #row = limitWords(new Float64Array(LIMIT_NUMBERS));
 
   constructor(requests: number, windowMs: number, burst = 0) {
     this.policy = { requests, windowMs, burst, key: null };
