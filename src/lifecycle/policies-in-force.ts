@@ -1,7 +1,7 @@
 /** The policies that the workers are to have, revision by revision. */
 import type { Log } from "../observation/log.ts";
 import { Policies, type PolicyDelta } from "../table/policies.ts";
-import { domainChanges, type PolicySnapshot } from "./policy-transfer.ts";
+import type { PolicySnapshot } from "./policy-transfer.ts";
 
 export interface PoliciesInForceOptions {
   readonly log: Log;
@@ -28,10 +28,11 @@ export class PoliciesInForce {
   /** Whether there is anything that differs. */
   take(delta: PolicyDelta, reason: string): boolean {
     const before = this.#snapshot.policies;
-    if (delta.file === undefined && delta.upserts.length + delta.removals.length === 0) return false;
-    const after = before.with(delta);
-    const { upserts, removals } = domainChanges(before, after);
-    if (after.file === before.file && upserts.length + removals.length === 0) return false;
+    const upserts = delta.upserts.filter((policy) => before.domains.get(policy.host) !== policy);
+    const removals = delta.removals.filter((host) => before.domains.has(host));
+    const { file = before.file } = delta;
+    if (file === before.file && upserts.length + removals.length === 0) return false;
+    const after = before.with({ file, upserts, removals });
     this.#snapshot = { revision: this.#snapshot.revision + 1, policies: after };
     const { log, changed } = this.#options;
     changed(before, after);

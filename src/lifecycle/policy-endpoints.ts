@@ -17,7 +17,8 @@ export class PolicyEndpoints {
   take(policies: Policies, nowMs: number): void {
     const before = this.#named;
     this.#policies = policies;
-    this.#named = new Map(namedEndpoints(policies).map((endpoint) => [endpoint.key, endpoint]));
+    this.#named = new Map();
+    for (const endpoint of namedEndpoints(policies)) this.#named.set(endpoint.key, endpoint);
     for (const [key, endpoint] of before) if (!this.#named.has(key)) this.#left.set(key, { endpoint, sinceMs: nowMs });
     for (const key of this.#named.keys()) this.#left.delete(key);
   }
@@ -53,7 +54,10 @@ export class PolicyEndpoints {
   }
 }
 
-function namedEndpoints({ file, domains }: Policies): readonly ServiceEndpoint[] {
-  const services = [...file.services, ...[...domains.values()].flatMap((domain) => domain.services)];
-  return services.flatMap(({ endpoints }) => endpoints ?? []);
+function* namedEndpoints({ file, domains }: Policies): Iterable<ServiceEndpoint> {
+  for (const { endpoints } of file.services) if (endpoints !== null) yield* endpoints;
+  for (const { services } of domains.values()) {
+    if (services.length === 0) continue;
+    for (const { endpoints } of services) if (endpoints !== null) yield* endpoints;
+  }
 }

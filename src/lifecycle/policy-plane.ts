@@ -18,7 +18,7 @@ import type { Policies } from "../table/policies.ts";
 import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } from "../table/policy.ts";
 import { EndpointNames, namesOf } from "./endpoint-names.ts";
 import { PoliciesInForce } from "./policies-in-force.ts";
-import type { PolicySnapshot } from "./policy-transfer.ts";
+import { domainChanges, type PolicySnapshot } from "./policy-transfer.ts";
 import type { Settings } from "./settings.ts";
 
 export interface PolicyPlaneOptions {
@@ -104,7 +104,7 @@ export class PolicyPlane {
     if (domains === policies || !whole && policies.size === 0) return;
     // Those that are named are in force already: if there are no others, nothing is left to do
     if (whole && this.#taken === policies && domains.size === policies.size) this.#said = { ...this.#said, domains: policies };
-    else await this.#take({ domains: whole ? policies : new Map([...domains, ...policies]) }, reason);
+    else await this.#take({ domains: whole || namesAll(domains, policies) ? policies : new Map([...domains, ...policies]) }, reason);
     this.#taken = policies;
   }
 
@@ -144,10 +144,7 @@ export class PolicyPlane {
     const { file, domains } = this.#said;
     const { policies: inForce } = this.snapshot;
     const resolvedFile = this.#resolved(file);
-    const now = new Map<string, DomainPolicy>();
-    for (const [host, policy] of domains) now.set(host, this.#resolved(policy));
-    const upserts = [...now.values()].filter((policy) => inForce.domains.get(policy.host) !== policy);
-    const removals = [...inForce.domains.keys()].filter((host) => !now.has(host));
+    const { upserts, removals } = domainChanges(inForce.domains, domains, (policy) => this.#resolved(policy));
     this.#inForce.take({ ...resolvedFile !== inForce.file && { file: resolvedFile }, upserts, removals }, reason);
   }
 
@@ -173,7 +170,15 @@ export class PolicyPlane {
   }
 }
 
+/** Of tens of thousands of domains almost none names any. */
 function* servicesOf({ file, domains }: Said): Iterable<ServiceRecord> {
   yield* file.services;
-  for (const { services } of domains.values()) yield* services;
+  for (const { services } of domains.values()) if (services.length > 0) yield* services;
+}
+
+/** Whether the second says something of every host that the first does. */
+function namesAll(first: ReadonlyMap<string, DomainPolicy>, second: ReadonlyMap<string, DomainPolicy>): boolean {
+  if (second.size < first.size) return false;
+  for (const host of first.keys()) if (!second.has(host)) return false;
+  return true;
 }

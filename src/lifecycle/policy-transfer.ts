@@ -46,7 +46,7 @@ export class PolicyTransfer {
     this.#sandbox = fileChanged ? file.sandbox : null;
     this.#services = fileChanged ? file.services : [];
     this.#routes = fileChanged ? file.routes : [];
-    const { upserts, removals } = domainChanges(before.policies, after.policies);
+    const { upserts, removals } = changesBetween(before.policies, after.policies);
     this.#upserts = upserts;
     this.#removals = removals;
   }
@@ -82,11 +82,27 @@ export class PolicyTransfer {
   }
 }
 
-/** A domain's policy is the same one as long as it is the same object. */
-export function domainChanges(before: Policies, after: Policies): Omit<PolicyDelta, "file"> {
-  if (before.domains === after.domains) return { upserts: [], removals: [] };
-  return {
-    upserts: [...after.domains.values()].filter((policy) => before.domains.get(policy.host) !== policy),
-    removals: [...before.domains.keys()].filter((host) => !after.domains.has(host)),
-  };
+function changesBetween({ domains: before }: Policies, { domains: after }: Policies): Omit<PolicyDelta, "file"> {
+  return before === after ? { upserts: [], removals: [] } : domainChanges(before, after);
+}
+
+/**
+ * A domain's policy is the same one as long as it is the same object. In one walk, as there may be 100,000, at every change of one of them.
+ * `meant`: what is to be in force of what `after` says.
+ */
+export function domainChanges(
+  before: ReadonlyMap<string, DomainPolicy>,
+  after: ReadonlyMap<string, DomainPolicy>,
+  meant: (policy: DomainPolicy) => DomainPolicy = (policy) => policy,
+): Omit<PolicyDelta, "file"> {
+  const upserts: DomainPolicy[] = [], removals: string[] = [];
+  let kept = 0;
+  for (const [host, policy] of after) {
+    const known = before.get(host);
+    if (known !== undefined) kept++;
+    const now = policy.services.length === 0 ? policy : meant(policy);
+    if (known !== now) upserts.push(now);
+  }
+  if (kept < before.size) { for (const host of before.keys()) if (!after.has(host)) removals.push(host); }
+  return { upserts, removals };
 }
