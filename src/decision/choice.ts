@@ -175,7 +175,8 @@ export class Choice {
   #offer(endpoints: readonly EndpointRecord[], when: When): Offer {
     const available: EndpointRecord[] = [], unprobed: EndpointRecord[] = [];
     const regions: EndpointRecord[] = [], failing: EndpointRecord[] = [];
-    let busy = NONE, onTrial = NONE, full = NONE;
+    // Few requests meet any of these; but then it may be all of thousands
+    let busy: EndpointRecord[] | null = null, onTrial: EndpointRecord[] | null = null, full: EndpointRecord[] | null = null;
     let passed = 0, cordoned = 0, open = 0;
     let overdue = true;
     for (const endpoint of endpoints) {
@@ -186,7 +187,7 @@ export class Choice {
           (endpoint.kind === "vm" ? available : regions).push(endpoint);
           break;
         case "busy":
-          if (endpoint.kind === "vm") busy = [...busy, endpoint];
+          if (endpoint.kind === "vm") (busy ??= []).push(endpoint);
           else failing.push(endpoint);
           break;
         case "failing":
@@ -206,10 +207,10 @@ export class Choice {
           cordoned++;
           break;
         case "trial":
-          onTrial = [...onTrial, endpoint];
+          (onTrial ??= []).push(endpoint);
           break;
         case "full":
-          full = [...full, endpoint];
+          (full ??= []).push(endpoint);
           break;
         case "open":
           open++;
@@ -224,12 +225,12 @@ export class Choice {
       }
     }
     return {
-      available: available.length > 0 ? available : busy,
+      available: available.length > 0 ? available : busy ?? NONE,
       unprobed,
       overdue,
       regions: regions.length > 0 ? regions : failing,
-      onTrial,
-      full,
+      onTrial: onTrial ?? NONE,
+      full: full ?? NONE,
       passed,
       cordoned,
       open,

@@ -104,7 +104,10 @@ export class PolicyPlane {
     if (domains === policies || !whole && policies.size === 0) return;
     // Those that are named are in force already: if there are no others, nothing is left to do
     if (whole && this.#taken === policies && domains.size === policies.size) this.#said = { ...this.#said, domains: policies };
-    else await this.#take({ domains: whole || namesAll(domains, policies) ? policies : new Map([...domains, ...policies]) }, reason);
+    else {await this.#take(
+        { domains: whole || namesAll(domains, policies) ? policies : new Map([...domains, ...policies]) },
+        reason,
+      );}
     this.#taken = policies;
   }
 

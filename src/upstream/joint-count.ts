@@ -15,16 +15,21 @@ export class JointCount {
   readonly #table: CellTable;
   readonly #name: string;
   #held = 0;
+  /** The living ones, as of the last look. */
+  #seats: readonly string[] = [];
+  #others: readonly Cells[] = [];
 
   constructor(table: CellTable, name: string) {
     this.#table = table;
     this.#name = name;
   }
 
-  /** Of all workers. */
+  /** Of all workers. A service may have thousands of endpoints, and each request looks at all of them. */
   get count(): number {
-    let sum = 0;
-    for (const seat of this.#table.seats()) sum += this.#load(seat);
+    const seats = this.#table.seats();
+    if (seats !== this.#seats) this.#findOthers(seats);
+    let sum = this.#held;
+    for (const cells of this.#others) sum += Atomics.load(integersOf(cells), cells.byteOffset / 4);
     return sum;
   }
 
@@ -55,9 +60,11 @@ export class JointCount {
     Atomics.store(integersOf(cells), cells.byteOffset / 4, held);
   }
 
-  #load(seat: string): number {
-    const cells = this.#cells(seat);
-    return Atomics.load(integersOf(cells), cells.byteOffset / 4);
+  /** Only to read, and only as long as the list of seats is the same one, which is not long. */
+  #findOthers(seats: readonly string[]): void {
+    this.#seats = seats;
+    this.#others = seats.filter((seat) => seat !== this.#table.seat).map((seat) => this.#cells(seat));
+    this.#cells(this.#table.seat); // ours stays ours as long as anybody asks
   }
 
   #cells(seat: string): Cells {

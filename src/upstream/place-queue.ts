@@ -23,6 +23,10 @@ export interface Waiter {
 const LOOK_MS = 5;
 /** How many are offered a place at a time that the ones before them had no use for. */
 const MOST_OFFERS = 16;
+/** After so long nobody is offered one any more who is not first: where a service has thousands of endpoints each offer takes its time. */
+const MOST_OFFERING_MS = 2;
+/** Of all time, how much may go into looks: one part in so many. */
+const LOOKS_SHARE = 10;
 /** How many looks are left to a worker whose oldest has waited longer. */
 const COURTESY = 20;
 
@@ -40,6 +44,7 @@ export class PlaceQueue {
   readonly #waiting: Map<Waiter, Waiting> = new Map();
   #timer: ReturnType<typeof setInterval> | undefined;
   #courtesies = 0;
+  #restsUntilMs = -Infinity;
   #offering = false;
   #freed = false;
 
@@ -101,11 +106,12 @@ export class PlaceQueue {
     if (this.#offering || this.#waiting.size === 0 || this.#leavesToOthers()) return;
     this.#offering = true;
     let declined = 0;
+    const endAtMs = performance.now() + MOST_OFFERING_MS;
     try {
       for (const { waiter } of [...this.#waiting.values()]) {
         if (!this.#waiting.has(waiter)) continue; // left meanwhile
         if (waiter.offer()) this.leave(waiter);
-        else if (++declined >= MOST_OFFERS) return;
+        else if (++declined >= MOST_OFFERS || performance.now() >= endAtMs) return;
       }
     } finally {
       this.#offering = false;
@@ -113,8 +119,12 @@ export class PlaceQueue {
   }
 
   #look(): void {
+    const beganAtMs = performance.now();
+    if (beganAtMs < this.#restsUntilMs) return;
     this.#courtesies++;
     this.offer();
+    const endedAtMs = performance.now();
+    this.#restsUntilMs = endedAtMs + (endedAtMs - beganAtMs) * (LOOKS_SHARE - 1);
   }
 
   /** Whether the oldest of another worker has waited longer than ours, and has not been left enough looks yet. */

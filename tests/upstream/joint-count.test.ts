@@ -57,3 +57,21 @@ test("there is one count for a name as long as something of it is held", () => {
   assert.equal(counts.of("a"), held);
   assert.notEqual(counts.of("b"), free);
 });
+
+test("a service with thousands of endpoints: a look at a count asks for no row, until the list of workers is read anew", () => {
+  const clock = { nowMs: 1000 };
+  const [one, two] = workersCells(2, clock) as [CellTable, CellTable];
+  try {
+    const [ours, theirs] = [one, two].map((cells) => new JointCount(cells, "places/a")) as [JointCount, JointCount];
+    assert.deepEqual([ours.take(0), theirs.take(0), ours.count], [true, true, 2]);
+    let asked = 0;
+    const { of } = one;
+    Object.assign(one, { of: (name: string) => (asked++, of.call(one, name)) });
+    theirs.take(0);
+    assert.deepEqual([ours.count, ours.count, asked], [3, 3, 0]);
+    clock.nowMs += 1000;
+    assert.ok(ours.count === 3 && asked > 0);
+  } finally {
+    for (const cells of [one, two]) cells.leave();
+  }
+});

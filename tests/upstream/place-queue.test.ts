@@ -136,3 +136,20 @@ test("there is one queue for a service as long as somebody waits", () => {
   assert.equal(queues.of("users"), queue);
   queue.leave(waiter);
 });
+
+test("where each look for a place takes its time, those behind the first do not hold up everybody else", () => {
+  const queue = new PlaceQueue(new CellTable(), "thousands");
+  let offers = 0;
+  const waiters = Array.from({ length: 3 }, (): Waiter => ({
+    offer: () => {
+      offers++;
+      for (const untilMs = performance.now() + 3; performance.now() < untilMs;);
+      return false;
+    },
+    onTimeout: () => {},
+  }));
+  for (const waiter of waiters) assert.ok(queue.join(waiter, LIMITS));
+  queue.offer();
+  for (const waiter of waiters) queue.leave(waiter);
+  assert.equal(offers, 1);
+});
