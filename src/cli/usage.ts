@@ -1,5 +1,5 @@
 /** The table of commands, and the texts derived from it and from the table of settings. */
-import { nearest } from "../lifecycle/nearest.ts";
+import { nearest } from "../sources/nearest-name.ts";
 import { type PrintableRow, settingRows } from "../lifecycle/setting-table.ts";
 import { VERSION } from "../runtime/version.ts";
 import { alignColumns } from "./output.ts";

@@ -117,7 +117,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "`": "&#96;",
 };
 
-function escaped(text: string): string {
+/** As it may stand in a page, quoted attributes included. */
+export function escaped(text: string): string {
   return text.replaceAll(/[&<>"'`]/g, (character) => ENTITIES[character]!);
 }
 

@@ -6,6 +6,7 @@
  */
 import { regionOf } from "../decision/loop.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
+import { escaped } from "../downstream/error-page.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import { utf8Bytes } from "../wire/field-edits.ts";
 import { percentEncoded, queryText } from "../wire/target-edits.ts";
@@ -137,16 +138,7 @@ function asUrl(bytes: string): string {
   return bytes.replaceAll(/[^!-~]|["<>\\^`{|}]/g, percentEncoded);
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-  "`": "&#96;",
-};
-
-export const inHtml: Encoding = (bytes) => bytes.replaceAll(/[&<>"'`]/g, (character) => ENTITIES[character]!);
+export const inHtml: Encoding = escaped;
 
 /** Between the quotes of a JSON text; what is no UTF-8 is replaced, since JSON must be. Fit for a script, too, in whatever quotes. */
 export const inJson: Encoding = (bytes) => {

@@ -3,7 +3,7 @@ import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pageNames, PLACEHOLDERS, unknownPlaceholders } from "../downstream/error-page.ts";
 import { ANSWER_CODES } from "../observation/proxy-error.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sources/nearest-name.ts";
 import { SETTINGS } from "./setting-table.ts";
 
 /** Texts by the name of their file, without `.html`. */

@@ -3,7 +3,7 @@ import type { AccessSampling } from "../observation/access-log.ts";
 import type { SettingDescription } from "../admin/deps.ts";
 import type { SamplerName } from "../observation/tracing.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sources/nearest-name.ts";
 import { LATER_VARIABLES, type SettingRow, SETTINGS } from "./setting-table.ts";
 import { isLoopback, type ValueKind } from "./setting-values.ts";
 

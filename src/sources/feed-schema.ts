@@ -255,15 +255,18 @@ const CREATE_TRIGGERS = `
   );
 `;
 
-const GRANT = `
-  for each in
-    select distinct case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as reader
+/** Who may read the domains; ends in the midst of its condition. */
+const READERS = `select distinct case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as reader
     from (
       select (aclexplode(coalesce(relacl, acldefault('r', relowner)))).* from pg_class where oid = to_regclass('domains')
       union all
       select (aclexplode(attacl)).* from pg_attribute where attrelid = to_regclass('domains') and attname = 'name'
     ) as readers
-    where privilege_type = 'SELECT' and exists (
+    where privilege_type = 'SELECT'`;
+
+const GRANT = `
+  for each in
+    ${READERS} and exists (
       select from pg_class where oid in (to_regclass(place || '.${CHANGES_TABLE}'), to_regclass(place || '.${FEED_TABLE}'))
         and not exists (
           select from aclexplode(coalesce(relacl, acldefault('r', relowner))) as present
@@ -275,13 +278,7 @@ const GRANT = `
     steps := steps || ('granted SELECT on the feed to ' || each.reader);
   end loop;
   for each in
-    select distinct case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as reader
-    from (
-      select (aclexplode(coalesce(relacl, acldefault('r', relowner)))).* from pg_class where oid = to_regclass('domains')
-      union all
-      select (aclexplode(attacl)).* from pg_attribute where attrelid = to_regclass('domains') and attname = 'name'
-    ) as readers
-    where privilege_type = 'SELECT' and new_policies and pg_get_userbyid(grantee) <> current_user
+    ${READERS} and new_policies and pg_get_userbyid(grantee) <> current_user
   loop
     execute format('grant select on %s.${POLICY_TABLE} to %s', place, each.reader);
     steps := steps || ('granted SELECT on ${POLICY_TABLE} to ' || each.reader);

@@ -1,4 +1,10 @@
-/** The known word that a mistyped one was probably meant to be. */
+/** The known word that a mistyped one was probably meant to be: for "did you mean". */
+
+/** However far away it is. `known` must not be empty; the first one wins a tie. */
+export function nearest(word: string, known: readonly string[]): string {
+  const ranked = known.map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }));
+  return ranked.reduce((best, next) => next.distance < best.distance ? next : best).candidate;
+}
 
 /** null: none is near enough. */
 export function nearestOf(word: string, known: Iterable<string>): string | null {
