@@ -1,4 +1,5 @@
 /** The rate limits of all routes, counted by all workers together; and what answers tell clients of them. */
+import { createHash } from "node:crypto";
 import type { PolicyRoute } from "../table/policy.ts";
 import type { Cells, CellTable } from "../upstream/cell-table.ts";
 import type { MatchedRoute } from "./match-route.ts";
@@ -94,9 +95,14 @@ export class RateLimits {
   }
 }
 
-/** Ids are unique within the file and within a domain's policy. Another window counts anew, another number of requests does not. */
+/**
+ * Ids are unique within the file and within a domain's policy. Another window counts anew, another number of requests does not. Hosts may be
+ * thousands, and each request's name is hashed whole.
+ */
 function nameOf({ id, hosts, rateLimit }: PolicyRoute): string {
-  return `limit ${id} ${hosts.join(",")} ${rateLimit!.windowMs} `;
+  const all = hosts.join(",");
+  const which = all.length <= 64 ? all : createHash("sha256").update(all).digest("base64url");
+  return `limit ${id} ${which} ${rateLimit!.windowMs} `;
 }
 
 /** What is the same in the fields of all answers of a route. */

@@ -43,6 +43,9 @@ export interface AttemptOwner {
   onUnwanted(attempt: Attempt, status: number): boolean;
 }
 
+/** A client that has been silent for so long within its request is what an endpoint has waited for. */
+const OWED_MS = 1000;
+
 export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   readonly exchange: Exchange;
   readonly endpoint: EndpointState;
@@ -59,6 +62,10 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   #ended = false;
   #tunnel = false;
   #tunnelAnswerEnded = false;
+  /** Some of the request's body has yet to come. */
+  #owed = false;
+  /** Since when the client could have sent more of it; Infinity: the endpoint takes no more. */
+  #owedSinceMs = Infinity;
 
   constructor(
     exchange: Exchange,
@@ -112,6 +119,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
       exchange.claim(this);
       return;
     }
+    this.#owed = true;
+    this.#owedSinceMs = this.#environment.sweep.nowMs;
     // A client that expects 100 sends nothing before the endpoint has said something
     if (exchange.head.expectsContinue) connection.deadlineAtMs = this.#responseDeadline();
     const body = this.#owner.retries?.body;
@@ -140,7 +149,9 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (!this.bodySent && this.#connection !== null) this.#connection.deadlineAtMs = Infinity;
     this.bodySent = true;
     this.#owner.retries?.body?.keep(chunk);
-    if (this.#connection?.out.sendBody(chunk) === false) this.exchange.pauseRequest();
+    const taken = this.#connection?.out.sendBody(chunk) !== false;
+    this.#owedSinceMs = taken ? this.#environment.sweep.nowMs : Infinity;
+    if (!taken) this.exchange.pauseRequest();
   }
 
   onRequestEnd(trailers: HeaderList | null): void {
@@ -207,6 +218,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   onRequestDrain(): void {
+    this.#owedSinceMs = this.#environment.sweep.nowMs;
     this.onRequestProgress();
     this.exchange.resumeRequest();
   }
@@ -217,8 +229,10 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onFailure(error: ProxyError): void {
     if (this.#ended) return;
-    // A pooled connection that turned out dead says nothing of the endpoint: it may close what rests
-    this.#end(error.retry === "if-reused" ? null : error.code);
+    // A pooled connection that turned out dead says nothing of the endpoint: it may close what rests. Nor does one whose client owes
+    // the rest of its request: else a few stalled ones would have every endpoint ejected
+    const owed = this.#owed && this.#environment.sweep.nowMs - this.#owedSinceMs >= OWED_MS;
+    this.#end(error.retry === "if-reused" || owed ? null : error.code);
     this.#owner.onAttemptFailure(this, error);
   }
 
@@ -240,6 +254,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   }
 
   #requestComplete(connection: H1UpstreamConnection, trailers: HeaderList | null): void {
+    this.#owed = false;
     connection.endRequest(trailers, this.#responseDeadline(), this.plan?.requestFields?.dropped ?? null);
   }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { EventReader } from "../fixtures/event-reader.ts";
 import { fieldValue } from "../fixtures/http1.ts";
-import type { RawResponse } from "../fixtures/raw-client.ts";
+import { openRaw, type RawResponse } from "../fixtures/raw-client.ts";
 import { bodyOf, ServedServices } from "../fixtures/served-services.ts";
 import { metric } from "../fixtures/served-vms.ts";
 import { resetConnection, respond, type Vm } from "../fixtures/vm.ts";
@@ -21,6 +21,7 @@ before(async () => {
   await served.add("unchecked", { health: { type: "none" } }, [1, 1], { healthStatus: 500 });
   await served.add("ejecting", { balance: "round-robin", ejection: EJECTION }, [1, 1, 1]);
   await served.add("lone", { ejection: EJECTION }, [1]);
+  await served.add("owed", { health: OFTEN, ejection: EJECTION }, [1]);
   await served.add("returning", { balance: "round-robin", ejection: { errors: 2, window: "60s", time: "300ms" } }, [1, 1]);
   await served.add(
     "starting",
@@ -121,6 +122,25 @@ test("a VM that breaks connections is ejected although its checks pass, and the 
     return good[0]!.requests.length > 15;
   });
   assert.equal((await viewOf(good[0]!, "ejecting"))?.hindrance, null);
+});
+
+test("clients that owe the rest of their requests get no VM ejected when it has waited for long enough", async () => {
+  await served.warm("owed");
+  const [vm] = served.vms("owed");
+  vm!.onHead = (_, connection) => void setTimeout(() => connection.reset(), 1500);
+  const stalled = [
+    "Content-Length: 9",
+    "Content-Length: 9\r\nExpect: 100-continue",
+    "Transfer-Encoding: chunked",
+    "Content-Length: 8",
+  ];
+  const answers = await Promise.all(stalled.map(async (field) => {
+    await using connection = await openRaw(served.edge.port, served.edge.host);
+    connection.send(`POST / HTTP/1.1\r\nHost: owed.test\r\n${field}\r\n\r\n`);
+    return codeOf(await connection.readResponse());
+  }));
+  assert.deepEqual(answers, Array(4).fill("upstream_reset"));
+  assert.equal((await viewOf(vm!, "owed"))!.hindrance, null);
 });
 
 test("an ejected VM comes back when its time is over", async () => {
