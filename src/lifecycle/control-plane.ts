@@ -305,7 +305,8 @@ export class ControlPlane {
   #releaseInTime(): void {
     const sinceMs = this.#directory.unusedSinceMs;
     this.#cancelRelease?.();
-    this.#cancelRelease = sinceMs === null ? null : systemTimers.after(sinceMs + KEPT_MS - systemTimers.nowMs(), () => {
+    const delayMs = Math.max(0, (sinceMs ?? 0) + KEPT_MS - systemTimers.nowMs());
+    this.#cancelRelease = sinceMs === null ? null : systemTimers.after(delayMs, () => {
       this.#directory.release(systemTimers.nowMs() - KEPT_MS);
       this.#retain();
       this.#releaseInTime();

@@ -33,14 +33,17 @@ interface Known {
 
 const AGAIN_MS = 30_000;
 const PATIENCE_MS = 2000;
+/** Then it counts as a failure. */
+const LOOKUP_MS = 10_000;
 /** Questions at a time: each may keep a thread for seconds. */
 const AT_ONCE = 4;
 
 export class EndpointNames {
   readonly #options: EndpointNamesOptions;
   readonly #known: Map<string, Known> = new Map();
-  #cancel: CancelTimer = () => {};
-  #asking: Promise<boolean> | null = null;
+  /** null: all are being asked for, or there are none. */
+  #cancel: CancelTimer | null = null;
+  #asking = false;
   #closed = false;
 
   constructor(options: EndpointNamesOptions) {
@@ -80,7 +83,7 @@ export class EndpointNames {
 
   close(): void {
     this.#closed = true;
-    this.#cancel();
+    this.#cancel?.();
   }
 
   #resolvedEndpoint(endpoint: ServiceEndpoint): readonly ServiceEndpoint[] {
@@ -91,15 +94,20 @@ export class EndpointNames {
     return addresses.map((address) => ({ ...endpoint, address, key: serviceKey(endpointKey(kind, address, port), service) }));
   }
 
+  /** Not put off by names that come meanwhile. */
   #schedule(): void {
-    this.#cancel();
-    if (this.#closed || this.#known.size === 0) return;
+    if (this.#closed || this.#asking || this.#cancel !== null || this.#known.size === 0) return;
     this.#cancel = this.#options.timers.after(AGAIN_MS, () => void this.#askAgain());
   }
 
+  /** Those that fail may take their time to: they keep no others from being in force. */
   async #askAgain(): Promise<void> {
-    this.#asking ??= this.#ask([...this.#known.keys()]).finally(() => this.#asking = null);
-    if (await this.#asking && !this.#closed) this.#options.changed();
+    this.#cancel = null;
+    this.#asking = true;
+    const failing = new Set([...this.#known].filter(([, { error }]) => error !== null).map(([name]) => name));
+    const others = [...this.#known.keys()].filter((name) => !failing.has(name));
+    for (const names of [others, [...failing]]) if (await this.#ask(names) && !this.#closed) this.#options.changed();
+    this.#asking = false;
     this.#schedule();
   }
 
@@ -118,7 +126,11 @@ export class EndpointNames {
 
   async #askOne(name: string): Promise<boolean> {
     const { lookup, log, timers } = this.#options;
-    const answer = await lookup(name).catch((error: Error) => error);
+    let cancel: CancelTimer = () => {};
+    const late = new Promise<Error>((resolve) => {
+      cancel = timers.after(LOOKUP_MS, () => resolve(new Error(`the resolver does not answer within ${LOOKUP_MS / 1000} s`)));
+    });
+    const answer = await Promise.race([lookup(name).catch((error: Error) => error), late]).finally(cancel);
     const known = this.#known.get(name);
     if (known === undefined || this.#closed) return false;
     known.askedAtMs = timers.nowMs();

@@ -98,3 +98,30 @@ test("EndpointNames forgets names that nobody names any more", async () => {
   await timers.advance(30_000);
   assert.deepEqual(timers.delays, []);
 });
+
+test("EndpointNames asks again every 30 s, also where new names come all the time", async () => {
+  const { resolver, keys, timers, answers } = names({ "users.internal": ["10.0.0.5"] });
+  const known = new Set(["users.internal"]);
+  await resolver.learn(known);
+  answers["users.internal"] = ["10.0.0.7"];
+  for (let name = 0; name < 4; name++) {
+    await timers.advance(10_000);
+    answers[`new-${name}.internal`] = ["10.0.1.1"];
+    await resolver.learn(new Set([...known.add(`new-${name}.internal`)]));
+  }
+  assert.equal(keys()?.[0], "vm/10.0.0.7:8080@users");
+});
+
+test("EndpointNames keeps asking, though the resolver never answers for one name", async () => {
+  const { resolver, keys, timers, answers, changes } = names({ "users.internal": ["10.0.0.5"], "lost.internal": ["10.0.0.6"] });
+  await resolver.learn(new Set(["users.internal", "lost.internal"]));
+  answers["lost.internal"] = "hangs";
+  for (const address of ["10.0.0.7", "10.0.0.8"]) {
+    answers["users.internal"] = [address];
+    await timers.advance(45_000);
+    assert.equal(keys()?.[0], `vm/${address}:8080@users`);
+  }
+  assert.equal(changes(), 2);
+  assert.match(resolver.list()[0]?.error ?? "", /does not answer within 10 s/);
+  assert.deepEqual(resolver.list()[0]?.addresses, ["10.0.0.6"]);
+});
