@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { ConfigFileStatus } from "../sources/config-file.ts";
 import type { Policies } from "../table/policies.ts";
-import type { FieldEdits, FixedResponse, PolicyRoute, ServiceRecord } from "../table/policy.ts";
+import type { FieldEdits, FixedResponse, PolicyRoute, ServicePolicy, ServiceRecord } from "../table/policy.ts";
 import type { AdminDeps } from "./deps.ts";
 import { TIME } from "./fields.ts";
 import { listPage, listQuery, NEXT, TOTAL } from "./listing.ts";
@@ -44,7 +44,7 @@ const SERVICE = z.object({
   name: z.string(),
   domain: DOMAIN,
   endpoints: z.int().nullable().describe("null: the VMs of the domain"),
-  record: RECORD.describe("With every default"),
+  record: RECORD.describe("With every default; values of fields that tend to be secret are masked"),
 });
 const ROUTE = z.object({
   id: z.string(),
@@ -195,7 +195,18 @@ function routeView({ item, domain }: Listed<PolicyRoute>): z.output<typeof ROUTE
 }
 
 function serviceView({ item, domain }: Listed<ServiceRecord>): z.output<typeof SERVICE> {
-  return { name: item.name, domain, endpoints: item.endpoints?.length ?? null, record: { ...item } };
+  return {
+    name: item.name,
+    domain,
+    endpoints: item.endpoints?.length ?? null,
+    record: { ...item, policy: probeMasked(item.policy) },
+  };
+}
+
+/** Checks may need to log in. */
+function probeMasked(policy: ServicePolicy): ServicePolicy {
+  const { health } = policy;
+  return health === null ? policy : { ...policy, health: { ...health, headers: health.headers.map(maskedField) } };
 }
 
 function leadsTo({ redirect, respond, split }: PolicyRoute): string {

@@ -2,6 +2,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adminOf, POLICIES } from "../fixtures/admin.ts";
+import { filePolicies, service } from "../fixtures/policies.ts";
+import { Policies } from "../../src/table/policies.ts";
+import type { HealthPolicy } from "../../src/table/policy.ts";
+
+const PROBED: HealthPolicy = {
+  type: "http",
+  path: "/",
+  method: "GET",
+  status: [{ from: 200, to: 399 }],
+  headers: [],
+  intervalMs: 1000,
+  timeoutMs: 1000,
+  unhealthyAfter: 3,
+  healthyAfter: 2,
+  slowStartMs: 0,
+};
 
 const TOKEN = { headers: { authorization: "Bearer secret" } };
 
@@ -38,6 +54,14 @@ test("GET /api/policies/services lists them with their endpoints", async () => {
   const { body } = await adminOf({ policies: () => POLICIES }).json("/api/policies/services");
   assert.deepEqual([body.total, body.services[0].name, body.services[0].endpoints], [1, "users", 1]);
   assert.equal(body.services[0].record.endpoints[0].key, "vm/10.0.0.5:8080@users");
+});
+
+test("GET /api/policies/services masks what checks log in with", async () => {
+  const headers = [["Authorization", "Basic c2VjcmV0"], ["Host", "a.test"]] as const;
+  const health = { ...PROBED, headers };
+  const policies = new Policies(filePolicies([service("users", ["10.0.0.5:80"], { health })], []), new Map());
+  const { body } = await adminOf({ policies: () => ({ ...POLICIES, policies }) }).json("/api/policies/services");
+  assert.deepEqual(body.services[0].record.policy.health.headers, [["Authorization", "***"], ["Host", "a.test"]]);
 });
 
 test("GET /readyz stays 200 with a wrong file, and says what is wrong only to those who may see it", async () => {
