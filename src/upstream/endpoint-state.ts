@@ -129,6 +129,15 @@ export class EndpointState {
     return this.record.kind === "vm" && this.health?.type !== "none";
   }
 
+  /** From now on. Where nothing is checked any more no verdict will come for those that wait. */
+  checkAs(health: HealthPolicy | null): void {
+    const wasProbed = this.isProbed;
+    this.health = health;
+    if (!wasProbed || this.isProbed) return;
+    this.judge("healthy");
+    this.judge("unprobed"); // should it be checked again one day
+  }
+
   /** Of its service; 0: as the settings say. */
   get probeTimeoutMs(): number {
     return this.health?.timeoutMs ?? 0;
@@ -249,7 +258,7 @@ export class Endpoints {
   watchAnew(): void {
     for (const state of this.#policed.values()) {
       state.watch = this.watchOf(state.record);
-      state.health = this.healthOf(state.record.key);
+      state.checkAs(this.healthOf(state.record.key));
       const tls = this.tlsOf(state.record);
       // The same as before stays the same object: connections are known by it. One that no service names keeps what it has.
       if (tls !== undefined && JSON.stringify(tls) !== JSON.stringify(state.tls)) state.tls = tls;

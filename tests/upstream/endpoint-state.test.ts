@@ -277,3 +277,20 @@ test("cordon() of an address holds for it under any policy", () => {
     "unprobed",
   ]);
 });
+
+test("who waits for a verdict goes on when the service is not checked any more", () => {
+  const { endpoints } = endpointsAndRequests();
+  const users = serviceVm("10.0.0.5");
+  endpoints.healthOf = () => HEALTH;
+  const state = endpoints.of(users);
+  let told = 0;
+  state.whenProbed(() => told++);
+  endpoints.watchAnew();
+  assert.equal(told, 0);
+  endpoints.healthOf = () => ({ ...HEALTH, type: "none" });
+  endpoints.watchAnew();
+  assert.deepEqual([told, state.availability(0)], [1, "available"]);
+  endpoints.healthOf = () => HEALTH;
+  endpoints.watchAnew();
+  assert.equal(state.availability(0), "unprobed");
+});
