@@ -3,7 +3,7 @@ import type { AnswerCode } from "../observation/proxy-error.ts";
 import type { EjectionPolicy } from "../table/policy.ts";
 import type { Cells, CellTable } from "./cell-table.ts";
 import { type Ejection, type EjectionEvent, mayTry, mostEjected, readEjection, step, writeEjection } from "./ejection.ts";
-import { endpointsFault, type Guard, type Hindrance, type Visit } from "./endpoint-watch.ts";
+import { endpointsFault, type Guard, type Hindrance, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
 
 /** What is news when an endpoint goes out, or comes back. */
 export interface Turn {
@@ -47,7 +47,7 @@ export class EjectionGuard implements Guard {
       if (!mayTry(this.#read(), beganAtMs)) return null;
       this.#step({ kind: "tried", atMs: beganAtMs });
     }
-    return new EjectionVisit((failure) => this.#ended(beganAtMs, failure));
+    return new EjectionVisit((failure, status) => this.#ended(beganAtMs, failure, status));
   }
 
   /** How long it has been back; Infinity: it was never out. */
@@ -62,10 +62,16 @@ export class EjectionGuard implements Guard {
     return this.#step({ kind: "looked", atMs: this.#parts.cells.nowMs() }).state === "out";
   }
 
-  #ended(beganAtMs: number, failure: AnswerCode | null): void {
+  /** `status`: of an answer that says of trouble; 0: none. */
+  #ended(beganAtMs: number, failure: AnswerCode | null, status: number): void {
     const atMs = this.#parts.cells.nowMs();
     if (failure !== null) {
       if (endpointsFault(failure)) this.#step({ kind: "failed", atMs, mayEject: () => this.#mayEject() }, failure);
+    } else if (status > 0) {
+      // A lone one's answer is better than ours
+      if (this.#parts.peers().length > 1) {
+        this.#step({ kind: "failed", atMs, mayEject: () => this.#mayEject() }, `status ${status}`);
+      }
     } else if (this.#isOut()) this.#step({ kind: "succeeded", atMs, beganAtMs }, "a request on trial has succeeded");
   }
 
@@ -108,20 +114,24 @@ export class EjectionGuard implements Guard {
 }
 
 class EjectionVisit implements Visit {
-  readonly #ended: (failure: AnswerCode | null) => void;
+  readonly #ended: (failure: AnswerCode | null, status: number) => void;
   #answered = false;
+  #told = false;
 
-  constructor(ended: (failure: AnswerCode | null) => void) {
+  constructor(ended: (failure: AnswerCode | null, status: number) => void) {
     this.#ended = ended;
   }
 
-  answered(): void {
+  answered(status: number): void {
     this.#answered = true;
+    if (!speaksOfTrouble(status)) return;
+    this.#told = true;
+    this.#ended(null, status);
   }
 
   /** One that was given up says nothing. */
   ended(failure: AnswerCode | null): void {
-    if (failure !== null || this.#answered) this.#ended(failure);
+    if (!this.#told && (failure !== null || this.#answered)) this.#ended(failure, 0);
   }
 }
 

@@ -22,6 +22,7 @@ before(async () => {
   await served.add("ejecting", { balance: "round-robin", ejection: EJECTION }, [1, 1, 1]);
   await served.add("lone", { ejection: EJECTION }, [1]);
   await served.add("owed", { health: OFTEN, ejection: EJECTION }, [1]);
+  await served.add("answering", { balance: "round-robin", ejection: EJECTION }, [1, 1]);
   await served.add("returning", { balance: "round-robin", ejection: { errors: 2, window: "60s", time: "300ms" } }, [1, 1]);
   await served.add(
     "starting",
@@ -152,6 +153,23 @@ test("an ejected VM comes back when its time is over", async () => {
   assert.equal((await untilTurned(bad!, "ejected"))["reason"], "upstream_reset, out for 0.3 s");
   assert.equal((await untilTurned(bad!, "returned"))["reason"], "its time is over");
   assert.deepEqual(new Set((await served.ask("returning", 6)).map(bodyOf)), new Set(["1", "2"]));
+});
+
+test("answers that say of trouble eject, but never a lone VM", async () => {
+  await served.warm("answering");
+  served.vms("answering")[0]!.script = respond(500, "1");
+  const answers = await served.ask("answering", 12);
+  assert.deepEqual(answers.map(({ status }) => status).filter((status) => status === 500).length, 3);
+  assert.deepEqual([...new Set(answers.slice(-6).map(bodyOf))], ["2"]);
+  const { reason } = await untilTurned(served.vms("answering")[0]!, "ejected");
+  assert.match(String(reason), /^status 500, out for 60 s$/);
+
+  const [lone] = served.vms("lone");
+  await served.warm("lone");
+  lone!.script = respond(500, "1");
+  const alone = await served.ask("lone", 8);
+  lone!.script = respond(200, "1");
+  assert.deepEqual([...new Set(alone.map(codeOf))], ["500"], "its answer is better than ours");
 });
 
 test("a lone VM is tried once a second while it is out, and serves again as soon as that succeeds", async () => {
