@@ -4,7 +4,7 @@
  *  out: each step needs the one before, except that file, pages and state folder are nobody's condition. With `--config` only
  *  that file is looked at, and no settings are needed.
  */
-import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { type Environment, ownPorts, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { type DatabaseClient, describeError, openDatabase, type Session } from "../sources/database-client.ts";
 import { FEED_QUERY, FEED_VERSION, type FeedFinding, feedFinding } from "../sources/change-feed.ts";
 import { parseDatabaseUrl } from "../sources/database-url.ts";
@@ -141,7 +141,7 @@ function feedTrouble({ readable, version, missingTriggers }: FeedFinding): strin
 }
 
 async function checkRoutes(settings: Settings): Promise<boolean> {
-  const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
+  const source = new PostgresSource({ url: settings.databaseUrl, here: { ...settings, ownPorts: ownPorts(settings) } });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));
     reportRegion(settings, reading);

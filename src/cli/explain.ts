@@ -16,7 +16,7 @@ import { forwardingIdentity } from "../forwarding/request-fields.ts";
 import { Balancing } from "../lifecycle/balancing.ts";
 import { explain } from "../lifecycle/explaining.ts";
 import { settingRows } from "../lifecycle/setting-table.ts";
-import { type Environment, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
+import { type Environment, ownPorts, parseSetting, parseSettings, type Settings } from "../lifecycle/settings.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { NoSource } from "../sources/no-source.ts";
@@ -239,7 +239,9 @@ function sourcesOf({ databaseUrl, configFile }: Settings): string {
 
 async function readTable(settings: Settings): Promise<RoutingTable | string> {
   const { databaseUrl } = settings;
-  const source = databaseUrl === "" ? new NoSource() : new PostgresSource({ url: databaseUrl, here: settings });
+  const source = databaseUrl === ""
+    ? new NoSource()
+    : new PostgresSource({ url: databaseUrl, here: { ...settings, ownPorts: ownPorts(settings) } });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(30_000));
     const table = new RoutingTable();

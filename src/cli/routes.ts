@@ -1,5 +1,5 @@
 /** `edgeproxy routes`: what the database says now, as the proxy understands it. */
-import type { Environment } from "../lifecycle/settings.ts";
+import { type Environment, ownPorts } from "../lifecycle/settings.ts";
 import { describeError } from "../sources/database-client.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import type { SourceReading } from "../sources/source.ts";
@@ -26,7 +26,7 @@ export async function runRoutes(argv: readonly string[], env: Environment): Prom
   if (settings.databaseUrl === "") {
     return printError("edgeproxy routes: EDGEPROXY_DATABASE_URL is not set: there are no domains", 2);
   }
-  const source = new PostgresSource({ url: settings.databaseUrl, here: settings });
+  const source = new PostgresSource({ url: settings.databaseUrl, here: { ...settings, ownPorts: ownPorts(settings) } });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));
     return show(reading, host, flags.json === true);

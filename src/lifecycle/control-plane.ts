@@ -33,7 +33,7 @@ import type { ProbeHistory } from "../upstream/probe-history.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
 import { PolicyPlane } from "./policy-plane.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
-import type { Settings } from "./settings.ts";
+import { ownPorts, type Settings } from "./settings.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
@@ -83,7 +83,7 @@ export class ControlPlane {
   constructor(settings: Settings, workers: Workers, log: Log, events: EventLog, file: FirstFile | null) {
     const { databaseUrl, regionId, regionPort, stateDir, healthPath, healthTimeoutMs, healthIntervalMs, updateIntervalMs } =
       settings;
-    const here = { regionId, regionPort };
+    const here = { regionId, regionPort, ownPorts: ownPorts(settings) };
     const services = new Services();
     this.#workers = workers;
     this.#events = events;

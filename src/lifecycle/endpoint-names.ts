@@ -20,6 +20,8 @@ export interface EndpointNamesOptions {
   lookup(name: string): Promise<readonly string[]>;
   readonly log: Log;
   readonly timers: Timers;
+  /** On which this proxy listens. */
+  readonly ownPorts: readonly number[];
   /** Some have other addresses now. */
   changed(): void;
 }
@@ -90,7 +92,7 @@ export class EndpointNames {
     if (isIP(endpoint.address) !== 0) return [endpoint];
     const { kind, port, service } = endpoint;
     const known = this.#known.get(endpoint.address)?.addresses ?? [];
-    const addresses = isOfDomain(service) ? known.filter((address) => !isReserved(address)) : known;
+    const addresses = isOfDomain(service) ? known.filter((address) => !isReserved(address, port, this.#options.ownPorts)) : known;
     return addresses.map((address) => ({ ...endpoint, address, key: serviceKey(endpointKey(kind, address, port), service) }));
   }
 

@@ -19,10 +19,10 @@ import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } fro
 import { EndpointNames, namesOf } from "./endpoint-names.ts";
 import { PoliciesInForce } from "./policies-in-force.ts";
 import { domainChanges, type PolicySnapshot } from "./policy-transfer.ts";
-import type { Settings } from "./settings.ts";
+import { ownPorts, type Settings } from "./settings.ts";
 
 export interface PolicyPlaneOptions {
-  readonly settings: Pick<Settings, "configFile" | "databaseUrl" | "regionId">;
+  readonly settings: Pick<Settings, "configFile" | "databaseUrl" | "regionId" | "httpAddr" | "adminAddr">;
   /** As it was at the start; null: there is none. */
   readonly file: FirstFile | null;
   /** null: none is kept. */
@@ -67,7 +67,7 @@ export class PolicyPlane {
         this.#tell();
       },
     });
-    this.#names = new EndpointNames({ lookup, log, timers, changed: () => this.#apply("dns") });
+    this.#names = new EndpointNames({ lookup, log, timers, ownPorts: ownPorts(settings), changed: () => this.#apply("dns") });
     this.#file = file === null ? null : new ConfigFile({
       path: settings.configFile,
       context: { regionId: settings.regionId },
@@ -125,7 +125,8 @@ export class PolicyPlane {
 
   /** Until the source answers. */
   async #takeSaved(rows: readonly PolicyRow[]): Promise<void> {
-    const table = new PolicyTable(this.#options.settings);
+    const { settings } = this.#options;
+    const table = new PolicyTable({ regionId: settings.regionId, ownPorts: ownPorts(settings) });
     await table.take({ kind: "all", digest: "", rows });
     await this.#take({ domains: table.policies }, LAST_GOOD);
   }

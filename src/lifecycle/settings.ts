@@ -191,6 +191,11 @@ function adminProblems(settings: Partial<Settings>, others: readonly string[]): 
   return [`${tokenVariable}: is required because ${SETTINGS.adminAddr.variable} is not a loopback address, got "${address}"`];
 }
 
+/** On which this proxy listens. */
+export function ownPorts({ httpAddr, adminAddr }: Pick<Settings, "httpAddr" | "adminAddr">): number[] {
+  return [httpAddr, adminAddr].flatMap((address) => address !== null && "port" in address ? [address.port] : []);
+}
+
 /** Guesses are counted per address, and an attacker may have many. */
 function tokenWarnings(env: Environment): string[] {
   const short = [SETTINGS.adminToken, SETTINGS.secret].filter(({ variable }) => {

@@ -29,7 +29,7 @@ export type DomainPolicyReading =
 const MOST_PROBLEMS = 20;
 /** All names wait for each other in the resolver. */
 const MOST_NAMES = 32;
-const RESERVED = "must not be this machine, link-local or a metadata service: only the routes file may name those";
+const RESERVED = "must not be this proxy, link-local or a metadata service: only the routes file may name those";
 /** Of all patterns of a domain: a request may have to be matched against each, and other domains' requests wait meanwhile. */
 const MOST_PATTERN_STEPS = 5000;
 const anything = z.unknown().optional();
@@ -44,14 +44,24 @@ const EVERYTHING = {
 } as const;
 
 /** `host` as `normaliseDomain` gives it; `value` is what the JSON says. */
-export function parseDomainPolicy(host: string, value: unknown, { regionId }: PolicySurroundings): DomainPolicyReading {
+export function parseDomainPolicy(
+  host: string,
+  value: unknown,
+  { regionId, ownPorts = [] }: PolicySurroundings,
+): DomainPolicyReading {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { problems: ["must be a JSON object"] };
   if (patternStepsWithin(value) > MOST_PATTERN_STEPS) {
     return { problems: ["its patterns are too large together: simpler or fewer ones"] };
   }
   const problems = new PolicyProblems();
   const fileServices = new Set<string>();
-  const policy = readPolicy(host, value as Record<string, unknown>, { regionId, readFile: noFile }, fileServices, problems);
+  const policy = readPolicy(
+    host,
+    value as Record<string, unknown>,
+    { regionId, ownPorts, readFile: noFile },
+    fileServices,
+    problems,
+  );
   if (problems.problems.length > 0) return { problems: textsOf(problems.problems) };
   return { policy, notes: textsOf(problems.notes), fileServices: [...fileServices] };
 }
@@ -80,7 +90,7 @@ function readPolicy(
     all: [...own, OWN_VMS],
   };
   const services = readServices(written, (name) => `${host}/${name}`, names, around, problems);
-  for (const service of services) refuseReserved(service, service.name.slice(host.length + 1), problems);
+  for (const service of services) refuseReserved(service, service.name.slice(host.length + 1), around.ownPorts ?? [], problems);
   if (namesIn(services).size > MOST_NAMES) {
     problems.add(["services"], `must not name more than ${MOST_NAMES} hosts that are no addresses`);
   }
@@ -97,9 +107,9 @@ function readPolicy(
 }
 
 /** What names resolve to is looked at when it is known, see lifecycle/endpoint-names. */
-function refuseReserved({ endpoints }: ServiceRecord, name: string, problems: PolicyProblems): void {
-  for (const [index, { address }] of (endpoints ?? []).entries()) {
-    if (isReserved(address)) problems.add(["services", name, "endpoints", index, "url"], RESERVED);
+function refuseReserved({ endpoints }: ServiceRecord, name: string, ownPorts: readonly number[], problems: PolicyProblems): void {
+  for (const [index, { address, port }] of (endpoints ?? []).entries()) {
+    if (isReserved(address, port, ownPorts)) problems.add(["services", name, "endpoints", index, "url"], RESERVED);
   }
 }
 

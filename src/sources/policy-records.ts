@@ -27,6 +27,8 @@ export interface PolicySurroundings {
   readonly regionId: string;
   /** For `tls.caFile`; throws. Absent: the machine's files. */
   readonly readFile?: (path: string) => string;
+  /** On which this proxy listens: no endpoint that a row may name. */
+  readonly ownPorts?: readonly number[];
 }
 
 /** The full name of a service that a route may lead to; null: there is none of that name. */

@@ -23,6 +23,8 @@ export interface Here {
   readonly regionId: string;
   /** Port of the other regions' load balancers. */
   readonly regionPort: number;
+  /** On which this proxy listens; absent: not known, or none. */
+  readonly ownPorts?: readonly number[];
 }
 
 /** The reason when there is none. */

@@ -19,6 +19,7 @@ function names(answers: Answers) {
     },
     log,
     timers,
+    ownPorts: [8080],
     changed: () => changes++,
   });
   const users = service("users", ["users.internal:8080", "10.0.0.9:80"]);
