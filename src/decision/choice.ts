@@ -84,7 +84,8 @@ export class Choice {
     const stuck = this.#stuck(endpoints);
     if (stuck !== null) return stuck;
     const now = this.#offer(endpoints, "now");
-    if (now.available.length > 0) return this.#to(this.#one(now.available));
+    if (now.available.length > 0 && !this.#awaitsTurns(now)) return this.#to(this.#one(now.available));
+    if (now.available.length > 0) return { kind: "probe-first", endpoints: now.unprobed, patient: false };
     if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
     return this.#withPrevious(now, endpoints);
   }
@@ -106,6 +107,11 @@ export class Choice {
     if (!takes && !awaited) return null;
     this.#trace?.({ kind: "endpoint", endpoint, when: "now", finding });
     return takes ? forward(endpoint) : { kind: "probe-first", endpoints: [endpoint], patient: true };
+  }
+
+  /** Turns begin when it is known who takes part, or after a moment: or each worker would begin with whoever was probed first. */
+  #awaitsTurns({ unprobed, overdue }: Offer): boolean {
+    return unprobed.length > 0 && !overdue && this.#policy !== null && takesTurns(this.#policy.service.policy.balance);
   }
 
   /** None of the endpoints of now can take it at once. */
