@@ -6,7 +6,7 @@ import { whyRefused } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
-import type { AnswerCode, ProxyError } from "../observation/proxy-error.ts";
+import { type AnswerCode, blameOf, type ProxyError } from "../observation/proxy-error.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "../upstream/endpoint-state.ts";
 import type { Visit } from "../upstream/endpoint-watch.ts";
@@ -176,8 +176,12 @@ export class Passage implements AttemptOwner {
   /** As an operator has written it. */
   respond(decision: Extract<Decision, { kind: "respond" }>): void {
     const own = this.#policy?.ownAnswer(this.exchange, decision) ?? null;
-    if (own === null) this.refuse("maintenance");
-    else this.exchange.answer(own);
+    if (own === null) return this.refuse("maintenance");
+    if (decision.why === "maintenance") { // contract, section 8: why it is not the usual answer
+      this.exchange.record.code = "maintenance";
+      this.exchange.answerFields += `X-Edgeproxy-Error: maintenance\r\nX-Edgeproxy-Blame: ${blameOf("maintenance", null)}\r\n`;
+    }
+    this.exchange.answer(own);
   }
 
   /** At one of the endpoints that carry as many requests as they may. */

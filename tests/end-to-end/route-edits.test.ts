@@ -294,6 +294,7 @@ test("maintenance is answered in the operator's words, or in the proxy's own", a
   const works = await get("/works");
   assert.deepEqual([works.status, works.body.toString(), fieldValue(works, "retry-after")], [503, "back at app.test", "120"]);
   assert.equal(fieldValue(works, "cache-control"), "no-store");
+  assert.deepEqual([fieldValue(works, "x-edgeproxy-error"), fieldValue(works, "x-edgeproxy-blame")], ["maintenance", "edge"]);
   const rest = await get("/rest", "Accept: application/json");
   assert.deepEqual([rest.status, fieldValue(rest, "retry-after"), fieldValue(rest, "x-edgeproxy-error")], [
     503,
