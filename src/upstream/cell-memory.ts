@@ -29,7 +29,7 @@ export const MEMORY_BYTES = 8 * (PASSING_AT + PASSING_ROWS * PASSING_ROW);
 
 /** Of the header. Whoever changes what is where changes the number. */
 const LAYOUT = 0xed9e_0002;
-const LAYOUT_AT = 0, SEED_AT = 1, SEATS_AT = 8;
+const LAYOUT_AT = 0, SEED_AT = 1, SEATINGS_AT = 2, SEATS_AT = 8;
 const SEATS = 128;
 /** A seat is a token and a pid of 4 bytes each, then when its process last said that it lives. */
 const SEAT = 2;
@@ -113,6 +113,7 @@ export class CellMemory {
         if (held !== given || Atomics.compareExchange(this.#integers, 2 * seat, given, token) !== given) continue;
         this.#integers[2 * seat + 1] = pid;
         this.#numbers[seat + 1] = nowMs;
+        if (given !== token) Atomics.add(this.#integers, 2 * SEATINGS_AT, 1);
         return true;
       }
     }
@@ -125,7 +126,13 @@ export class CellMemory {
       if (this.#integers[2 * seat + 1] !== pid) continue;
       this.#integers[2 * seat + 1] = 0;
       Atomics.store(this.#integers, 2 * seat, 0);
+      Atomics.add(this.#integers, 2 * SEATINGS_AT, 1);
     }
+  }
+
+  /** How often a seat was taken or left: another number, and those who are seated may be others. Who dies leaves none. */
+  get seatings(): number {
+    return Atomics.load(this.#integers, 2 * SEATINGS_AT);
   }
 
   /** Tokens of the processes that live. */

@@ -28,7 +28,7 @@ interface Known {
 const MAX_KNOWN = 8192;
 /** How often a process says that it lives. */
 const ATTEND_MS = 1000;
-/** How old the list of seats may be. */
+/** How old the list of seats may be when nobody has come or gone in order. */
 const SEATS_MS = 100;
 
 export class CellTable {
@@ -40,6 +40,7 @@ export class CellTable {
   #memory: CellMemory | null;
   #seats: readonly string[];
   #seatsAtMs = -Infinity;
+  #seatings = -1;
   #timer: ReturnType<typeof setInterval> | undefined;
   /** Called when there is no place for another name of what is configured: each process has its own numbers for those. */
   onFull: (name: string) => void = () => {};
@@ -90,8 +91,10 @@ export class CellTable {
   seats(): readonly string[] {
     if (this.#shared === null) return this.#seats;
     const nowMs = this.nowMs();
-    if (nowMs - this.#seatsAtMs < SEATS_MS) return this.#seats;
+    const { seatings } = this.#memoryNow();
+    if (seatings === this.#seatings && nowMs - this.#seatsAtMs < SEATS_MS) return this.#seats;
     this.#seatsAtMs = nowMs;
+    this.#seatings = seatings;
     const others = this.#memoryNow().seated(nowMs).filter((token) => token !== this.#token);
     return this.#seats = [this.seat, ...others.map((token) => token.toString(36))];
   }

@@ -96,6 +96,18 @@ test("seats are those of the processes that live", () => {
   assert.deepEqual(table.seats(), [table.seat], "nobody has heard of it");
 });
 
+test("a seat that is taken or left is known to all at once", () => {
+  const memory = new ArrayBuffer(MEMORY_BYTES);
+  const seats = new CellMemory(memory);
+  const table = new CellTable({ memory, nowMs: () => 1000 });
+  assert.deepEqual(table.seats(), [table.seat]);
+  assert.ok(seats.sit(71, 4001, 1000));
+  assert.deepEqual(table.seats(), [table.seat, (71).toString(36)]);
+  assert.equal(table.seats(), table.seats(), "not looked for again");
+  seats.vacate(4001);
+  assert.deepEqual(table.seats(), [table.seat]);
+});
+
 test("seats of dead processes are given to others, those of the living are not", () => {
   const seats = new CellMemory(new ArrayBuffer(MEMORY_BYTES));
   for (let token = 1; token <= 128; token++) assert.ok(seats.sit(token, token, 0));
