@@ -7,7 +7,7 @@
  *      service: nothing there --> refused; else its endpoints, by the rules of `choice`
  */
 import { ownEndpoints, type PolicyService } from "../table/policies.ts";
-import { type MaintenancePolicy, PLAIN_SERVICE, type RedirectPolicy, type ServiceEndpoint } from "../table/policy.ts";
+import { type MaintenancePolicy, PLAIN_SERVICE, type ServiceEndpoint } from "../table/policy.ts";
 import { decideByHost } from "./by-host.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -46,7 +46,9 @@ export function decideByPolicy(
     return chooseOf(serviceNamed(service, matched, around), matched, asked, edges, around, trace);
   }
   if (route.rateLimit !== null && !isAllowed(matched, around, trace)) return RATE_LIMITED;
-  if (route.redirect !== null) return { kind: "respond", answer: redirectAnswer(route.redirect), why: "redirect" };
+  if (route.redirect !== null) {
+    return { kind: "respond", answer: { status: route.redirect.status, body: "", headers: [] }, why: "redirect" };
+  }
   if (route.respond !== null) return { kind: "respond", answer: route.respond, why: "respond" };
   return matched.service === null ? NO_ENDPOINTS : chooseOf(matched.service, matched, asked, edges, around, trace);
 }
@@ -105,10 +107,4 @@ function isAllowed(matched: MatchedRoute, { hooks }: Surroundings, trace?: Trace
   const verdict = matched.limit ??= hooks.limit(matched);
   trace?.({ kind: "limit", allowed: verdict.allowed, remaining: verdict.remaining, limit: verdict.limit });
   return verdict.allowed;
-}
-
-/** Its variables are filled in where it is written. */
-function redirectAnswer({ to, scheme, host, status }: RedirectPolicy): Extract<Decision, { kind: "respond" }>["answer"] {
-  const location = to ?? `${scheme ?? "{scheme}"}://${host ?? "{host}"}{path}{query}`;
-  return { status, body: "", headers: [["Location", location]] };
 }

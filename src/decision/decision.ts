@@ -13,7 +13,7 @@ export type Decision =
   | { readonly kind: "probe-first"; readonly endpoints: readonly EndpointRecord[]; readonly patient: boolean }
   /** Our table contradicts the one of the region which the request comes from: wait for ours to change, decide again; else it is a loop. */
   | { readonly kind: "table-first" }
-  /** A route that answers by itself: a fixed answer, a redirect, maintenance; or the fallback of an open breaker. */
+  /** A route that answers by itself: a fixed answer, a redirect (its plan knows where to), maintenance; or the fallback of an open breaker. */
   | { readonly kind: "respond"; readonly answer: FixedResponse; readonly why: OwnAnswerReason }
   /** Every endpoint that could take it carries as many requests as it may: wait for a place at any of them. */
   | { readonly kind: "queue"; readonly endpoints: readonly EndpointRecord[]; readonly timeoutMs: number }
