@@ -113,10 +113,7 @@ export function honoDispatch(app: Hono<EdgeEnv>, onFault: (error: unknown) => vo
 }
 
 /** The path of the target without its query: what routers match. */
-function pathOf(head: RequestHead): string {
-  const { target } = head;
-  const start = target.charCodeAt(0) === 0x2f ? 0 : head.target.length - (head.pathEnd - head.pathStart);
-  const query = target.indexOf("?", start);
-  const path = target.slice(start, query < 0 ? target.length : query);
-  return path === "" ? "/" : path;
+function pathOf({ originForm }: RequestHead): string {
+  const query = originForm.indexOf("?");
+  return query < 0 ? originForm : originForm.slice(0, query);
 }

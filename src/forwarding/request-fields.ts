@@ -122,14 +122,7 @@ export function writeRequestHead(
 }
 
 function writeRequestLine(out: ByteWriter, head: RequestHead, absolute: boolean, rewritten: string | null): void {
-  if (!absolute || rewritten !== null) {
-    out.text(`${head.method} ${rewritten ?? head.target} HTTP/1.1\r\n`);
-    return;
-  }
-  const path = head.target.slice(head.target.length - (head.pathEnd - head.pathStart));
-  // RFC 9112, 3.2.1 and 3.2.4: an empty path is `/`, or `*` for OPTIONS
-  const originForm = path === "" ? head.method === "OPTIONS" ? "*" : "/" : path.startsWith("/") ? path : `/${path}`;
-  out.text(`${head.method} ${originForm} HTTP/1.1\r\n`);
+  out.text(`${head.method} ${rewritten ?? (absolute ? head.originForm : head.target)} HTTP/1.1\r\n`);
 }
 
 /** Client, scheme and host as the client knows them, the request's id and trace, the way so far; and the head's empty line. */

@@ -28,8 +28,7 @@ export class ExchangeView implements RequestView {
     if (this.#path !== undefined) return this.#path;
     const { target } = this;
     const query = target.indexOf("?");
-    const path = query < 0 ? target : target.slice(0, query);
-    return this.#path = path === "" ? "/" : path;
+    return this.#path = query < 0 ? target : target.slice(0, query);
   }
 
   get query(): string {
@@ -79,8 +78,6 @@ export class ExchangeView implements RequestView {
 
   /** In origin form, also where the client sent an absolute one. */
   get target(): string {
-    if (this.#target !== undefined) return this.#target;
-    const { target, pathStart, pathEnd } = this.#exchange.head;
-    return this.#target = target.startsWith("/") ? target : target.slice(target.length - (pathEnd - pathStart));
+    return this.#target ??= this.#exchange.head.originForm;
   }
 }

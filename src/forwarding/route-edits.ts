@@ -62,13 +62,12 @@ class TargetTemplate {
     if (target === "*") return null;
     const mark = target.indexOf("?");
     const path = mark < 0 ? target : target.slice(0, mark);
-    const edited = this.#path === null ? path : this.#path.apply(path === "" ? "/" : path);
+    const edited = this.#path === null ? path : this.#path.apply(path);
     if (edited === null) return { problem: "The path holds too much of what its route rewrites" };
     const problem = this.#path === null ? null : pathProblem(edited);
     if (problem !== null) return { problem };
     const query = mark < 0 ? "" : target.slice(mark);
-    const rewritten = (edited === "" ? "/" : edited) +
-      (this.#query === null ? query : this.#editedQuery(this.#query, query, values));
+    const rewritten = edited + (this.#query === null ? query : this.#editedQuery(this.#query, query, values));
     return rewritten === target ? null : { target: rewritten };
   }
 

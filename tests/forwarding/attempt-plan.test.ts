@@ -130,7 +130,12 @@ test("absolute targets and HTTP/1.0 are rewritten, too, and * is not", () => {
   assert.equal(sent(["GET http://a.test?y HTTP/1.1", HOST], rewriting({ addPrefix: "/v1" }))[0], "GET /v1/?y HTTP/1.1");
   assert.equal(sent(["GET /api/x HTTP/1.0", HOST], edits)[0], "GET /x HTTP/1.1");
   assert.equal(sent(["OPTIONS * HTTP/1.1", HOST], rewriting({ addPrefix: "/v1" }))[0], "OPTIONS * HTTP/1.1");
-  assert.equal(sent(["OPTIONS http://a.test HTTP/1.1", HOST], {})[0], "OPTIONS * HTTP/1.1");
+  const untouching = { set: [], add: [], remove: ["nobody-sends-it"] };
+  for (const change of [{}, rewriting({ addPrefix: "/v1" }), rewriting({ query: untouching })]) {
+    assert.equal(sent(["OPTIONS http://a.test HTTP/1.1", HOST], change)[0], "OPTIONS * HTTP/1.1"); // RFC 9112, 3.2.4
+  }
+  assert.equal(sent(["OPTIONS http://a.test?y HTTP/1.1", HOST], rewriting({ query: untouching }))[0], "OPTIONS /?y HTTP/1.1");
+  assert.equal(sent(["GET http://a.test HTTP/1.1", HOST], rewriting({ query: untouching }))[0], "GET / HTTP/1.1");
 });
 
 test("a rewrite never makes a target that means something else to the VM", () => {

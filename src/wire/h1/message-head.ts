@@ -85,6 +85,15 @@ export class RequestHead extends MessageHead {
   /** Where the head lies while its exchange runs; used again for the next. */
   #memory: Buffer = NO_BYTES;
 
+  /** What an origin server is asked for: where an absolute-form has no path, `/`, or `*` for OPTIONS (RFC 9112, 3.2.1 and 3.2.4). */
+  get originForm(): string {
+    const { target } = this;
+    if (target.startsWith("/")) return target;
+    const path = target.slice(target.length - (this.pathEnd - this.pathStart));
+    if (path === "") return this.method === "OPTIONS" ? "*" : "/";
+    return path.startsWith("?") ? `/${path}` : path;
+  }
+
   /** Moves the head out of the buffer it was received in, which is about to be used again. */
   keep(): void {
     const { fields, start } = this;
