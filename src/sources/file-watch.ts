@@ -101,12 +101,12 @@ export class FileWatch {
   }
 }
 
-/** Of what the path leads to; empty: nothing. */
+/** Of what the path leads to, or of why it leads nowhere: another reason is to be told, too. */
 async function fingerprint(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
     return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
-  } catch {
-    return "";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? "";
   }
 }

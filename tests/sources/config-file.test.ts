@@ -20,6 +20,7 @@ class Watched implements AsyncDisposable {
   readonly told: string[] = [];
   file!: ConfigFile;
   #taken: PromiseWithResolvers<string> = Promise.withResolvers();
+  #refused: PromiseWithResolvers<string> = Promise.withResolvers();
 
   private constructor(folder: string, path: string) {
     this.folder = folder;
@@ -38,7 +39,7 @@ class Watched implements AsyncDisposable {
       log: watched.log,
       timers: systemTimers,
       taken: ({ policies }) => watched.#take(policies),
-      tell: (result, problem) => void watched.told.push(`${result} ${problem === "" ? "" : "with a problem"}`.trim()),
+      tell: (result, problem) => watched.#tell(result, problem),
     });
     watched.file.start();
     return watched;
@@ -46,6 +47,11 @@ class Watched implements AsyncDisposable {
 
   next(): Promise<string> {
     return this.#taken.promise;
+  }
+
+  /** Resolves with the first problem of what is refused next. */
+  refusal(): Promise<string> {
+    return this.#refused.promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,6 +62,13 @@ class Watched implements AsyncDisposable {
   #take({ routes }: FilePolicies): void {
     this.#taken.resolve(routes[0]?.id ?? "");
     this.#taken = Promise.withResolvers();
+  }
+
+  #tell(result: string, problem: string): void {
+    this.told.push(`${result} ${problem === "" ? "" : "with a problem"}`.trim());
+    if (result !== "refused") return;
+    this.#refused.resolve(problem);
+    this.#refused = Promise.withResolvers();
   }
 }
 
@@ -113,6 +126,16 @@ test("a file behind a link to another folder is taken again", async () => {
   const next = watched.next();
   await writeFile(join(watched.folder, "elsewhere", "real.json"), text("second"));
   assert.equal(await next, "second");
+});
+
+test("a file that cannot be had says why, and why it still cannot when that has changed", async () => {
+  await using watched = await Watched.in(plainFile);
+  const gone = watched.refusal();
+  await rm(watched.path);
+  assert.match(await gone, /ENOENT/);
+  const circular = watched.refusal();
+  await symlink("routes.json", watched.path);
+  assert.match(await circular, /ELOOP/);
 });
 
 test("a bad file changes nothing, says all that is wrong, and is over with the next good one", async () => {
