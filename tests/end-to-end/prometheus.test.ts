@@ -9,7 +9,9 @@ import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { hasPrometheus, Prometheus, promtool } from "../fixtures/prometheus.ts";
-import { respond } from "../fixtures/vm.ts";
+import { getRequest, openRaw } from "../fixtures/raw-client.ts";
+import { endpointsOf } from "../fixtures/routed-edge.ts";
+import { respond, startVm, type Vm } from "../fixtures/vm.ts";
 
 const TOKEN = "correct-horse-battery-staple";
 /** Of what this edge does not use: the change feed, a state folder, traces. */
@@ -18,13 +20,16 @@ const ABSENT = [
   "edgeproxy_state_last_write_timestamp_seconds",
   "edgeproxy_spans_total",
 ];
+const POLICED = ["again", "breaking", "ejecting", "weary", "limited"].map((name) => `${name}.test`);
 const installed = await hasPrometheus();
 const options = installed ? {} : { skip: "prometheus or promtool is missing" };
 
 let server: TestDatabase;
 let platform: Platform;
-let folder: AsyncDisposable;
+let file: string;
+let written: Awaited<ReturnType<typeof policies>>;
 let edge: Edgeproxy;
+const stack = new AsyncDisposableStack();
 const traffic = new AbortController();
 let running: Promise<void> = Promise.resolve();
 
@@ -35,30 +40,54 @@ before(async () => {
   await platform.vm("app.example.com", { script: respond(200, "hello") });
   await platform.vm("*.wild.example.com", { script: respond(200, "wild") });
   await platform.vm("sick.example.com", { healthStatus: 500 });
-  const file = join((folder = await temporaryFolder()).path, "routes.yaml");
-  await writeFile(file, "routes: []\n");
+  await platform.vm("excluded.example.com");
+  await platform.database.sql("create table route_policies (domain text primary key, policy jsonb not null)");
+  await platform.database.sql(`insert into route_policies values
+    ('app.example.com', '{"headers": {"preset": "security"}}'), ('excluded.example.com', '{"rewrit": {}}')`);
+  file = join(stack.use(await temporaryFolder()).path, "routes.yaml");
+  await writeFile(file, JSON.stringify(written = await policies()));
   edge = await platform.edge({
     EDGEPROXY_ADMIN_TOKEN: TOKEN,
     EDGEPROXY_WORKERS: "2",
     EDGEPROXY_UPDATE_INTERVAL: "1s",
     EDGEPROXY_CONFIG_FILE: file,
   });
+  for (let i = 0; i < 2; i++) stack.use(await openRaw(edge.port, edge.host)).send(getRequest("narrow.test"));
   running = aLittleTraffic();
 });
 
 after(async () => {
   traffic.abort();
   await running;
+  await stack.disposeAsync();
   await platform?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
-  await folder?.[Symbol.asyncDispose]();
 });
+
+/** Services and routes, each of which makes a metric of policies say something; the host `NAME.test` leads to each. */
+async function policies(): Promise<{ services: Record<string, unknown>; routes: unknown[] }> {
+  const vm = async (status: number): Promise<Vm> => stack.use(await startVm({ script: respond(status, "as ever") }));
+  const [good, bad] = [await vm(200), await vm(503)];
+  const silent = stack.use(await startVm({ script: () => {} }));
+  const usual = { health: { type: "none" }, balance: "round-robin" };
+  const services = {
+    again: { ...usual, endpoints: endpointsOf(good, bad), retry: { attempts: 2, on: [503] } },
+    breaking: { ...usual, endpoints: endpointsOf(bad), breaker: { failures: 1, openFor: "1s" } },
+    ejecting: { ...usual, endpoints: endpointsOf(good, bad), ejection: { errors: 1, time: "100ms" } },
+    narrow: { ...usual, endpoints: endpointsOf(silent), limits: { hard: 1, queue: 1, queueTimeout: "10m" } },
+    named: { ...usual, endpoints: [{ url: `http://localhost:${good.port}` }, { url: "http://nobody.invalid" }] },
+    weary: { ...usual, endpoints: endpointsOf(bad), retry: { attempts: 2, on: [503] } },
+  };
+  const led = Object.keys(services).map((service) => ({ hosts: [`${service}.test`], service }));
+  const limited = { hosts: ["limited.test"], respond: {}, rateLimit: { requests: 1, window: "1h" } };
+  return { services, routes: [limited, ...led] };
+}
 
 async function aLittleTraffic(): Promise<void> {
   for (let i = 0; !traffic.signal.aborted; i++) {
-    for (const host of ["app.example.com", `x${i}.wild.example.com`, "sick.example.com", `no${i}.example.org`]) {
-      await get(edge, host);
-    }
+    for (
+      const host of ["app.example.com", `x${i}.wild.example.com`, "sick.example.com", `no${i}.example.org`, ...POLICED]
+    ) await get(edge, host);
     await wait(50);
   }
 }
@@ -94,9 +123,15 @@ test("a Prometheus reads everything, and every query of dashboard and rules has 
   const absent = METRICS.map(({ name }) => name).filter((name) => !known.has(name));
   assert.deepEqual(absent, ABSENT);
 
-  for (const expression of await dashboardQueries()) {
+  await edge.admin("/api/refresh", { method: "POST" });
+  await writeFile(file, JSON.stringify({ ...written, routes: [...written.routes, { hosts: ["more.test"], respond: {} }] }));
+  await prometheus.waitFor('edgeproxy_config_file_reloads_total{result="changed"} > 0');
+  await writeFile(file, "routes: nonsense");
+  for (const { row, expression } of await dashboardQueries()) {
     const samples = await prometheus.query(expression);
     assert.ok(samples.length > 0, expression);
+    // What policies did is there to be seen, not only that it may be
+    if (row === "Routes and services") await prometheus.waitFor(`${expression} > 0`);
   }
   const rules = await prometheus.rules();
   assert.ok(rules.length > 10);
@@ -106,13 +141,26 @@ test("a Prometheus reads everything, and every query of dashboard and rules has 
   }
 });
 
+interface Query {
+  /** Of panels. */
+  readonly row: string;
+  readonly expression: string;
+}
+
 /** As Grafana would send them. */
-async function dashboardQueries(): Promise<readonly string[]> {
+async function dashboardQueries(): Promise<readonly Query[]> {
   const text = await readFile(new URL("../../packaging/grafana/edgeproxy.json", import.meta.url), "utf8");
-  const { panels } = JSON.parse(text) as { panels: { type: string; targets?: { expr: string }[] }[] };
-  const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
-  assert.ok(expressions.length > 30);
-  return expressions.map((expression) =>
-    expression.replaceAll("$__rate_interval", "30s").replaceAll("$job", "edgeproxy").replaceAll("$instance", ".*")
-  );
+  const { panels } = JSON.parse(text) as { panels: { type: string; title: string; targets?: { expr: string }[] }[] };
+  const queries: Query[] = [];
+  let row = "";
+  for (const { type, title, targets = [] } of panels) {
+    if (type === "row") row = title;
+    for (const { expr } of targets) {
+      const expression = expr.replaceAll("$__rate_interval", "30s").replaceAll("$job", "edgeproxy").replaceAll("$instance", ".*");
+      queries.push({ row, expression });
+    }
+  }
+  assert.ok(queries.filter((query) => query.row === "Routes and services").length > 10);
+  assert.ok(queries.length > 40);
+  return queries;
 }
