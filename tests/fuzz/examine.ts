@@ -136,7 +136,10 @@ function passAlike(fuzzCase: FuzzCase, all: readonly Cutting[], subject: Subject
   const { kind, ending, manner, request } = fuzzCase;
   const pass = (parts: readonly Buffer[]): Transcript =>
     kind === "from-client" ? subject.fromClient(parts, ending, style, manner) : subject.fromVm(request, parts, ending, style);
-  if (manner === "early") return pass(all[style === "later" ? 1 : 2]!.parts); // how much it answers before depends on the cuts
+  if (manner === "early") { // how much it answers before depends on the cuts
+    const { parts } = all[style === "later" ? 1 : 2]!;
+    return pass(isRefused(fuzzCase) ? [...parts, LINE_FEED] : parts);
+  }
   const whole = pass(all[0]!.parts);
   const methods = kind === "from-vm" ? fuzzCase.methods : askedMethods(fuzzCase.bytes);
   const expected = essence(whole, methods);

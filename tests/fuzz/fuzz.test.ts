@@ -5,6 +5,7 @@ import { parseRequestHead } from "../../src/wire/h1/head-parser.ts";
 import { CR, LF } from "../../src/wire/bytes.ts";
 import { REFUSED } from "../../src/wire/h1/message-head.ts";
 import { parseDialogues } from "../fixtures/dialogue.ts";
+import { MANNERS } from "./answering-vm.ts";
 import { campaign, type Found, USUAL_KINDS } from "./campaign.ts";
 import { Tally } from "./compare.ts";
 import { EDGEPROXY, type Subject } from "./examine.ts";
@@ -90,6 +91,21 @@ test("the fuzzer finds a proxy that ends a broken answer in order", { skip }, as
     return { ...transcript, client: { ...client, state: state === "reset" ? "closed" : state } };
   };
   await foundIn({ ...EDGEPROXY, fromVm: polite }, "from-vm");
+});
+
+test("a refusal that waits for the end of its line is no failure, in any manner", { skip }, async () => {
+  await using oracle = new Oracle();
+  for (const manner of MANNERS) {
+    const fuzzCase = {
+      kind: "from-client",
+      bytes: Buffer.from("GE\x16\x03\x01"),
+      methods: [],
+      request: "",
+      ending: "stays",
+      manner,
+    } as const;
+    assert.equal(await examineAlone(fuzzCase, { subject: EDGEPROXY, oracle, tally: new Tally() }), null, manner);
+  }
 });
 
 test("a case can be written down and read again", () => {
