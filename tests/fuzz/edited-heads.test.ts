@@ -19,6 +19,8 @@ import { readRequests } from "./our-reading.ts";
 import { readableStream } from "./readable-stream.ts";
 import { Random } from "./random.ts";
 
+/** Always the same, as in fuzz.test.ts. */
+const SEED = 1;
 const CASES = 1500;
 const NAMES = [
   "X-A",
@@ -142,14 +144,13 @@ const requests: Buffer[] = [];
 const LAST_CHUNK = "0\r\n\r\n";
 
 test("an edited head is one request, framed as the client framed it", () => {
-  const seed = Math.floor(Math.random() * 0x7fffffff);
   for (let number = 0; requests.length < CASES && number < 20 * CASES; number++) {
-    const random = new Random(seed, number);
+    const random = new Random(SEED, number);
     const lines = requestBy(random), route = routeBy(random);
     if (lines === null) continue;
     if (typeof planned(exchangeOf(lines), route) === "string") continue; // refused
     const head = editedHead(exchangeOf(lines), route);
-    const told = `seed ${seed}, case ${number}: ${JSON.stringify({ lines, route, head })}`;
+    const told = `case ${number}: ${JSON.stringify({ lines, route, head })}`;
     const bytes = bytesOf(/\r\ntransfer-encoding:/i.test(head) ? head + LAST_CHUNK : head);
     requests.push(bytes);
     const { messages, problem } = readRequests([bytes], HEAD_LIMITS);
@@ -211,9 +212,8 @@ test(
       fromClient: (parts, ending, style, manner) => fromClient(parts, ending, style, manner, policies),
       fromVm: (asked, parts, ending, style) => fromVm(asked, parts, ending, style, policies),
     };
-    const seed = Math.floor(Math.random() * 0x7fffffff);
-    const plan = { seed, first: 0, kinds: ["from-client", "from-vm"] as const, goesOn: (cases: number) => cases < 400 };
+    const plan = { seed: SEED, first: 0, kinds: ["from-client", "from-vm"] as const, goesOn: (cases: number) => cases < 400 };
     const { found } = await campaign(plan, subject);
-    assert.deepEqual(found.map(({ number, failure }) => `case ${number} of seed ${seed}: ${failure.rule}\n${failure.details}`), []);
+    assert.deepEqual(found.map(({ number, failure }) => `case ${number}: ${failure.rule}\n${failure.details}`), []);
   },
 );

@@ -19,7 +19,8 @@ const skip = oracleMissing() ?? false;
 /** Within which each planted fault must be found. */
 const ENOUGH_CASES = 6000;
 
-for (const seed of [1, Math.floor(Math.random() * 0x7fffffff)]) {
+/** Always the same: a run of the tests says something of what was changed, and finds are made with `deno task fuzz`. */
+for (const seed of [1, 2]) {
   test(`the fuzzer finds nothing in 1500 cases of seed ${seed}`, { skip }, async () => {
     const { found, tally } = await campaign({ seed, first: 0, kinds: USUAL_KINDS, goesOn: (cases) => cases < 1500 });
     const shown = found.map(({ number, fuzzCase, failure }) =>
