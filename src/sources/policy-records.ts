@@ -252,7 +252,13 @@ export function largestRemainder(weights: readonly number[], total: number): num
   return shares;
 }
 
-function reference<Name extends string | null>(name: Name, path: ValuePath, names: ServiceNames, problems: PolicyProblems): Name {
+/** The full name of a service; one that there is not is a problem. */
+export function reference<Name extends string | null>(
+  name: Name,
+  path: ValuePath,
+  names: ServiceNames,
+  problems: PolicyProblems,
+): Name {
   if (name === null || name === OWN_VMS) return name;
   const full = names.full(name);
   if (full !== null) return full as Name;

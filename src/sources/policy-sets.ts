@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { OWN_VMS, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
-import { type PolicySurroundings, routeRecord, type ServiceNames, serviceRecord } from "./policy-records.ts";
+import { type PolicySurroundings, reference, routeRecord, type ServiceNames, serviceRecord } from "./policy-records.ts";
 import { matchOf, type WrittenRoute } from "./policy-schema-routes.ts";
 import { serviceSchema } from "./policy-schema.ts";
 import { isServiceName, SERVICE_NAME } from "./policy-values.ts";
@@ -60,7 +60,9 @@ export function readRoutes(written: readonly unknown[], setting: RouteSetting, p
   const read = written.flatMap((value, index) => {
     const path = ["routes", index];
     const route = problems.read(schema, value, path);
-    return route === null ? [] : [{ route, path, index }];
+    if (route !== null) return [{ route, path, index }];
+    followReferences(value, path, names, problems);
+    return [];
   });
   for (const { route, path } of read) {
     if (route.id !== undefined && !ids.take(route.id)) {
@@ -77,4 +79,22 @@ export function readRoutes(written: readonly unknown[], setting: RouteSetting, p
   });
   noteConflicts(records, problems);
   return records.map(({ route }) => route);
+}
+
+/** Of a route that is wrong elsewhere: people want to know everything at once. */
+function followReferences(route: unknown, path: ValuePath, names: ServiceNames, problems: PolicyProblems): void {
+  const look = (value: unknown, ...at: ValuePath) => {
+    const name = partAt(value, "service");
+    if (typeof name === "string" && isServiceName(name)) reference(name, [...path, ...at, "service"], names, problems);
+  };
+  look(route);
+  look(partAt(route, "maintenance"), "maintenance");
+  const split = partAt(route, "split");
+  if (Array.isArray(split)) { for (const [index, target] of split.entries()) look(target, "split", index); }
+}
+
+function partAt(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, key)
+    ? (value as Record<string, unknown>)[key]
+    : undefined;
 }
