@@ -93,7 +93,7 @@ const match = mapping({
 
 const target = mapping({
   service: serviceName.describe("Name of a service, or `vms` for the VMs of the requested host."),
-  weight: z.number().min(0).max(1_000_000).describe("Its share beside the others', in steps of 0.01 % of all."),
+  weight: z.number().min(0).max(1_000_000).default(1).describe("Its share beside the others', in steps of 0.01 % of all."),
 });
 
 const prefix = z.string().superRefine((written, context) => {
@@ -169,7 +169,7 @@ const rateLimit = mapping({
   requests: whole(1, 1_000_000_000).describe("So many in each window."),
   window: duration(100, 24 * HOUR).prefault("1s").describe("How long a window is."),
   burst: whole(0, 1_000_000_000).default(0).describe("Beyond `requests`, saved up from windows that were not used."),
-  key: countKey.prefault("route").describe("Who is counted for himself; an IPv6 client with its /64."),
+  key: countKey.prefault("client-ip").describe("Who is counted for himself; an IPv6 client with its /64."),
 }).transform(({ requests, window, burst, key }): RateLimitPolicy => ({ requests, windowMs: window, burst, key }));
 
 /** What may happen to a request, of whatever route. */

@@ -47,8 +47,12 @@ export const serverSchema = mapping({ httpPort: port, grpcPort: port, metricsPor
 
 const services = z.record(z.string(), serviceSchema).describe("Groups of endpoints under one policy, by name.").optional();
 
+/** For editors, which look there for the schema of a JSON file. */
+export const schemaHint = z.string().optional();
+
 /** The whole, as editors are told of it. */
 export const routesFileSchema = mapping({
+  $schema: schemaHint.describe("Where editors find the schema of this file."),
   services,
   routes: z.array(routeSchema).describe("What happens to which requests.").optional(),
   sandbox: sandboxSchema.describe("How sandbox keys come, and from whom.").optional(),

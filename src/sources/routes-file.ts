@@ -7,7 +7,7 @@ import { DEFAULT_SANDBOX, type FilePolicies, OWN_VMS, type SandboxPolicy } from 
 import { placeName, type PolicyProblem, PolicyProblems } from "./policy-problems.ts";
 import type { PolicySurroundings, ServiceNames } from "./policy-records.ts";
 import { RouteIds } from "./route-identity.ts";
-import { routeSchema, sandboxSchema } from "./policy-schema.ts";
+import { routeSchema, sandboxSchema, schemaHint } from "./policy-schema.ts";
 import { entriesOf, itemsOf, readRoutes, readServices } from "./policy-sets.ts";
 import { noteServer, readSandboxShape } from "./sandbox-shape.ts";
 import { mapping } from "./policy-values.ts";
@@ -39,7 +39,14 @@ export function parseRoutesFile(text: string, context: FileContext): ParsedFile 
 }
 
 const anything = z.unknown().optional();
-const topSchema = mapping({ services: anything, routes: anything, sandbox: anything, routing: anything, server: anything });
+const topSchema = mapping({
+  $schema: schemaHint,
+  services: anything,
+  routes: anything,
+  sandbox: anything,
+  routing: anything,
+  server: anything,
+});
 
 function readFile(value: unknown, context: FileContext, problems: PolicyProblems): FilePolicies {
   const nothing: FilePolicies = { services: [], routes: [], sandbox: DEFAULT_SANDBOX };

@@ -31,9 +31,9 @@ const PLAIN_TREATMENT = bareRouteSchema.parse({});
 export function readSandboxShape(routing: unknown, regionId: string, problems: PolicyProblems): SandboxShape {
   const none = { services: [], rules: [], fallback: null, routeKeyHeader: null };
   if (routing === undefined || routing === null) return none;
-  const written = problems.read(routingSchema, routing, ["routing"]);
+  const written = problems.read(routingSchema, withoutEmpty(routing), ["routing"]);
   const rules = itemsOf((routing as { rules?: unknown }).rules, ["routing", "rules"], problems)
-    .map((rule, index) => problems.read(sandboxRuleSchema, rule, ["routing", "rules", index]));
+    .map((rule, index) => problems.read(sandboxRuleSchema, withoutEmpty(rule), ["routing", "rules", index]));
   if (written === null) return none;
   const services = new Map<string, ServiceRecord>();
   const serviceOf = (target: EndpointAddress, name: string): string => {
@@ -56,6 +56,12 @@ export function readSandboxShape(routing: unknown, regionId: string, problems: P
     fallback,
     routeKeyHeader: written.routeKeyHeader?.toLowerCase() ?? null,
   };
+}
+
+/** A key with nothing behind it is as good as none to the sandbox router. */
+function withoutEmpty(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
 }
 
 function sandboxService(name: string, target: EndpointAddress, region: string): ServiceRecord {

@@ -21,7 +21,7 @@ routes:
   - { id: flood, hosts: [flood.test], service: app, rateLimit: { requests: ${FLOOD.requests}, window: 2s, key: client-ip } }
   - { id: clients, hosts: [clients.test], service: app, rateLimit: { requests: 2, window: 60s, key: client-ip } }
   - { id: tokens, hosts: [tokens.test], service: app, rateLimit: { requests: 1, window: 60s, burst: 1, key: "header:X-Token" } }
-  - { id: whole, hosts: [whole.test], service: app, rateLimit: { requests: 3, window: 60s } }
+  - { id: whole, hosts: [whole.test], service: app, rateLimit: { requests: 3, window: 60s, key: route } }
   - { id: lasting, hosts: [lasting.test], service: app, rateLimit: { requests: 5, window: 10m } }
   - { id: looked-at, hosts: [looked.test], service: app, rateLimit: { requests: 1, window: 60s } }
 `;
@@ -118,7 +118,7 @@ test("a header as key counts each value, and those without it by address; the bu
   assert.equal(await by("X-Forwarded-For: 192.0.2.9"), 200);
 });
 
-test("a limit without a key is one for the whole route", async () => {
+test("a limit by route is one for all clients", async () => {
   const from = async (address: string) => (await get(edge, "whole.test", "/", `X-Forwarded-For: ${address}`)).status;
   assert.deepEqual([await from("192.0.2.1"), await from("192.0.2.2"), await from("192.0.2.3")], [200, 200, 200]);
   assert.equal(await from("192.0.2.4"), 429);

@@ -25,7 +25,7 @@ test("parseDomainPolicy() makes the bare route of route fields, and leaves the V
     0,
   ]);
   assert.deepEqual(route?.split, [{ service: "vms", share: 10_000 }]);
-  assert.deepEqual(route?.rateLimit, { requests: 5, windowMs: 1000, burst: 0, key: null });
+  assert.deepEqual(route?.rateLimit, { requests: 5, windowMs: 1000, burst: 0, key: { kind: "client-ip" } });
   assert.equal(route?.timeouts.responseMs, 5000);
   assert.equal(policy.routes.length, 1);
 });

@@ -160,6 +160,18 @@ routing:
   assert.deepEqual(routes[0]?.requestFields.set, [["X-Sandbox", "true"], ["X-Number", "7"]]);
 });
 
+test("parseRoutesFile() takes empty parts of rules for none, as the sandbox router does", () => {
+  const rule = {
+    routeKey: "a",
+    targetService: "http://10.0.0.9",
+    pathPrefixes: null,
+    headerMatchers: null,
+    additionalHeaders: null,
+  };
+  const [route] = policiesOf(JSON.stringify({ routing: { defaultTarget: null, rules: [rule] } })).routes;
+  assert.deepEqual([route?.match.path.value, route?.match.headers, route?.requestFields.set], ["/", [], []]);
+});
+
 test("the schema of the whole, which editors are told of, takes what the file may say", () => {
   const yaml = parseYaml(CONTRACT);
   assert.ok("value" in yaml);
@@ -202,6 +214,7 @@ sevices: {}
       'not "round-robbin", did you mean round-robin?',
       "routes.yaml:5:17: services.users.timeouts.connect: must be a duration such as 250ms, 10s or 1m30s, not 5",
       "routes.yaml:7:5: routes[0].pth: unknown key, did you mean path?",
+      'routes.yaml:8:5: routes[0].service: there is no service "user", did you mean users?',
       'routes.yaml:9:5: routes[1].path: must be a path such as /api, without dot segments, query or spaces (is "api")',
       "routes.yaml:11:5: routes[2].split: has no weight above 0",
       'routes.yaml:12:13: routes[3].hosts[0]: must be a host name such as app.example.com, *.example.com or * (without scheme and path) (is "http://a/")',
@@ -230,7 +243,9 @@ services:
     ["round-robin", "/up", 10_000],
     ["p2c", "/up", 1000],
   ]);
-  assert.equal(policiesOf('{"services": {"a": {"endpoints": []}}, "routes": [{"service": "a"}]}').routes[0]?.id, "*/");
+  const json = '{"$schema": "./routes.schema.json", "services": {"a": {"endpoints": []}}, "routes": [{"service": "a"}]}';
+  assert.equal(policiesOf(json).routes[0]?.id, "*/");
+  assert.ok(routesFileSchema.safeParse(JSON.parse(json)).success);
 });
 
 test("parseRoutesFile() shares 10,000 parts by largest remainder", () => {
@@ -244,6 +259,14 @@ test("parseRoutesFile() shares 10,000 parts by largest remainder", () => {
   assert.deepEqual(sharesOf([0, 5]), [0, 10_000]);
   assert.deepEqual(sharesOf([1e-9, 1, 2]), [0, 3333, 6667]);
   assert.equal(sharesOf([3, 7, 11, 13, 17, 19, 23]).reduce((sum, share) => sum + share), 10_000);
+});
+
+test("parseRoutesFile() splits evenly where no weights are said, and counts clients apart where no key is", () => {
+  const [route] = policiesOf(`
+services: { a: { endpoints: [] }, b: { endpoints: [] }, c: { endpoints: [] } }
+routes: [{ split: [{ service: a }, { service: b }, { service: c, weight: 2 }], rateLimit: { requests: 5 } }]`).routes;
+  assert.deepEqual(route?.split.map(({ share }) => share), [2500, 2500, 5000]);
+  assert.deepEqual(route?.rateLimit, { requests: 5, windowMs: 1000, burst: 0, key: { kind: "client-ip" } });
 });
 
 test("parseRoutesFile() warns of routes that match exactly the same, and refuses ids that are there twice", () => {
