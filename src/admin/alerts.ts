@@ -57,7 +57,7 @@ export function alertsOf(watched: Watched): Alert[] {
 }
 
 function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert> {
-  const { lastSuccessAtMs, pinned, held, lastError } = status;
+  const { lastSuccessAtMs, pinned, held, heldPolicies, lastError } = status;
   const staleMs = Math.max(STALE_MS, STALE_INTERVALS * updateIntervalMs);
   if (status.revision === 0) {
     yield { severity: "critical", name: "EdgeproxyTableStale", what: "No routing table has been loaded yet", sinceAtMs: null };
@@ -70,8 +70,9 @@ function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert>
   } else if (status.tableSource === LAST_GOOD) {
     yield { severity: "warning", name: null, what: "The last good table is served until the source answers", sinceAtMs: null };
   }
-  if (held > 0) {
-    const what = `A refresh that would remove ${held} routes is held back`;
+  if (held + heldPolicies > 0) {
+    const most = [held > 0 ? `${held} routes` : "", heldPolicies > 0 ? `${heldPolicies} policies of domains` : ""];
+    const what = `A refresh that would remove ${most.filter((each) => each !== "").join(" and ")} is held back`;
     yield { severity: "critical", name: "EdgeproxyRefreshHeld", what, sinceAtMs: null };
   }
   if (pinned !== null) {

@@ -41,6 +41,7 @@ const OVERVIEW = z.object({
   table_age_s: z.number().nullable().describe("Since the table was last known to be what its source says"),
   table_source: z.string().nullable(),
   held_removals: z.int(),
+  held_policies: z.int(),
   database: z.object({
     state: z.enum(["ok", "away", "unread"]).describe("unread: no reading has ended yet"),
     problem: z.string().nullable(),
@@ -102,6 +103,7 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     table_age_s: status.lastSuccessAtMs === null ? null : rounded(Math.max(0, nowMs - status.lastSuccessAtMs) / 1000),
     table_source: status.tableSource,
     held_removals: status.held,
+    held_policies: status.heldPolicies,
     database: {
       state: status.lastAttemptAtMs === null ? "unread" : status.lastError === null ? "ok" : "away",
       problem: status.lastError,

@@ -16,6 +16,7 @@ const TABLE = z.object({
   age_seconds: z.number().nullable(),
   stale: z.boolean().describe("What is served may no longer be what the database says"),
   held_removals: z.int(),
+  held_policies: z.int(),
   bad_rows: z.int(),
   excluded: z.object({ bad_row: z.int(), conflict: z.int(), flapping: z.int(), bad_policy: z.int() }),
   source: z.string().nullable(),
@@ -96,12 +97,14 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
 
 function tableOf(status: RefreshStatus, nowMs: number): z.output<typeof TABLE> | null {
   if (status.revision === 0) return null;
+  const { held, heldPolicies, lastError, pinned } = status;
   return {
     revision: status.revision,
     routes: status.routes,
     age_seconds: ageSeconds(status.lastSuccessAtMs, nowMs),
-    stale: status.lastError !== null || status.held > 0 || status.pinned !== null || status.tableSource === LAST_GOOD,
+    stale: lastError !== null || held + heldPolicies > 0 || pinned !== null || status.tableSource === LAST_GOOD,
     held_removals: status.held,
+    held_policies: status.heldPolicies,
     bad_rows: status.badRows,
     excluded: status.excluded,
     source: status.tableSource,

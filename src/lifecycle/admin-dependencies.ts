@@ -134,7 +134,7 @@ function controlFigures(control: ControlPlane, settings: Settings, generation: G
     // Everything in one process: the worker tells of it
     logLinesDropped: settings.workers === 0 ? 0 : standardOutput.lost,
     badRows: status.badRows,
-    refreshHeld: status.held > 0,
+    refreshHeld: status.held + status.heldPolicies > 0,
     excluded: status.excluded,
     tableSource: status.tableSource,
     pinned: status.pinned !== null,

@@ -114,7 +114,7 @@ export class ControlPlane {
       random: Math.random,
       prepare: (before, after) => this.#prepare(before, after),
       publish: () => this.#publish(),
-      takePolicies: (reading, whole, reason) => this.policies.takeDomains(reading, whole, reason),
+      policies: this.policies,
       tell: (state, problem) => events.publish({ type: "source", state, problem }),
       ...this.#lastGood !== null && { lastGood: this.#lastGood },
     });

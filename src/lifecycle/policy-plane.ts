@@ -12,7 +12,7 @@ import { ConfigFile, type FirstFile, type GoodFile } from "../sources/config-fil
 import type { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { type PolicyRow, PolicyTable } from "../sources/policy-table.ts";
-import type { ReadPolicies } from "../sources/refresh.ts";
+import type { DomainPolicies, ReadPolicies } from "../sources/refresh.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Policies } from "../table/policies.ts";
 import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } from "../table/policy.ts";
@@ -46,7 +46,7 @@ interface Said {
   readonly domains: ReadonlyMap<string, DomainPolicy>;
 }
 
-export class PolicyPlane {
+export class PolicyPlane implements DomainPolicies {
   readonly #options: PolicyPlaneOptions;
   readonly #inForce: PoliciesInForce;
   readonly #file: ConfigFile | null;
@@ -81,6 +81,10 @@ export class PolicyPlane {
 
   get snapshot(): PolicySnapshot {
     return this.#inForce.snapshot;
+  }
+
+  get domains(): ReadonlyMap<string, DomainPolicy> {
+    return this.#said.domains;
   }
 
   get status(): PolicyStatus {

@@ -59,7 +59,7 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
   durations("edgeproxy_refresh_seconds", "Duration of the refreshes that succeeded.", ({ control }) => control.refreshDurations),
   gauge(
     "edgeproxy_refresh_held",
-    "1 while a refresh that would remove too many routes is held back.",
+    "1 while a refresh that would remove too many routes, or policies of domains, is held back.",
     ({ control }) => Number(control.refreshHeld),
   ),
   gauge(

@@ -1,30 +1,28 @@
-/*  The guard against a half-restored database: a reading that would remove most of the routes must be said twice.
+/*  The guard against a half-restored database: a reading that would remove most of the routes, or of the policies, must be said twice.
  *
- *            removes too much                        none of the held routes is back
+ *            removes too much                        nothing of what is held is back
  *  open ------------------------> holding(reading) ----------------------------------> open, the reading is applied
  *    ^                              |   ^     |
  *    |---- removes little ----------'   '-----'  some are back, but it still removes too much: held anew
  *
  *  A reading that is held changes nothing. There is no final state.
  */
-import type { Routes } from "../table/routes.ts";
-
-export type BlastRadius =
+export type BlastRadius<Said> =
   | { readonly state: "open" }
-  | { readonly state: "holding"; readonly reading: Routes; readonly removals: number };
+  | { readonly state: "holding"; readonly reading: Said; readonly removals: number };
 
-/** A reading, compared with the routes that are served. */
-export interface Reading {
-  readonly routes: Routes;
+/** A reading, compared with what is served. */
+export interface Reading<Said> {
+  readonly reading: Said;
   readonly removals: number;
-  /** It has routes that the held reading would have removed. */
+  /** It has what the held reading would have removed. */
   readonly bringsBack: boolean;
   /** It was read from the tables, long enough after the one that is held. */
   readonly fresh: boolean;
 }
 
-export interface GuardStep {
-  readonly guard: BlastRadius;
+export interface GuardStep<Said> {
+  readonly guard: BlastRadius<Said>;
   readonly apply: boolean;
 }
 
@@ -32,19 +30,19 @@ export interface GuardStep {
 const MOST_REMOVALS = 100;
 const MOST_SHARE = 0.5;
 
-export const OPEN: BlastRadius = { state: "open" };
+export const OPEN: { readonly state: "open" } = { state: "open" };
 
-/** `routes`: how many are served now. */
-export function step(guard: BlastRadius, routes: number, reading: Reading): GuardStep {
-  const { removals } = reading;
-  if (!removesMost(removals, routes)) return { guard: OPEN, apply: true };
-  if (guard.state === "holding" && !reading.bringsBack) {
-    return reading.fresh ? { guard: OPEN, apply: true } : { guard, apply: false };
+/** `size`: how many are served now. */
+export function step<Said>(guard: BlastRadius<Said>, size: number, said: Reading<Said>): GuardStep<Said> {
+  const { reading, removals } = said;
+  if (!removesMost(removals, size)) return { guard: OPEN, apply: true };
+  if (guard.state === "holding" && !said.bringsBack) {
+    return said.fresh ? { guard: OPEN, apply: true } : { guard, apply: false };
   }
-  return { guard: { state: "holding", reading: reading.routes, removals }, apply: false };
+  return { guard: { state: "holding", reading, removals }, apply: false };
 }
 
-/** So many of the routes. */
-export function removesMost(removals: number, routes: number): boolean {
-  return removals > MOST_REMOVALS && removals > routes * MOST_SHARE;
+/** So many of all. */
+export function removesMost(removals: number, size: number): boolean {
+  return removals > MOST_REMOVALS && removals > size * MOST_SHARE;
 }

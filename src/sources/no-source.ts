@@ -2,7 +2,14 @@
 import { Routes } from "../table/routes.ts";
 import type { Following, Source, SourceReading } from "./source.ts";
 
-const READING: SourceReading = { routes: Routes.none, excluded: [], excludedCount: 0, regions: [], whole: true };
+const READING: SourceReading = {
+  routes: Routes.none,
+  allRoutes: Routes.none,
+  excluded: [],
+  excludedCount: 0,
+  regions: [],
+  whole: true,
+};
 
 export class NoSource implements Source {
   readonly name = "none";

@@ -223,6 +223,7 @@ export class PostgresSource implements Source {
     const { policies, exclusions: bad } = this.#policies;
     return {
       routes: this.#policies.exclude(state.routes),
+      allRoutes: state.routes,
       excluded: this.#excludedWith(exclusions.list, bad),
       excludedCount: exclusions.count + bad.length,
       regions,

@@ -25,6 +25,8 @@ export interface RefreshStatus {
   readonly failures: number;
   /** Routes that a held reading would remove; 0 = nothing is held. */
   readonly held: number;
+  /** Policies of domains that one would remove, likewise. */
+  readonly heldPolicies: number;
   /** Conflicts count, too. */
   readonly badRows: number;
   readonly excluded: ExclusionCounts;

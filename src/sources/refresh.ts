@@ -23,12 +23,24 @@ import type { LastGood } from "./last-good.ts";
 import type { SavedTable } from "./last-good-file.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
 import type { RevisionHistory } from "./revision-history.ts";
+import { type PoliciesByHost, PolicyGuard } from "./policy-guard.ts";
 import { type PinAnswer, ServedTable } from "./served-table.ts";
 import { SourceHealth, type TellState } from "./source-health.ts";
 import type { Exclusion, RegionRow, Source, SourceReading } from "./source.ts";
 
 /** What a reading says of domains. */
 export type ReadPolicies = Pick<SourceReading, "policies" | "policyRows">;
+
+/** Where policies of domains are in force. */
+export interface DomainPolicies {
+  /** What was last taken; before that, what was in force before this process. */
+  readonly domains: PoliciesByHost;
+  /**
+   * What a reading says of domains, before its routes are in force; and once more when they are. `whole`: those that it does not name have
+   * none any more.
+   */
+  takeDomains(reading: ReadPolicies, whole: boolean, reason: string): Promise<void>;
+}
 
 export interface RefresherOptions {
   readonly source: Source;
@@ -41,11 +53,7 @@ export interface RefresherOptions {
   readonly prepare?: (before: Routes, after: Routes) => Promise<void> | void;
   /** Called with each revision, in order, when `table` has it already. `before`: the routes without it, none before revision 1. */
   readonly publish: (before: Routes) => void;
-  /**
-   * What a reading says of domains, before its routes are in force; and once more when they are. `whole`: those that it does not name have
-   * none any more.
-   */
-  readonly takePolicies?: (reading: ReadPolicies, whole: boolean, reason: string) => Promise<void>;
+  readonly policies: DomainPolicies;
   readonly tell?: TellState;
   /** What was served before this process, and what the next one will begin with. */
   readonly lastGood?: Pick<LastGood, "read" | "keep">;
@@ -73,6 +81,7 @@ export class Refresher {
   readonly #stopping = new AbortController();
   readonly #setLoaded: () => void;
   readonly #served: ServedTable;
+  readonly #policyGuard: PolicyGuard;
   /** Until there is a table; it holds the one of the file. */
   #firstTable: FirstTable | null = null;
   readonly #readings: OneAtATime = new OneAtATime(() => this.#readNext());
@@ -97,9 +106,10 @@ export class Refresher {
   readonly #durations: DurationCounts = new DurationCounts();
 
   constructor(options: RefresherOptions) {
-    const { intervalMs, log, source, timers, publish, prepare = () => {}, tell = () => {} } = options;
+    const { intervalMs, log, policies, source, timers, publish, prepare = () => {}, tell = () => {} } = options;
     this.#options = options;
     this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish, tell });
+    this.#policyGuard = new PolicyGuard({ good: () => policies.domains, log, tell });
     this.#exclusions = new ExclusionReport(log);
     this.#health = new SourceHealth(log, timers, source.name, tell);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -128,7 +138,7 @@ export class Refresher {
 
   /** Resolves, never rejects, after a reading of everything that began after this call. */
   refreshNow(reason: string): Promise<void> {
-    if (this.#served.held > 0) this.#secondOpinionAtMs = this.#options.timers.nowMs();
+    if (this.#isHolding) this.#secondOpinionAtMs = this.#options.timers.nowMs();
     if (this.#options.source.compare === null || this.#health.refreshes === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
@@ -187,6 +197,7 @@ export class Refresher {
       refreshes: this.#health.refreshes,
       failures: this.#health.failures,
       held: this.#served.held,
+      heldPolicies: this.#policyGuard.held,
       badRows: this.#exclusions.count,
       excluded: this.#exclusions.counts(this.#served.flapping),
       lastDurationMs: this.#lastDurationMs,
@@ -205,6 +216,10 @@ export class Refresher {
 
   get #stopped(): boolean {
     return this.#stopping.signal.aborted;
+  }
+
+  get #isHolding(): boolean {
+    return this.#served.held + this.#policyGuard.held > 0;
   }
 
   /** While the last reading has failed, the back-off decides. */
@@ -265,7 +280,7 @@ export class Refresher {
       this.#schedule(delayMs * jitter, { reason: "retry", whole: false });
       return;
     }
-    if (this.#served.held > 0 && !this.#isComparing) {
+    if (this.#isHolding && !this.#isComparing) {
       // Not put off by changes that come meanwhile
       this.#secondOpinionAtMs ??= timers.nowMs() + intervalMs * jitter;
       const delayMs = Math.max(0, this.#secondOpinionAtMs - timers.nowMs());
@@ -305,19 +320,22 @@ export class Refresher {
     }
   }
 
-  async #take(reading: SourceReading, reason: string): Promise<void> {
-    const { lastGood, source, takePolicies = () => Promise.resolve(), timers } = this.#options;
+  async #take(read: SourceReading, reason: string): Promise<void> {
+    const { lastGood, policies, source, timers } = this.#options;
+    const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
+    const fresh = read.whole && isDue;
+    const { heldReading: heldPolicies } = this.#policyGuard, { heldReading } = this.#served;
+    const reading = await this.#policyGuard.judge(read, fresh);
     this.#regions = reading.regions;
     this.#exclusions.take(reading);
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
     if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
-    await takePolicies(reading, false, reason); // no request is to find a route that its policy has not reached
-    const { heldReading } = this.#served;
-    const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
-    const isGood = await this.#served.offer({ routes: reading.routes, fresh: reading.whole && isDue }, cause);
-    if (this.#served.heldReading !== heldReading) this.#secondOpinionAtMs = null; // a full interval later
+    await policies.takeDomains(reading, false, reason); // no request is to find a route that its policy has not reached
+    const isGood = await this.#served.offer({ routes: reading.routes, fresh }, cause);
+    const holdsOthers = this.#served.heldReading !== heldReading || this.#policyGuard.heldReading !== heldPolicies;
+    if (holdsOthers) this.#secondOpinionAtMs = null; // a full interval later
     if (!isGood) return;
-    await takePolicies(reading, true, reason);
+    if (this.#policyGuard.held === 0) await policies.takeDomains(reading, true, reason);
     this.#goodAtMs = timers.nowMs();
     const { good: routes, revision } = this.#served;
     lastGood?.keep({ routes, revision, asOfMs: this.#goodAtMs, source: source.name });

@@ -64,7 +64,7 @@ export class ServedTable {
   #good: Routes = Routes.none;
   #goodCause: Cause | null = null;
   #revision = 0;
-  #guard: BlastRadius = OPEN;
+  #guard: BlastRadius<Routes> = OPEN;
   #pin: Pin = FREE;
   #cancelPin: CancelTimer = () => {};
   /** What is done last of all that was asked for. */
@@ -176,7 +176,7 @@ export class ServedTable {
 
   async #passesGuard(routes: Routes, fresh: boolean, tally: Tally): Promise<boolean> {
     const bringsBack = await this.#bringsBack(routes);
-    const { guard, apply } = step(this.#guard, this.#good.size, { routes, removals: tally.removed, bringsBack, fresh });
+    const { guard, apply } = step(this.#guard, this.#good.size, { reading: routes, removals: tally.removed, bringsBack, fresh });
     if (!apply && guard !== this.#guard) this.#tellHeld(tally);
     if (apply && this.#guard.state === "holding") this.#options.tell?.("released", "");
     this.#guard = guard;

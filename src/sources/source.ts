@@ -30,6 +30,8 @@ export interface Exclusion {
 export interface SourceReading {
   /** All of them; the same object as in the reading before when nothing has changed. */
   readonly routes: Routes;
+  /** Also those that `routes` leaves out because their policy is wrong. */
+  readonly allRoutes: Routes;
   /** The first of them; `excludedCount` counts all. The same list as before when nothing has changed. */
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;

@@ -52,6 +52,7 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   assert.deepEqual(await alertsOf({ ...slow, ...age(1810) }), ["critical EdgeproxyTableStale"]);
   assert.deepEqual(await alertsOf(statusOf({ revision: 0, lastSuccessAtMs: null })), ["critical EdgeproxyTableStale"]);
   assert.deepEqual(await alertsOf(statusOf({ held: 700 })), ["critical EdgeproxyRefreshHeld"]);
+  assert.deepEqual(await alertsOf(statusOf({ heldPolicies: 300 })), ["critical EdgeproxyRefreshHeld"]);
   const pinned = { revision: 1, sinceAtMs: NOW_MS - 1000, untilAtMs: NOW_MS + 60_000 };
   assert.deepEqual(await alertsOf(statusOf({ pinned, lastSuccessAtMs: NOW_MS - 1_000_000 })), ["warning EdgeproxyTablePinned"]);
   assert.deepEqual(await alertsOf(states("serving", "silent")), ["warning EdgeproxyWorkerDown"]);

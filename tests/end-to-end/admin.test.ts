@@ -40,6 +40,7 @@ test("admin address tells that the process is alive and ready", async () => {
     routes: 1,
     stale: false,
     held_removals: 0,
+    held_policies: 0,
     bad_rows: 0,
     excluded: { "bad_row": 0, conflict: 0, flapping: 0, "bad_policy": 0 },
     source: "postgres",

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { metric } from "../fixtures/served-vms.ts";
-import { type Edgeproxy, type LogLine, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, type LogLine, runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform } from "../fixtures/platform.ts";
 import { loopbackAddress } from "../fixtures/ports.ts";
@@ -35,7 +35,12 @@ const HOST = "app.example.com";
 interface Readiness {
   readonly ready: boolean;
   readonly reasons: readonly string[];
-  readonly table: null | { readonly routes: number; readonly stale: boolean; readonly held_removals: number };
+  readonly table: null | {
+    readonly routes: number;
+    readonly stale: boolean;
+    readonly held_removals: number;
+    readonly held_policies: number;
+  };
   readonly database: { readonly readable: boolean | null; readonly "last_error"?: string | null };
 }
 
@@ -241,6 +246,34 @@ test("edgeproxy forgets a held refresh when the routes are back", async () => {
     assert.equal((await refreshed(edge))["held_removals"], 0);
     assert.equal(await status(edge, "d7.example.com"), 200);
   }
+});
+
+test("edgeproxy holds back what would take most policies away, follows the routes meanwhile, and believes it when said twice", async () => {
+  await using platform = await Platform.start(server);
+  const { database } = platform;
+  await platform.vm(HOST);
+  const [deployment] = await database.sql("select id from deployments");
+  await manyDomains(database, String(deployment?.["id"]));
+  const migrated = await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: database.url } });
+  assert.equal(migrated.exitCode, 0, migrated.stderr);
+  await database.sql(`insert into route_policies
+    select 'd' || n || '.example.com', '{"respond": {"status": 418}}' from generate_series(1, 150) as n`);
+  const edge = await platform.edge();
+  assert.equal(await status(edge, "d7.example.com"), 418);
+
+  await database.sql("truncate route_policies");
+  await edge.waitFor(async () => (await readiness(edge)).table?.held_policies === 150);
+  await insertDomain(database, { name: "late.example.com", deploymentId: String(deployment?.["id"]) });
+  await edge.waitFor(async () => await status(edge, "late.example.com") === 200);
+  assert.equal(await status(edge, "d7.example.com"), 418, "held");
+  assert.equal(await metric(edge, "edgeproxy_refresh_held"), 1);
+  const { ready, table } = await readiness(edge);
+  assert.deepEqual([ready, table?.stale, table?.held_removals, table?.held_policies], [true, true, 0, 150]);
+  await edge.waitForLog(({ level, msg, removed }) => level === "warn" && String(msg).includes("held back") && removed === 150);
+
+  assert.equal((await refreshed(edge))["held_policies"], 0);
+  await edge.waitFor(async () => await status(edge, "d7.example.com") === 200);
+  assert.equal(await metric(edge, "edgeproxy_refresh_held"), 0);
 });
 
 test("edgeproxy serves on while the database is killed, says so, and follows again by itself", async () => {

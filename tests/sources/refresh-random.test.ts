@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Refresher } from "../../src/sources/refresh.ts";
 import type { Following, Source, SourceReading } from "../../src/sources/source.ts";
+import type { DomainPolicy } from "../../src/table/policy.ts";
 import { type Routes, RoutesDraft } from "../../src/table/routes.ts";
 import { Services } from "../../src/table/services.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers, settle } from "../fixtures/fake-timers.ts";
 import { vm } from "../fixtures/records.ts";
+import { policiesOf, route, TakenPolicies } from "../fixtures/refresher-stage.ts";
 
 const INTERVAL_MS = 10_000;
 const services = new Services();
@@ -30,6 +32,12 @@ function someRoutes(random: Random, like?: Routes): Routes {
   return draft.finish(like);
 }
 
+/** Of the hosts that have routes, and of others. */
+function somePolicies(random: Random): ReadonlyMap<string, DomainPolicy> {
+  const count = oneOf(random, [0, 5, 100, 300, 1000]);
+  return policiesOf(Array.from({ length: count }, (_, i) => route(`h${i}.test`)));
+}
+
 /** Fails, is slow, finds out by itself, and compares beside the readings or not: by chance. */
 class FickleSource implements Source {
   readonly name = "fickle";
@@ -40,6 +48,7 @@ class FickleSource implements Source {
   readonly compare: Source["compare"];
   onChange: () => void = () => {};
   truth: Routes;
+  policies: ReadonlyMap<string, DomainPolicy>;
   failing = false;
   readonly #random: Random;
   readonly #timers: FakeTimers;
@@ -51,13 +60,14 @@ class FickleSource implements Source {
     this.#random = random;
     this.#timers = timers;
     this.truth = someRoutes(random);
+    this.policies = somePolicies(random);
     this.pollMs = oneOf(random, [null, 250, 1000]);
     this.compare = this.pollMs === null ? null : (signal) => this.#compare(signal);
   }
 
   async read({ whole }: { readonly whole: boolean }, signal: AbortSignal): Promise<SourceReading> {
     assert.equal(++this.#readings, 1, "two readings at once");
-    const { truth } = this;
+    const { policies, truth } = this;
     try {
       await this.#pause(0.4, 40, signal);
       if (this.failing) throw new Error("gone");
@@ -67,7 +77,9 @@ class FickleSource implements Source {
     const everything = whole || this.compare === null || this.#compared || this.#random() < 0.1;
     this.#compared = false;
     // Told of a change during the reading, it says what was before or what is now
-    return { routes: oneOf(this.#random, [truth, this.truth]), excluded: [], excludedCount: 0, regions: [], whole: everything };
+    const routes = oneOf(this.#random, [truth, this.truth]);
+    const said = { policies: oneOf(this.#random, [policies, this.policies]), policyRows: [] };
+    return { routes, allRoutes: routes, excluded: [], excludedCount: 0, regions: [], whole: everything, ...said };
   }
 
   close(): Promise<void> {
@@ -106,7 +118,8 @@ function fickleFile(random: Random, timers: FakeTimers) {
 function happen(random: Random, source: FickleSource, refresher: Refresher): void {
   const kind = random();
   if (kind < 0.35) {
-    source.truth = someRoutes(random, source.truth);
+    if (random() < 0.7) source.truth = someRoutes(random, source.truth);
+    else source.policies = somePolicies(random);
     if (random() < 0.7) source.onChange();
   } else if (kind < 0.45) source.onChange();
   else if (kind < 0.55) source.failing = random() < 0.5;
@@ -121,8 +134,10 @@ test("whatever happened, the served table is what the source says, soon after th
     const random = generator(seed * 7919);
     const timers = new FakeTimers();
     const source = new FickleSource(random, timers);
+    const policies = new TakenPolicies();
     const refresher = new Refresher({
       source,
+      policies,
       intervalMs: INTERVAL_MS,
       log: new CollectingLog(),
       timers,
@@ -141,6 +156,7 @@ test("whatever happened, the served table is what the source says, soon after th
     const { truth } = source;
     const wrong = [...refresher.table.entries()].filter(([host, service]) => truth.get(host) !== service);
     assert.deepEqual([refresher.table.size, wrong.length], [truth.size, 0], `seed ${seed}`);
+    assert.equal(policies.domains, source.policies, `seed ${seed}`);
     await refresher.stop();
     await settle();
   }

@@ -1,0 +1,114 @@
+/*  The guard against a `route_policies` that has been emptied, or was restored in part: a reading that would take away most of the
+ *  domains' policies must be said twice (`blast-radius`, as for routes). Away is what has no row any more, a policy that says nothing
+ *  (`{}`), and one that is wrong, which would take its domain out.
+ *
+ *  Only what a held reading takes away is held: routes are followed, and so are policies that are new or say something else, since no route
+ *  is to be served without its policy. A domain whose policy has become wrong is served on under the one before.
+ */
+import type { Log } from "../observation/log.ts";
+import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
+import type { DomainPolicy } from "../table/policy.ts";
+import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
+import type { TellState } from "./source-health.ts";
+import type { SourceReading } from "./source.ts";
+
+/** By host. */
+export type PoliciesByHost = ReadonlyMap<string, DomainPolicy>;
+
+export interface PolicyGuardOptions {
+  /** What the source has said of domains and the guard has let pass; at first what was in force before this process. */
+  readonly good: () => PoliciesByHost;
+  readonly log: Log;
+  readonly tell: TellState;
+}
+
+/** Between two looks at the clock. */
+const PIECE = 256;
+
+export class PolicyGuard {
+  readonly #options: PolicyGuardOptions;
+  #guard: BlastRadius<PoliciesByHost> = OPEN;
+  /** What `#withKept` has last answered, and of what: a held reading may come again each second. */
+  #kept: { readonly of: PoliciesByHost; readonly policies: PoliciesByHost } | null = null;
+
+  constructor(options: PolicyGuardOptions) {
+    this.#options = options;
+  }
+
+  /** Policies that a held reading would take away; 0 = nothing is held. */
+  get held(): number {
+    return this.#guard.state === "holding" ? this.#guard.removals : 0;
+  }
+
+  /** What is held; null: nothing. */
+  get heldReading(): PoliciesByHost | null {
+    return this.#guard.state === "holding" ? this.#guard.reading : null;
+  }
+
+  /** The reading as it is to be taken. `fresh`: everything was read, long enough after a reading that is held. */
+  async judge(reading: SourceReading, fresh: boolean): Promise<SourceReading> {
+    const { policies } = reading;
+    if (policies === undefined) return reading;
+    const good = this.#options.good();
+    const removals = policies === good ? 0 : await piecesInSlices(countMissing(good, policies));
+    const bringsBack = removals > 0 && await this.#bringsBack(policies, good);
+    const { guard, apply } = step(this.#guard, good.size, { reading: policies, removals, bringsBack, fresh });
+    if (!apply && guard !== this.#guard) this.#tellHeld(removals, good.size);
+    if (apply && this.#guard.state === "holding") this.#options.tell("released", "");
+    this.#guard = guard;
+    if (!apply) return await this.#withKept(reading, policies, good);
+    this.#kept = null;
+    return reading;
+  }
+
+  async #bringsBack(policies: PoliciesByHost, good: PoliciesByHost): Promise<boolean> {
+    const { heldReading } = this;
+    if (heldReading === null || heldReading === policies) return false;
+    let back = false;
+    await inSlices(policies, ([host, policy]) => {
+      if (!saysNothing(policy) && saysNothing(heldReading.get(host)) && good.has(host)) back = true;
+    });
+    return back;
+  }
+
+  /** What is good stays where the reading takes it away, and its domain with it. */
+  async #withKept(reading: SourceReading, policies: PoliciesByHost, good: PoliciesByHost): Promise<SourceReading> {
+    const { allRoutes, excluded, excludedCount } = reading;
+    if (this.#kept?.of !== policies || this.#kept.policies !== good) {
+      const merged = new Map(good);
+      await inSlices(policies, ([host, policy]) => void (saysNothing(policy) || merged.set(host, policy)));
+      this.#kept = { of: policies, policies: merged };
+    }
+    const left = excluded.filter(({ code, host }) => code !== "bad_policy" || host === null || !good.has(host));
+    const draft = allRoutes.draft();
+    for (const { code, host } of left) if (code === "bad_policy" && host !== null) draft.remove(host);
+    return {
+      ...reading,
+      routes: draft.finish(),
+      excluded: left,
+      excludedCount: excludedCount - (excluded.length - left.length),
+      policies: this.#kept.policies,
+    };
+  }
+
+  #tellHeld(removed: number, policies: number): void {
+    this.#options.tell("held", `would remove ${removed} of ${policies} policies`);
+    this.#options.log.warn("refresh held back: it would remove most of the policies", { removed, policies });
+  }
+}
+
+/** Those of `before` that `after` takes away; 0 as soon as it is clear that they are less than half: at each change of one of 100,000. */
+function* countMissing(before: PoliciesByHost, after: PoliciesByHost): Generator<void, number> {
+  let kept = 0, missing = 0;
+  for (const [host, policy] of before) {
+    if (!saysNothing(after.get(host)) || saysNothing(policy)) kept++;
+    else missing++;
+    if (2 * kept >= before.size) return 0;
+    if ((kept + missing) % PIECE === 0) yield;
+  }
+  return missing;
+}
+
+function saysNothing(policy: DomainPolicy | undefined): boolean {
+  return policy === undefined || policy.services.length === 0 && policy.routes.length === 0;
+}
