@@ -11,14 +11,16 @@ import process from "node:process";
 import type { Predecessor } from "../admin/deps.ts";
 import type { WorkLeft } from "../observation/drain-status.ts";
 import type { Log } from "../observation/log.ts";
+import { channelNames } from "../runtime/fd-channel.ts";
 import { closeDescriptor, type ListeningSocket } from "../runtime/listening-sockets.ts";
+import { portHolder } from "../runtime/port-owner.ts";
 import { startSuccessor, type SuccessorProcess } from "../runtime/successor-process.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
-import { handOverKey, type Identity } from "./hand-over.ts";
+import { handOverKey, type Identity, namePrefix } from "./hand-over.ts";
 import { offerSuccession, type SuccessionOffer, type Successor } from "./succession-offer.ts";
 import type { Settings } from "./settings.ts";
-import { type Succession, takeOver, type TakeOverOptions } from "./take-over.ts";
+import { type Predecessor as PredecessorProcess, type Succession, takeOver, type TakeOverOptions } from "./take-over.ts";
 
 /** What is told to a successor while this generation drains. */
 export interface DrainReport {
@@ -31,6 +33,11 @@ const START_MS = 5000;
 const REPORT_MS = 1000;
 /** Until workers know that their supervisor is gone. */
 const ORPHANED_MS = 500;
+/** When we look for orphans that could not be asked while we started, first and at the rarest: until they drain they serve an old table. */
+const LOOK_MS = 1000;
+const MOST_LOOK_MS = 60_000;
+
+type Neighbourhood = Omit<TakeOverOptions, "waitMs" | "role">;
 
 export class Generations {
   /** Resolves when others accept from our sockets and we are to drain. */
@@ -46,6 +53,10 @@ export class Generations {
   #memory: number | null = null;
   #offer: SuccessionOffer | null = null;
   #succession: Succession | null = null;
+  /** Of orphans that were found later. */
+  #orphans: Succession[] = [];
+  /** Begins to look for orphans. */
+  #look: () => void = () => {};
   #readyAtMs = 0;
   #left = false;
   #child: SuccessorProcess | null = null;
@@ -77,12 +88,13 @@ export class Generations {
       onSucceeded: (successor) => this.#succeed(successor),
     });
     if (this.#offer === null) return [];
-    this.#follow(await takeOver({ ...options, waitMs }), options);
-    return this.#succession!.sockets;
+    this.#succession = await takeOver({ ...options, waitMs });
+    this.#follow(this.#succession, options);
+    this.#look = () => this.#lookForOrphans(options, LOOK_MS);
+    return this.#succession.sockets;
   }
 
-  #follow(succession: Succession, options: Omit<TakeOverOptions, "waitMs">): void {
-    this.#succession = succession;
+  #follow(succession: Succession, options: Neighbourhood): void {
     succession.onChange = ({ gone, identity: { pid, role } }) => {
       if (!gone) return;
       this.#log.info("predecessor is gone", { pid });
@@ -93,31 +105,61 @@ export class Generations {
   }
 
   /** A supervisor that was killed leaves workers. They serve, so they are our predecessors now; of their sockets we have copies. */
-  async #followOrphans(options: Omit<TakeOverOptions, "waitMs">): Promise<void> {
+  async #followOrphans(options: Neighbourhood): Promise<void> {
     if (this.#left) return;
     try {
       const succession = await takeOver({ ...options, role: "worker", waitMs: 0 });
       for (const socket of succession.sockets) socket.close();
       succession.memory.forEach(closeDescriptor);
       if (this.#left) return succession.close();
+      if (succession.predecessors.length > 0) this.#orphans.push(succession);
       this.#follow(succession, options);
+      if (this.#readyAtMs > 0) return this.#take(succession);
     } catch (error) {
       this.#log.warn("workers of a predecessor that is gone are not taken over from", { error: (error as Error).message });
     }
-    if (this.#readyAtMs > 0) this.ready();
-    else if (!this.preceded) this.onAlone();
+    if (this.#readyAtMs === 0 && !this.preceded) this.onAlone();
+  }
+
+  /** Who stood still while we started, or was not yet known to be an orphan. Again and again, ever more rarely. */
+  #lookForOrphans(options: Neighbourhood, afterMs: number): void {
+    this.#timers.after(afterMs, async () => {
+      if (this.#left || this.#successor !== null) return;
+      const prefix = namePrefix(options.key);
+      if (channelNames(prefix).some((name) => name !== `${prefix}${process.pid}`)) await this.#followOrphans(options);
+      this.#orphans = this.#orphans.filter(({ predecessors }) => predecessors.some(({ gone }) => !gone));
+      this.#lookForOrphans(options, Math.min(2 * afterMs, MOST_LOOK_MS));
+    });
   }
 
   /** Whether somebody serves while we start. */
   get preceded(): boolean {
-    return this.#succession !== null && this.#succession.predecessors.some(({ gone }) => !gone);
+    return this.#before.length > 0;
+  }
+
+  /** Those before us that are not gone. */
+  get #before(): readonly PredecessorProcess[] {
+    return [this.#succession, ...this.#orphans].flatMap((each) => each?.predecessors ?? []).filter(({ gone }) => !gone);
   }
 
   /** Whether one of them has the admin address that we are to have. */
   get adminHeld(): boolean {
     const ours = addressText(this.#settings.adminAddr);
-    return ours !== null &&
-      (this.#succession?.predecessors ?? []).some(({ identity, gone }) => !gone && identity.adminAddress === ours);
+    return ours !== null && this.#before.some(({ identity }) => identity.adminAddress === ours);
+  }
+
+  /**
+   * Whether the admin address, which is taken, is another generation's that will not hand it over: it drains and is about to close it,
+   * or stands still and never will.
+   */
+  get adminLeft(): boolean {
+    const { adminAddr } = this.#settings;
+    const ours = addressText(adminAddr);
+    if (adminAddr === null || ours === null) return false;
+    const holder = (): number | null => "path" in adminAddr ? null : portHolder(adminAddr.host, adminAddr.port);
+    return (this.#succession?.passedOver ?? []).some(({ adminAddress, pid }) =>
+      adminAddress === undefined ? pid > 0 && pid === holder() : adminAddress === ours
+    );
   }
 
   /** Of those before us, what their workers share: as many descriptors as they have sent, for the caller to close. */
@@ -134,16 +176,21 @@ export class Generations {
   /** We accept connections: those before us may drain. */
   ready(): void {
     this.#readyAtMs ||= this.#timers.nowMs();
-    if (!this.preceded) return;
-    const predecessors = this.#succession!.predecessors.map(({ identity: { pid, version } }) => ({ pid, version }));
-    this.#log.info("taking over", { predecessors });
-    this.#succession!.ready();
+    for (const succession of [this.#succession, ...this.#orphans]) if (succession !== null) this.#take(succession);
+    this.#look();
+  }
+
+  #take(succession: Succession): void {
+    const left = succession.predecessors.filter(({ gone }) => !gone);
+    if (left.length === 0) return;
+    this.#log.info("taking over", { predecessors: left.map(({ identity: { pid, version } }) => ({ pid, version })) });
+    succession.ready();
   }
 
   /** Those that have handed over to us and still drain. */
   predecessors(): Predecessor[] {
-    if (this.#readyAtMs === 0 || this.#succession === null) return [];
-    return this.#succession.predecessors.filter(({ gone }) => !gone).map(({ identity: { pid, version }, left }) => {
+    if (this.#readyAtMs === 0) return [];
+    return this.#before.map(({ identity: { pid, version }, left }) => {
       return { pid, version, sinceAtMs: this.#readyAtMs, left };
     });
   }
@@ -206,14 +253,15 @@ export class Generations {
   /** Offers nothing any more. */
   close(): void {
     if (this.#dismissed === null) this.#cancelChild();
-    this.#offer?.close();
+    this.#offer?.withdraw(); // who starts meanwhile learns that our addresses are about to be free
   }
 
   /** The last word, when nothing is left to drain. */
   leave(): void {
     this.#left = true;
     this.close();
-    this.#succession?.close();
+    this.#offer?.close();
+    for (const succession of [this.#succession, ...this.#orphans]) succession?.close();
     this.#successor?.close();
     this.#successor = null;
   }

@@ -3,7 +3,7 @@
  *                hello: the offer                ready
  *    open ------------------------> offered ----------------> succeeded      final: the generation drains and tells of it
  *     | ^--- successor lost, or late ----'  |
- *     '----------- close() ----------------'---> closed                      final
+ *     '---------- withdraw() --------------'---> withdrawn                   final: whoever comes is told `draining`
  *
  *  One successor at a time. Whoever else says hello is refused, and may ask again if it is told `starting` or `succeeding`.
  */
@@ -48,6 +48,8 @@ export interface Successor {
 
 export interface SuccessionOffer {
   /** No successor may come any more, and one that is under way starts with what it has. Does nothing after `onSucceeded`. */
+  withdraw(): void;
+  /** Withdraws, and nobody is answered any more. */
   close(): void;
 }
 
@@ -55,7 +57,7 @@ type State =
   | { readonly state: "open" }
   | { readonly state: "offered"; readonly channel: FdChannel; readonly successor: Identity; readonly cancel: CancelTimer }
   | { readonly state: "succeeded" }
-  | { readonly state: "closed" };
+  | { readonly state: "withdrawn" };
 
 /** How long somebody may be connected without a word. */
 const SILENT_MS = 5000;
@@ -82,14 +84,18 @@ class Offer implements SuccessionOffer {
     this.#options = options;
   }
 
-  close(): void {
+  withdraw(): void {
     if (this.#state.state === "succeeded") return;
     if (this.#state.state === "offered") {
       this.#state.cancel();
       this.#state.channel.close();
     }
-    this.#state = { state: "closed" };
-    this.#listener?.close();
+    this.#state = { state: "withdrawn" };
+  }
+
+  close(): void {
+    this.withdraw();
+    if (this.#state.state === "withdrawn") this.#listener?.close();
   }
 
   #listen(): ChannelListener | null {
@@ -164,7 +170,7 @@ class Offer implements SuccessionOffer {
       case "offered":
         return "succeeding";
       case "succeeded":
-      case "closed":
+      case "withdrawn":
         return "draining";
     }
   }

@@ -133,7 +133,7 @@ export class Supervisor {
     this.#listenInTime();
     this.control.start();
     this.#sampleTraffic();
-    if (!this.#generations.adminHeld) await this.#openAdmin(false);
+    if (!this.#generations.adminHeld) await this.#openAdminAlone();
   }
 
   /** For the admin address, the self-check and the service manager. */
@@ -312,6 +312,16 @@ export class Supervisor {
   /** Until now those before us had it, and could change the cordons. */
   #takeAdmin(): Promise<void> {
     return this.#takingAdmin ??= this.#steering.load().then(() => this.#openAdmin(true));
+  }
+
+  /** Alone, unless who has it is a generation on its way out: of the one that took over from that, only orphans may be left. */
+  async #openAdminAlone(): Promise<void> {
+    try {
+      await this.#openAdmin(false);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "EADDRINUSE" || !this.#generations.adminLeft) throw error;
+      await this.#openAdmin(true);
+    }
   }
 
   #openAdmin(beside: boolean): Promise<void> {

@@ -3,7 +3,7 @@
  *              offer              ready()
  *    asked -----------> offered ---------> told -------- closes ------> gone       final
  *      |                   '------------- closes, is killed -------------^
- *      '--- refused, foreign, or no answer in 2 s ---> passed over                 final: not a predecessor
+ *      '--- refused, foreign, or no answer in 2 s ---> passed over                 final: not a predecessor, but it may hold an address
  *
  *  There may be several: the workers of a supervisor that was killed. It is all of them or none: while one is being succeeded by somebody
  *  else, or is itself only starting, the offers of the others are given back and all are asked again a moment later, so that two
@@ -46,8 +46,16 @@ export interface Predecessor {
   readonly gone: boolean;
 }
 
+/** Serves this address, or did, and hands nothing over: it drains, or does not answer. */
+export interface PassedOver {
+  readonly pid: number;
+  /** As in `Identity`; undefined: it has not said. */
+  readonly adminAddress: string | null | undefined;
+}
+
 export interface Succession {
   readonly predecessors: readonly Predecessor[];
+  readonly passedOver: readonly PassedOver[];
   /** Listening sockets of all of them, each once. */
   readonly sockets: readonly ListeningSocket[];
   /** What their workers share (`CellFile`), a descriptor of each that has sent one. Whoever takes over closes them. */
@@ -69,6 +77,7 @@ type Answer =
     readonly memory: boolean;
   }
   | { readonly kind: "refused"; readonly reason: Refusal; readonly by: number; readonly identity: Identity }
+  | { readonly kind: "silent"; readonly pid: number }
   | { readonly kind: "none" };
 
 /** A process that does not answer within this time is stopped, or stuck. */
@@ -112,7 +121,7 @@ function ask(name: string, { identity, log, timers }: TakeOverOptions): Promise<
   const passOver = (reason: string): void => {
     log.warn("not taking over from a process that does not answer", { pid: channel.peer.pid, reason });
     channel.close();
-    answered.resolve({ kind: "none" });
+    answered.resolve({ kind: "silent", pid: channel.peer.pid });
   };
   const cancel = timers.after(ANSWER_MS, () => passOver(`nothing within ${ANSWER_MS} ms`));
   channel.handler = {
@@ -132,7 +141,7 @@ function ask(name: string, { identity, log, timers }: TakeOverOptions): Promise<
 }
 
 function hasRole(answer: Answer, { role }: TakeOverOptions): boolean {
-  if (role === undefined || answer.kind === "none") return true;
+  if (role === undefined || answer.kind === "none" || answer.kind === "silent") return true;
   return (answer.kind === "offer" ? answer.predecessor : answer).identity.role === role;
 }
 
@@ -187,17 +196,31 @@ function succession(answers: readonly Answer[], { identity, log }: TakeOverOptio
   const descriptors = offers.flatMap(({ descriptors, memory }) => memory ? descriptors.slice(0, -1) : descriptors);
   const memory = offers.flatMap(({ descriptors, memory }) => memory ? descriptors.slice(-1) : []);
   const sockets = adoptListeningSockets(descriptors, (problem) => log.warn("a predecessor's socket is of no use", { problem }));
-  return new Taken(offers.map(({ predecessor }) => predecessor), sockets, memory);
+  return new Taken(offers.map(({ predecessor }) => predecessor), answers.flatMap(passedOver), sockets, memory);
+}
+
+function passedOver(answer: Answer): PassedOver[] {
+  if (answer.kind === "silent") return [{ pid: answer.pid, adminAddress: undefined }];
+  if (answer.kind !== "refused" || answer.reason !== "draining") return [];
+  const { pid, adminAddress } = answer.identity;
+  return [{ pid, adminAddress }];
 }
 
 class Taken implements Succession {
   onChange: (predecessor: Predecessor) => void = () => {};
   readonly predecessors: readonly Offered[];
+  readonly passedOver: readonly PassedOver[];
   readonly sockets: readonly ListeningSocket[];
   readonly memory: readonly number[];
 
-  constructor(predecessors: readonly Offered[], sockets: readonly ListeningSocket[], memory: readonly number[]) {
+  constructor(
+    predecessors: readonly Offered[],
+    passedOver: readonly PassedOver[],
+    sockets: readonly ListeningSocket[],
+    memory: readonly number[],
+  ) {
     this.predecessors = predecessors;
+    this.passedOver = passedOver;
     this.sockets = sockets;
     this.memory = memory;
     for (const predecessor of predecessors) predecessor.onChange = () => this.onChange(predecessor);

@@ -1,5 +1,6 @@
 /** Who listens at an address that we could not have, as far as Linux tells. Reads much of /proc: for errors of the start only. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import process from "node:process";
 
 const LISTEN = "0A";
 /** All addresses of a family. */
@@ -23,16 +24,32 @@ export function namingPortOwner(error: unknown, host: string, port: number): unk
 /** `nginx (pid 123)`; null if nobody is known to listen there. `host`: IP literal, or empty for all addresses. */
 export function portOwner(host: string, port: number): string | null {
   try {
-    const entries = [...entriesOf("/proc/net/tcp"), ...entriesOf("/proc/net/tcp6")];
-    const here = host.includes(":") ? shortest(host) : host;
-    const entry = entries.find((each) =>
-      each.port === port && (here === "" || each.host === here || ALL.has(here) || ALL.has(each.host))
-    );
+    const entry = entryOf(host, port);
     if (entry === undefined) return null;
-    return holderOf(`socket:[${entry.inode}]`) ?? `another user's process (uid ${entry.uid})`;
+    const pid = holderOf(entry);
+    if (pid !== null) return `${readFileSync(`/proc/${pid}/comm`, "utf8").trim()} (pid ${pid})`;
+    // One of ours has closed it while we looked, or is of another container
+    const whose = Number(entry.uid) === process.geteuid?.() ? "a process that cannot be seen" : "another user's process";
+    return `${whose} (uid ${entry.uid})`;
   } catch {
     return null; // no /proc
   }
+}
+
+/** The process that listens there; null: nobody, or that cannot be known. `host` as above. */
+export function portHolder(host: string, port: number): number | null {
+  try {
+    const entry = entryOf(host, port);
+    return entry === undefined ? null : holderOf(entry);
+  } catch {
+    return null; // no /proc
+  }
+}
+
+function entryOf(host: string, port: number): ListeningEntry | undefined {
+  const entries = [...entriesOf("/proc/net/tcp"), ...entriesOf("/proc/net/tcp6")];
+  const here = host.includes(":") ? shortest(host) : host;
+  return entries.find((each) => each.port === port && (here === "" || each.host === here || ALL.has(here) || ALL.has(each.host)));
 }
 
 /** The listening sockets of a table of the kernel. */
@@ -57,13 +74,12 @@ function shortest(host: string): string {
 }
 
 /** The process with the lowest pid that has this open: where several share a socket, the one that opened it. */
-function holderOf(link: string): string | null {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
-  const pid = pids.find((each) => holds(each, link));
-  return pid === undefined ? null : `${readFileSync(`/proc/${pid}/comm`, "utf8").trim()} (pid ${pid})`;
+function holderOf({ inode }: ListeningEntry): number | null {
+  const pids = readdirSync("/proc").map(Number).filter((pid) => pid > 0).sort((one, other) => one - other);
+  return pids.find((pid) => holds(pid, `socket:[${inode}]`)) ?? null;
 }
 
-function holds(pid: string, link: string): boolean {
+function holds(pid: number, link: string): boolean {
   try {
     const folder = `/proc/${pid}/fd`;
     return readdirSync(folder).some((fd) => linkOf(`${folder}/${fd}`) === link);
