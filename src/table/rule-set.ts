@@ -1,15 +1,15 @@
 /*  The routes of one name, wildcard, or of any host, compiled: the best of those that match a request is found without looking at all.
  *
  *      path     each prefix and each exact path is a key; a request has as many as segments, at most as many as the deepest route
- *      value    of the routes of one path, those that want an equal value (route key, field, cookie, parameter) are keyed by it
- *      list     the rest, best first: patterns, prefixes, methods. Only these are looked at one by one, until none can be better
+ *      value    the routes of one path are keyed by what they want of a value (route key, field, cookie, parameter): see `RuleGroup`
+ *      list     the rest, best first, is looked at one by one, until none can be better
  *
  *  Compiled when it is first asked: of 100,000 domains with policies few are asked in a worker's lifetime.
  */
-import type { Condition } from "./matchers.ts";
 import type { PolicyRoute } from "./policy.ts";
-import { fitsBeyondPath, hostRank, inOrder, type Rule, ruleOf } from "./rule.ts";
-import type { Place, Subject } from "./subject.ts";
+import { RuleGroup } from "./rule-group.ts";
+import { hostRank, inOrder, type Rule, ruleOf } from "./rule.ts";
+import type { Subject } from "./subject.ts";
 
 export class RuleSet {
   readonly routes: readonly PolicyRoute[];
@@ -59,12 +59,16 @@ class PathIndex {
 
   constructor(rules: readonly Rule[]) {
     this.rules = rules;
+    const exact = new Map<string, Rule[]>(), below = new Map<string, Rule[]>();
     for (const rule of rules) {
       const { kind, value } = rule.path;
       const prefix = value === "/" ? "" : value;
       if (kind === "prefix") this.#depth = Math.max(this.#depth, prefix.split("/").length - 1);
-      groupAt(kind === "exact" ? this.#exact : this.#below, kind === "exact" ? value : prefix).add(rule);
+      if (kind === "exact") listAt(exact, value).push(rule);
+      else listAt(below, prefix).push(rule);
     }
+    for (const [path, list] of exact) this.#exact.set(path, new RuleGroup(list));
+    for (const [path, list] of below) this.#below.set(path, new RuleGroup(list));
   }
 
   best(subject: Subject): Rule | null {
@@ -80,67 +84,13 @@ class PathIndex {
   }
 }
 
-function groupAt(groups: Map<string, RuleGroup>, key: string): RuleGroup {
-  let group = groups.get(key);
-  if (group === undefined) groups.set(key, group = new RuleGroup());
-  return group;
+function listAt(lists: Map<string, Rule[]>, key: string): Rule[] {
+  let list = lists.get(key);
+  if (list === undefined) lists.set(key, list = []);
+  return list;
 }
 
 function nextSlash(path: string, from: number): number {
   const at = path.indexOf("/", from);
   return at < 0 ? path.length : at;
-}
-
-/** Rules that want one value to be equal to something, by what it has to be. */
-interface ByValue {
-  readonly place: Place;
-  readonly name: string;
-  readonly rules: Map<string, Rule[]>;
-}
-
-/** The rules of one path, which fits. */
-class RuleGroup {
-  readonly #byKey: Map<string, Rule[]> = new Map();
-  readonly #byValue: ByValue[] = [];
-  readonly #others: Rule[] = [];
-
-  /** Best first. */
-  add(rule: Rule): void {
-    const { routeKey } = rule.route.match;
-    const condition = rule.conditions.find(({ equal }) => equal !== null);
-    if (routeKey !== null) append(this.#byKey, routeKey, rule);
-    else if (condition !== undefined) append(this.#ofValue(condition), condition.equal!, rule);
-    else this.#others.push(rule);
-  }
-
-  /** The better of `best` and the best of these. */
-  best(subject: Subject, best: Rule | null): Rule | null {
-    if (subject.routeKey !== null) best = bestIn(this.#byKey.get(subject.routeKey), subject, best);
-    for (const { place, name, rules } of this.#byValue) {
-      for (const value of subject.values(place, name)) best = bestIn(rules.get(value), subject, best);
-    }
-    return bestIn(this.#others, subject, best);
-  }
-
-  #ofValue({ place, name }: Condition): Map<string, Rule[]> {
-    let found = this.#byValue.find((each) => each.place === place && each.name === name);
-    if (found === undefined) this.#byValue.push(found = { place, name, rules: new Map() });
-    return found.rules;
-  }
-}
-
-function append(lists: Map<string, Rule[]>, key: string, rule: Rule): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [rule]);
-  else list.push(rule);
-}
-
-/** `rules`: best first, with paths that fit. */
-function bestIn(rules: readonly Rule[] | undefined, subject: Subject, best: Rule | null): Rule | null {
-  if (rules === undefined) return best;
-  for (const rule of rules) {
-    if (best !== null && rule.place > best.place) return best;
-    if (fitsBeyondPath(rule, subject)) return rule;
-  }
-  return best;
 }

@@ -1,7 +1,7 @@
 /** The index over routes finds what looking at one after the other finds. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Matcher, PolicyRoute } from "../../src/table/policy.ts";
+import type { Matcher, NamedMatcher, PolicyRoute } from "../../src/table/policy.ts";
 import { fitsBeyondPath, pathFits, whyNot } from "../../src/table/rule.ts";
 import { RuleSet } from "../../src/table/rule-set.ts";
 import { Subject } from "../../src/table/subject.ts";
@@ -10,6 +10,22 @@ import { policyRoute, requestView } from "../fixtures/requests-under-policies.ts
 
 const PATHS = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/a/b/", "/caf\u00e9"];
 const VALUES = ["", "x", "y", "xy"];
+const PATTERNS = [
+  "^x$",
+  "^xy?$",
+  "^xy*",
+  "^xy+",
+  "^xy{0,1}$",
+  "^x|y",
+  "^(?:x|y)$",
+  "y$",
+  "(?i)^X",
+  "^.y",
+  "^x.",
+  "^\\x78",
+  "^",
+  "",
+];
 
 function one<T>(values: readonly T[], random: () => number): T {
   return values[Math.floor(random() * values.length)]!;
@@ -17,9 +33,11 @@ function one<T>(values: readonly T[], random: () => number): T {
 
 function matcherOf(random: () => number): Matcher {
   const value = one(VALUES, random);
-  return one<Matcher>([{ kind: "equal", value }, { kind: "prefix", value }, { kind: "pattern", pattern: `^${value}$` }, {
-    kind: "present",
-  }], random);
+  const pattern = one(PATTERNS, random);
+  return one<Matcher>(
+    [{ kind: "equal", value }, { kind: "prefix", value }, { kind: "pattern", pattern }, { kind: "present" }],
+    random,
+  );
 }
 
 function named(names: readonly string[], random: () => number) {
@@ -79,3 +97,39 @@ test("RuleSet puts routes that are equal in the order in which they are written"
   assert.deepEqual(set.rules.map(({ route }) => route.id), ["c", "a", "b"]);
   assert.deepEqual([set.rank, set.priority, set.byPath, set.keyed], [0, 1, false, false]);
 });
+
+class CountingSubject extends Subject {
+  looks = 0;
+
+  override values(...which: Parameters<Subject["values"]>): readonly string[] {
+    this.looks++;
+    return super.values(...which);
+  }
+}
+
+const ONE_OF_MANY: Readonly<Record<string, (index: number) => readonly NamedMatcher[]>> = {
+  "an equal value": (i) => [{ name: "x-tenant", matcher: { kind: "equal", value: `t-${i}-x` } }],
+  "an equal value beside one that all want": (i) => [
+    { name: "x-env", matcher: { kind: "equal", value: "prod" } },
+    { name: "x-tenant", matcher: { kind: "equal", value: `t-${i}-x` } },
+  ],
+  "a beginning": (i) => [{ name: "x-tenant", matcher: { kind: "prefix", value: `t-${i}-` } }],
+  "a pattern that begins with plain letters": (
+    i,
+  ) => [{ name: "x-tenant", matcher: { kind: "pattern", pattern: `^t-${i}-[a-z]$` } }],
+  "a pattern of a value that all have": (i) => [
+    { name: "x-env", matcher: { kind: "pattern", pattern: "p.*d" } },
+    { name: "x-tenant", matcher: { kind: "equal", value: `t-${i}-x` } },
+  ],
+};
+
+for (const [what, headers] of Object.entries(ONE_OF_MANY)) {
+  test(`RuleSet.best() finds one of 1,000 routes of a path by ${what}, without looking at the others`, () => {
+    const routes = Array.from({ length: 1000 }, (_, i) => policyRoute(String(i), { match: { headers: headers(i) } }));
+    const set = new RuleSet("a.test", routes, false);
+    const view = requestView("a.test/", { fields: { "X-Env": "prod", "X-Tenant": "t-997-x" } });
+    const subject = new CountingSubject(view, "/", null);
+    assert.equal(set.best(subject)?.route.id, "997");
+    assert.ok(subject.looks <= 5, `${subject.looks} looks`);
+  });
+}
