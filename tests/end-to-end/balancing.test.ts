@@ -54,7 +54,7 @@ test("weighted gives each VM turns by its weight", async () => {
 test("p2c, the default, spreads requests", async () => {
   await served.warm("two");
   await served.ask("two", 800);
-  for (const share of shares("two")) assert.ok(share > 0.17 && share < 0.33, `${shares("two")}`);
+  for (const share of shares("two")) assert.ok(share > 0.15 && share < 0.35, `${shares("two")}`); // chance: 1e-9
 });
 
 test("least-connections avoids the VM with requests under way, and comes back when their clients have left", async () => {
@@ -81,12 +81,12 @@ test("least-connections avoids the VM with requests under way, and comes back wh
 
 test("ip-hash keeps a client at one VM, and clients apart", async () => {
   await served.warm("address");
-  const answers = await served.ask("address", 200, (index) => [`X-Forwarded-For: 203.0.113.${index % 50}`]);
+  const answers = await served.ask("address", 200, (index) => [`X-Forwarded-For: 203.0.113.${index % 100}`]);
   const vmOf = new Map<number, string>();
   for (const [index, answer] of answers.entries()) {
-    const known = vmOf.get(index % 50);
+    const known = vmOf.get(index % 100);
     assert.equal(bodyOf(answer), known ?? bodyOf(answer));
-    vmOf.set(index % 50, bodyOf(answer));
+    vmOf.set(index % 100, bodyOf(answer));
   }
   assert.deepEqual([...new Set(vmOf.values())].sort(), ["1", "2", "3", "4"]);
 });
@@ -99,7 +99,7 @@ test("consistent-hash moves only the keys of the VM that goes", async () => {
   const after = (await served.ask("keyed", 200, (index) => users[index]!)).map(bodyOf);
   const moved = before.flatMap((vm, index) => vm === after[index] ? [] : [vm]);
   assert.deepEqual([...new Set(moved)], ["2"]);
-  assert.ok(moved.length > 20 && moved.length < 90, `${moved.length} of 200 have moved`);
+  assert.ok(moved.length > 15 && moved.length < 95, `${moved.length} of 200 have moved`);
 });
 
 test("a VM of weight 0 gets nothing; with weight 0 everywhere nobody is left", async () => {
