@@ -110,8 +110,8 @@ export function writeRequestHead(
   const target = edits === null ? null : edits.target;
   const asReceived = !absolute && head.minor === 1 && target === null;
   if (!asReceived) writeRequestLine(out, head, absolute, target);
-  if (absolute) out.text(`Host: ${head.authority}\r\n`);
   const changes = edits === null ? null : edits.requestFields;
+  if (absolute && (changes === null || !changes.host)) out.text(`Host: ${head.authority}\r\n`);
   if (changes === null || changes.dropped === null) writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
   else writeFieldsWithout(out, fields, drops, head.nominated, changes.dropped, asReceived ? head.start : -1);
   if (changes !== null) out.text(changes.lines);

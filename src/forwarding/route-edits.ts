@@ -1,6 +1,14 @@
 /** What a route says of targets, fields and answers, taken apart once and kept as long as the route. */
 import type { FieldEdits, PolicyRoute, RewritePolicy } from "../table/policy.ts";
-import { type Direction, type FieldChanges, fieldLine, FieldNames, safeValue, whyUneditable } from "../wire/field-edits.ts";
+import {
+  type Direction,
+  type FieldChanges,
+  fieldLine,
+  FieldNames,
+  isHostField,
+  safeValue,
+  whyUneditable,
+} from "../wire/field-edits.ts";
 import { PathEdits, pathProblem, QueryEdits } from "../wire/target-edits.ts";
 import { PLAIN, Template, type Values } from "./variables.ts";
 import { ErrorAnswers, Redirect, WrittenAnswer } from "./written-answers.ts";
@@ -96,14 +104,17 @@ export class FieldTemplates {
   readonly #dropped: FieldNames | null;
   /** Lines that are the same for every request are one text where they follow each other. */
   readonly #lines: readonly (string | LineTemplate)[];
+  readonly #host: boolean;
   /** Where nothing differs from request to request. */
   readonly #fixed: FieldChanges | null;
 
   constructor(direction: Direction, { set, add, remove }: FieldEdits, route: string) {
     const may = (name: string): boolean => whyUneditable(direction, name) === null;
-    const dropped = [...remove, ...set.map(([name]) => name)].filter(may);
+    const host = set.find(([name]) => isHostField(direction, name)) ?? null;
+    const dropped = [...remove, ...set.map(([name]) => name)].filter(may).concat(host === null ? [] : "host");
     this.#dropped = dropped.length === 0 ? null : new FieldNames(dropped);
-    const lines: (string | LineTemplate)[] = [""];
+    const lines: (string | LineTemplate)[] = [host === null ? "" : fieldLine("Host", host[1])];
+    this.#host = host !== null;
     for (const [name, text] of [...set, ...add]) {
       const value = new Template(text, route), last = lines.at(-1);
       if (!may(name)) continue;
@@ -112,7 +123,7 @@ export class FieldTemplates {
       else lines.push(fieldLine(name, value.text));
     }
     this.#lines = lines;
-    this.#fixed = lines.length === 1 ? { dropped: this.#dropped, lines: lines[0] as string } : null;
+    this.#fixed = lines.length === 1 ? { dropped: this.#dropped, lines: lines[0] as string, host: this.#host } : null;
   }
 
   /** A value whose variables are all empty is not sent: there is nothing to say. */
@@ -128,6 +139,6 @@ export class FieldTemplates {
         if (value !== "") lines += line.before + safeValue(value) + "\r\n";
       }
     }
-    return { dropped: this.#dropped, lines };
+    return { dropped: this.#dropped, lines, host: this.#host };
   }
 }

@@ -1,7 +1,7 @@
 /** How header fields, answers of the proxy's own and what stands in for its refusals are written. */
 import { z } from "zod";
 import { ERROR_CODES } from "../observation/proxy-error.ts";
-import { whyUneditable } from "../table/field-rules.ts";
+import { isHostField, normaliseHost, whyUneditable } from "../table/field-rules.ts";
 import type { ErrorAnswer, FieldEdits, FixedResponse, MaintenancePolicy } from "../table/policy.ts";
 import { nearestOf } from "./nearest-name.ts";
 import { duration, fieldName, mapping, serviceName, text, whole } from "./policy-values.ts";
@@ -37,15 +37,20 @@ function valueProblem(value: string): string | null {
   return variableProblem(value);
 }
 
-/** A list of values: that field several times. */
-function fields(side: Side, description: string): z.ZodType<Pairs, Written> {
+const ONE_HOST = "must be one host such as shop.internal or shop.internal:8080, without variables";
+
+/** `host`: whether the Host field may be among them. A list of values: that field several times. */
+function fields(side: Side, description: string, host = false): z.ZodType<Pairs, Written> {
   const value = text(MOST_VALUE);
   return z.record(z.string(), z.union([value, z.array(value)])).transform((written, context): Pairs => {
     const pairs = Object.entries(written).flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const));
+    const hosts = pairs.filter(([name]) => host && isHostField(side, name));
     for (const [name, value] of pairs) {
-      const problem = whyUneditable(side, name) ?? valueProblem(value);
+      const problem = hosts.some(([each]) => each === name) ? null : whyUneditable(side, name) ?? valueProblem(value);
       if (problem !== null) context.addIssue({ code: "custom", message: problem, path: [name] });
     }
+    const bad = hosts.find(([, value], index) => index > 0 || normaliseHost(value) === null);
+    if (bad !== undefined) context.addIssue({ code: "custom", message: ONE_HOST, path: [bad[0]] });
     return pairs;
   }).meta({ description, accepts: "mapping of names to texts with variables" });
 }
@@ -64,7 +69,7 @@ const NO_EDITS: FieldEdits = { set: [], add: [], remove: [] };
 
 function edits(side: Side): z.ZodType<FieldEdits, unknown> {
   return mapping({
-    set: fields(side, "Takes the place of fields of that name.").optional(),
+    set: fields(side, "Takes the place of fields of that name.", true).optional(),
     add: fields(side, "Put beside fields of that name.").optional(),
     remove: removals(side).optional(),
   }).transform(({ set = [], add = [], remove = [] }) => ({ set, add, remove })).meta({ description: `Of the ${side}.` });

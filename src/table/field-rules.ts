@@ -1,2 +1,3 @@
 /** Which fields of a message a policy may edit, for those who read policies and know no bytes. */
-export { whyUneditable } from "../wire/field-edits.ts";
+export { isHostField, whyUneditable } from "../wire/field-edits.ts";
+export { normaliseHost } from "../wire/host.ts";

@@ -5,7 +5,8 @@
  *  the `X-Gateway` that an operator sets, and the application might see the client's.
  *
  *  What frames a message, belongs to one connection, or says who the client is and which way a request has come, is the proxy's own and
- *  cannot be edited: a mistake there is no wrong field but a smuggled request, or a client that claims to be another.
+ *  cannot be edited: a mistake there is no wrong field but a smuggled request, or a client that claims to be another. But one fixed Host
+ *  can be set, for servers that know themselves by another name.
  */
 import { TOKEN_BYTES, VALUE_BYTES } from "./bytes.ts";
 import type { HeaderList } from "./header-list.ts";
@@ -18,6 +19,8 @@ export interface FieldChanges {
   readonly dropped: FieldNames | null;
   /** Added behind the others, each with its CRLF; one character is one byte. */
   readonly lines: string;
+  /** Among them is the Host field. */
+  readonly host: boolean;
 }
 
 /** As a name is compared: lower-case, `-` for `_`. */
@@ -91,6 +94,10 @@ const OWN: Readonly<Record<Direction, ReadonlySet<string>>> = {
 
 function words(texts: readonly string[]): string[] {
   return texts.flatMap((text) => text.split(" "));
+}
+
+export function isHostField(direction: Direction, name: string): boolean {
+  return direction === "request" && name.toLowerCase() === "host";
 }
 
 /** Why a field of that name cannot be set, added or removed; null: it can. */

@@ -96,6 +96,7 @@ const ROUTES = [
   { id: "www", hosts: ["www.test"], redirect: { scheme: "https", host: "app.test", status: 308 } },
   { id: "back", hosts: ["app.test"], path: "/back", redirect: { to: "{path}?{query}", status: 302 } },
   { id: "works", hosts: ["app.test"], path: "/works", service: "app", maintenance: { body: "back at {host}", retryAfter: "2m" } },
+  { id: "named", hosts: ["app.test"], path: "/named", service: "app", headers: { request: { set: { Host: "shop.internal:81" } } } },
   { id: "rest", hosts: ["app.test"], path: "/rest", service: "app", maintenance: { retryAfter: "30s" } },
 ];
 
@@ -127,6 +128,15 @@ test("targets are rewritten in every form that a client may send", async () => {
   for (const [asked, sent] of Object.entries(forms)) {
     await routes.ask([asked, HOST, "X-Name: 1&admin=1"]);
     assert.equal(lastRequest().startLine, sent, asked);
+  }
+});
+
+test("a VM that knows itself by another name is asked for that, whatever form the request has", async () => {
+  for (const line of ["GET /named HTTP/1.1", "GET http://app.test/named HTTP/1.1", "GET /named HTTP/1.0"]) {
+    assert.equal((await routes.ask([line, HOST])).status, 200, line);
+    const request = lastRequest();
+    const told = [fieldValues(request, "host"), fieldValues(request, "x-forwarded-host")];
+    assert.deepEqual(told, [["shop.internal:81"], ["app.test"]], line);
   }
 });
 

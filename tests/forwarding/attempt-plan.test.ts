@@ -48,10 +48,21 @@ test("edits of fields are not for a client to undo by naming them in Connection"
 });
 
 test("edits of fields touch neither framing nor what says who the client is, whatever they say", () => {
-  const names = ["Content-Length", "Transfer-Encoding", "Host", "X-Forwarded-For", "x_real_ip", "Via", "Connection", "TE"];
+  const names = ["Content-Length", "Transfer-Encoding", "X-Forwarded-For", "x_real_ip", "Via", "Connection", "TE"];
   const edits = request({ set: names.map((name) => [name, "evil"]), remove: names.map((name) => name.toLowerCase()) });
   const lines = ["POST /a HTTP/1.1", HOST, "Content-Length: 3"];
   assert.deepEqual(sent(lines, edits), [...lines, ...ADDED]);
+});
+
+test("a Host of the route's takes the place of the client's, once, wherever that stands; X-Forwarded-Host tells the client's", () => {
+  const edits = request({ set: [["X-Gateway", "edge"], ["host", "shop.internal:81"]] });
+  const set = ["Host: shop.internal:81", "X-Gateway: edge"];
+  assert.deepEqual(sent([GET, "b:1", HOST, "B: 2"], edits), [GET, "b:1", "B: 2", ...set, ...ADDED]);
+  assert.deepEqual(sent([GET, HOST, "Connection: host"], edits), [GET, ...set, ...ADDED]);
+  const absolute = sent(["GET http://a.test/a?b=1 HTTP/1.1", "Host: a.test"], edits);
+  assert.deepEqual(absolute.filter((line) => /^host:/i.test(line)), ["Host: shop.internal:81"]);
+  assert.ok(absolute.includes("X-Forwarded-Host: a.test"));
+  assert.deepEqual(sent([GET, HOST], request({ add: [["Host", "b.test"]], remove: ["host"] })), [GET, HOST, ...ADDED]);
 });
 
 test("variables stand for what the request is", () => {

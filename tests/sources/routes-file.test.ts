@@ -325,7 +325,12 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["rewrite: { pattern: '/(a)', to: /$2 }", "rewrite.to: there is no group $2: the pattern has one"],
   ["rewrite: { addPrefix: /a, replacePrefix: /b }", "rewrite.replacePrefix: addPrefix or replacePrefix, not both"],
   ["rewrite: { addPrefix: /../x }", "rewrite.addPrefix: must be a path such as /api, without dot segments"],
-  ["headers: { request: { set: { Host: x } } }", "headers.request.set.Host: is the proxy's own and cannot be edited"],
+  ["headers: { request: { add: { Host: x } } }", "headers.request.add.Host: is the proxy's own and cannot be edited"],
+  ["headers: { request: { remove: [host] } }", "headers.request.remove[0]: is the proxy's own and cannot be edited"],
+  ["headers: { request: { set: { Host: '{header:X-A}' } } }", "headers.request.set.Host: must be one host such as"],
+  ["headers: { request: { set: { host: 'a, b' } } }", "headers.request.set.host: must be one host such as"],
+  ["headers: { request: { set: { Host: [a, b] } } }", "headers.request.set.Host: must be one host such as"],
+  ["headers: { request: { set: { Host: a, host: b } } }", "headers.request.set.host: must be one host such as"],
   ["headers: { request: { remove: [Content_Length] } }", "headers.request.remove[0]: is the proxy's own and cannot be edited"],
   ["headers: { response: { set: { X-Edgeproxy-Error: x } } }", "headers.response.set.X-Edgeproxy-Error: is the proxy's own"],
   ['headers: { request: { set: { X-A: "a\\r\\nb" } } }', "headers.request.set.X-A: must be one line without control characters"],
@@ -351,6 +356,11 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["hosts: ['a.*.example.com']", "hosts[0]: must be a host name such as"],
   ["id: 'a b'", "id: must be 1 to 128 letters, digits and"],
 ];
+
+test("parseRoutesFile() lets a route say which host its VMs are asked for", () => {
+  const [route] = policiesOf("routes: [{ service: vms, headers: { request: { set: { Host: 'Shop.internal:8080' } } } }]").routes;
+  assert.deepEqual(route?.requestFields.set, [["Host", "Shop.internal:8080"]]);
+});
 
 test("parseRoutesFile() refuses what a route cannot mean", () => {
   for (const [text, expected] of BAD_ROUTES) {
