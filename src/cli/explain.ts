@@ -190,7 +190,7 @@ function endpointOf(key: string): EndpointRecord {
 async function askDatabase({ words, client }: Question, settings: Settings, why: string): Promise<Answer | string> {
   const table = await readTable(settings);
   if (typeof table === "string") return table;
-  const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies));
+  const identity = forwardingIdentity(pseudonym(settings.regionId), trustedProxies(settings.trustedProxies), settings.secret);
   const chance = Math.random(); // the same service both times
   const endpoints = new Endpoints({ wanted: () => {}, failed: () => {} });
   const balancing = new Balancing({

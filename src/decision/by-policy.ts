@@ -104,6 +104,7 @@ export function maintenanceOf({ route, service, domain }: MatchedRoute, { hooks 
 
 /** Once per request, also when it is decided again. */
 function isAllowed(matched: MatchedRoute, { hooks }: Surroundings, trace?: Trace): boolean {
+  if (matched.told?.counted === true) return true;
   const verdict = matched.limit ??= hooks.limit(matched);
   trace?.({ kind: "limit", allowed: verdict.allowed, remaining: verdict.remaining, limit: verdict.limit });
   return verdict.allowed;

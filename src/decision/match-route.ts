@@ -14,6 +14,7 @@ import type { HeaderList } from "../wire/header-list.ts";
 import { hashBegun, keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
+import { type EdgeWord, edgeWordOf } from "./edge-word.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { requestKey } from "./request-keys.ts";
 import { previewHost, routeKeyOf } from "./route-key.ts";
@@ -35,6 +36,7 @@ export interface RequestView {
   readonly clientAddress: string;
   /** The connection's peer is a trusted proxy. */
   readonly trusted: boolean;
+  readonly requestId: string;
 }
 
 /** Once per request: what it keeps, whatever is tried. */
@@ -51,6 +53,8 @@ export interface MatchedRoute {
   readonly view: RequestView;
   /** It drains, takes this client no more, and nobody else is there to take it. */
   readonly drained: boolean;
+  /** By the edge that sent it here; null: nothing. */
+  readonly told: EdgeWord | null;
   /** Of the route's rate limit; null: not asked yet, or there is none. */
   limit: LimitVerdict | null;
 }
@@ -186,11 +190,12 @@ function matchedBy(
   trace?: Trace,
   left = false,
 ): MatchedRoute {
-  const target = route.split.length === 0 ? null : targetOf(route, route.split, view, whose, around, trace);
+  const told = edgeWordOf(view, route, around, trace);
+  const target = route.split.length === 0 ? null : targetOf(route, route.split, view, whose, around, told, trace);
   const service = target?.service ?? null;
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });
   const { host, domain, routeKey } = whose;
-  return { route, service, routeKey, host, domain, view, drained: left || target?.left === true, limit: null };
+  return { route, service, routeKey, host, domain, view, drained: left || target?.left === true, told, limit: null };
 }
 
 /** One that nobody knows (any more) has no endpoints. */
@@ -211,15 +216,17 @@ function targetOf(
   view: RequestView,
   whose: Whose,
   around: Surroundings,
+  told: EdgeWord | null,
   trace?: Trace,
 ): Target {
-  const target = drawn(route, split, view, whose.routeKey, around);
+  const drawnBefore = split.find(({ service, share }) => share > 0 && service === told?.service);
+  const target = drawnBefore ?? drawn(route, split, view, whose.routeKey, around);
   const service = serviceOf(target.service, whose.domain, around);
   if (!serviceIsLeft(service, whose.domain, route, { view, routeKey: whose.routeKey }, around, trace)) {
     return { service, left: false };
   }
   const rest = split.filter((each) => each !== target && each.share > 0);
-  return rest.length === 0 ? { service, left: true } : targetOf(route, rest, view, whose, around, trace);
+  return rest.length === 0 ? { service, left: true } : targetOf(route, rest, view, whose, around, null, trace);
 }
 
 function drawn(

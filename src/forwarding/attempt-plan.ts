@@ -1,9 +1,11 @@
 /** What the policy of its route and service makes of an exchange; null stands for a request without one, and costs nothing. */
 import type { OwnAnswerReason } from "../decision/decision.ts";
+import { edgeWordLine } from "../decision/edge-word.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
+import type { PolicyService } from "../table/policies.ts";
 import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { FieldChanges } from "../wire/field-edits.ts";
@@ -25,11 +27,21 @@ export class AttemptPlan implements ExchangeTerms {
   readonly #responseFields: FieldChanges | null;
   /** It goes to another edge, which has the same policies. */
   #toEdge = false;
+  /** What that edge is told; undefined: nobody has asked for it. */
+  #told: FieldChanges | null | undefined;
+  readonly #identity: ForwardingIdentity;
   readonly #edits: RouteEdits;
   readonly #values: Values;
   readonly #view: ExchangeView;
 
-  constructor(matched: MatchedRoute, target: string | null, edits: RouteEdits, values: Values, view: ExchangeView) {
+  constructor(
+    matched: MatchedRoute,
+    target: string | null,
+    edits: RouteEdits,
+    values: Values,
+    view: ExchangeView,
+    identity: ForwardingIdentity,
+  ) {
     this.matched = matched;
     this.#target = target;
     this.#requestFields = edits.request?.fill(values) ?? null;
@@ -38,14 +50,15 @@ export class AttemptPlan implements ExchangeTerms {
     this.#edits = edits;
     this.#values = values;
     this.#view = view;
+    this.#identity = identity;
   }
 
   /**
    * Where it is sent next. Another region's edge matches and edits by itself: a rewritten target would match nothing there, and what is
-   * added would be added twice.
+   * added would be added twice. What is drawn or counted it is told.
    */
-  goesTo({ kind }: EndpointRecord): void {
-    this.#toEdge = kind === "region" && this.matched.service?.endpoints === null;
+  goesTo(endpoint: EndpointRecord): void {
+    this.#toEdge = isEdge(endpoint, this.matched.service);
   }
 
   /** Origin form; null: as it came. */
@@ -54,11 +67,17 @@ export class AttemptPlan implements ExchangeTerms {
   }
 
   get requestFields(): FieldChanges | null {
-    return this.#toEdge ? null : this.#requestFields;
+    return this.#toEdge ? this.#word : this.#requestFields;
   }
 
   get responseFields(): FieldChanges | null {
     return this.#toEdge ? null : this.#responseFields;
+  }
+
+  get #word(): FieldChanges | null {
+    if (this.#told !== undefined) return this.#told;
+    const lines = edgeWordLine(this.matched, this.#view.requestId, this.#identity);
+    return this.#told = lines === null ? null : { dropped: null, host: false, lines };
   }
 
   get maxBodyBytes(): number | null {
@@ -97,6 +116,12 @@ export class AttemptPlan implements ExchangeTerms {
   }
 }
 
+/** Another region's, of the VMs that the service means; endpoints that a file names elsewhere are none, nor are those of a maintenance. */
+function isEdge(endpoint: EndpointRecord, service: PolicyService | null): boolean {
+  if (endpoint.kind !== "region" || service === null || service.endpoints !== null) return false;
+  return !("service" in endpoint) || endpoint.service === service.name;
+}
+
 const MAINTENANCE: WeakMap<FixedResponse, WrittenAnswer> = new WeakMap();
 
 function writtenMaintenance(answer: FixedResponse): WrittenAnswer {
@@ -117,10 +142,10 @@ function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
 }
 
 /** The reason when its rewritten target is none that may be sent. */
-export function planOf(matched: MatchedRoute, view: ExchangeView, { pseudonym }: ForwardingIdentity): AttemptPlan | string {
+export function planOf(matched: MatchedRoute, view: ExchangeView, identity: ForwardingIdentity): AttemptPlan | string {
   const edits = editsOf(matched.route);
-  const values = new Values(view, matched, pseudonym);
+  const values = new Values(view, matched, identity.pseudonym);
   const rewritten = edits.target?.fill(view.target, values) ?? null;
   if (rewritten !== null && "problem" in rewritten) return rewritten.problem;
-  return new AttemptPlan(matched, rewritten?.target ?? null, edits, values, view);
+  return new AttemptPlan(matched, rewritten?.target ?? null, edits, values, view, identity);
 }

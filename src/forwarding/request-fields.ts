@@ -20,10 +20,12 @@ export interface ForwardingIdentity {
   readonly isTrusted: IsTrusted;
   /** The end of the head of most requests: whose Via is ours alone, and whose trace begins here. */
   readonly ending: string;
+  /** Of what edges tell each other; empty: nothing. */
+  readonly secret: string;
 }
 
-export function forwardingIdentity(pseudonym: string, isTrusted: IsTrusted): ForwardingIdentity {
-  return { pseudonym, isTrusted, ending: `-00\r\nVia: 1.1 ${pseudonym}\r\n\r\n` };
+export function forwardingIdentity(pseudonym: string, isTrusted: IsTrusted, secret = ""): ForwardingIdentity {
+  return { pseudonym, isTrusted, secret, ending: `-00\r\nVia: 1.1 ${pseudonym}\r\n\r\n` };
 }
 
 /** Set anew on every request; `X-Forwarded-*` and `Forwarded` of peers that we do not trust go with them. */
@@ -34,6 +36,7 @@ const OURS: readonly FieldKind[] = [
   FieldKind.XForwardedHost,
   FieldKind.XRealIp,
   FieldKind.XRequestId,
+  FieldKind.EdgeDecided,
 ];
 const SPOOFABLE: readonly FieldKind[] = [FieldKind.XForwardedOther, FieldKind.Forwarded];
 

@@ -183,7 +183,7 @@ export class Worker {
       timers: systemTimers,
     });
     const isTrusted = trustedProxies(settings.trustedProxies);
-    const identity = forwardingIdentity(pseudonym(settings.regionId), isTrusted);
+    const identity = forwardingIdentity(pseudonym(settings.regionId), isTrusted, settings.secret);
     this.#listener = this.#createListener(trafficLog, identity);
     this.#explainParts = { limits: settings, tracing: this.#tracing, identity, surroundings: this.#onlookersView() };
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();

@@ -87,6 +87,7 @@ const OWN: Readonly<Record<Direction, ReadonlySet<string>>> = {
     ...words(BOTH),
     ...words([
       "host expect via forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip traceparent tracestate",
+      "x-edgeproxy-decided",
     ]),
   ]),
   response: new Set(words(BOTH)),

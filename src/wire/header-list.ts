@@ -41,6 +41,8 @@ export const FieldKind = {
   MisspeltFraming: 21,
   Traceparent: 22,
   Tracestate: 23,
+  /** What one edge tells the next. */
+  EdgeDecided: 24,
 } as const;
 /** Below 32: sets of them are bits of a number. */
 export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind];
@@ -167,6 +169,7 @@ const KNOWN: readonly (readonly [lower: string, kind: FieldKind])[] = [
   ["proxy-connection", FieldKind.ProxyConnection],
   ["transfer-encoding", FieldKind.TransferEncoding],
   ["x-forwarded-proto", FieldKind.XForwardedProto],
+  ["x-edgeproxy-decided", FieldKind.EdgeDecided],
 ];
 const KNOWN_BYTES: readonly Uint8Array[] = KNOWN.map(([lower]) => bytesOf(lower));
 /**
@@ -178,7 +181,7 @@ const MISSPELT: readonly FieldKind[] = KNOWN.map(([lower]) => {
   return lower.startsWith("x-") ? FieldKind.XForwardedOther : FieldKind.Other;
 });
 const X_FORWARDED = bytesOf("x-forwarded-");
-const LONGEST = 17;
+const LONGEST = 19;
 /** Place in KNOWN plus one, by length and first letter; 0 for none. */
 const PLACES: Uint8Array = new Uint8Array((LONGEST + 1) * 32);
 for (const [place, [lower]] of KNOWN.entries()) PLACES[lower.length * 32 + (lower.charCodeAt(0) & 31)] = place + 1;

@@ -37,6 +37,7 @@ const PROTECTED = dropTable([
   FieldKind.Forwarded,
   FieldKind.Traceparent,
   FieldKind.Tracestate,
+  FieldKind.EdgeDecided,
 ]);
 
 /** Whether field `index` is one that `Connection` nominates (lower-case names). */
@@ -62,4 +63,5 @@ export const NOT_IN_TRAILERS: Uint8Array = dropTable([
   FieldKind.Forwarded,
   FieldKind.Traceparent,
   FieldKind.Tracestate,
+  FieldKind.EdgeDecided,
 ]);

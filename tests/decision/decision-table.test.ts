@@ -54,6 +54,7 @@ function outcomeOf(asked: golden.AskedRequest, table: RoutingTable): golden.Outc
     method,
     clientAddress: client,
     trusted,
+    requestId: asked.fields.find(([name]) => name === "X-Request-Id")?.[1] ?? "",
     fields: Object.fromEntries(asked.fields),
   });
   const matched = matchRoute(view, around);

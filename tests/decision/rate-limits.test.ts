@@ -27,6 +27,7 @@ function allowed(
       domain: null,
       view,
       drained: false,
+      told: null,
       limit: null,
     };
     return limits.take(matched).allowed;

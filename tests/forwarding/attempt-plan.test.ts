@@ -1,7 +1,15 @@
 /** What a route's policy makes of requests: the head that an endpoint gets, and the answers that it gives by itself. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ErrorAnswer, FieldEdits, PolicyRoute, RedirectPolicy, RewritePolicy } from "../../src/table/policy.ts";
+import type {
+  ErrorAnswer,
+  FieldEdits,
+  PolicyRoute,
+  RedirectPolicy,
+  RewritePolicy,
+  ServiceEndpoint,
+} from "../../src/table/policy.ts";
+import type { EndpointRecord } from "../../src/table/record.ts";
 import { requestHead } from "../fixtures/heads.ts";
 import { ADDED, editedHead, exchangeOf, ID, planned, planOrFail, TRUSTED, UNTRUSTED } from "../fixtures/planned.ts";
 
@@ -189,6 +197,22 @@ test("what goes to another region's edge goes as it came, since that edge has th
   const named = planOrFail(exchangeOf([GET, HOST]), edits, {}, []);
   named.goesTo(region(ELSEWHERE, "192.0.2.1"));
   assert.equal(named.target, "/v1/a?b=1", "an endpoint of the file elsewhere is no edge");
+});
+
+test("another region's edge is told what has been drawn, and nobody else", () => {
+  const split = { split: [{ service: "users", share: 9000 }, { service: "canary", share: 1000 }] };
+  const told = (endpoint: EndpointRecord, endpoints: readonly ServiceEndpoint[] | null, edits: Partial<PolicyRoute> = split) => {
+    const plan = planOrFail(exchangeOf([GET, HOST]), edits, {}, endpoints);
+    plan.goesTo(endpoint);
+    return plan.requestFields?.lines.replace(/ [a-z2-7]{20}\r\n/, "") ?? null;
+  };
+  const there = region(ELSEWHERE, "192.0.2.1");
+  assert.equal(told(there, null), "X-Edgeproxy-Decided: users-api users uncounted");
+  assert.equal(told({ ...there, service: "users" } as ServiceEndpoint, null), "X-Edgeproxy-Decided: users-api users uncounted");
+  assert.equal(told(vm("10.0.0.1"), null), null);
+  assert.equal(told(there, []), null, "an endpoint that a file names elsewhere");
+  assert.equal(told({ ...there, service: "page" } as ServiceEndpoint, null), null, "one that answers in a maintenance");
+  assert.equal(told(there, null, {}), null, "nothing is drawn or counted");
 });
 
 test("what is the same for every request is made once for a route", () => {

@@ -1,0 +1,111 @@
+/** Requests under a policy whose VMs run in another region: two edges with the same routes serve each, and decide it once. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { fieldValues } from "../fixtures/http1.ts";
+import { Platform, type Region } from "../fixtures/platform.ts";
+import { startPostgres } from "../fixtures/postgres.ts";
+import { getRequest, openRaw, rawRequest, type RawResponse } from "../fixtures/raw-client.ts";
+import { respond, startVm, type Vm } from "../fixtures/vm.ts";
+
+/** Where clients come from; the edges' own connections come from EDGE, which both trust. */
+const CLIENT = "127.88.7.6", EDGE = "127.0.0.1";
+const REQUESTS = 10_000;
+
+function routes(canary: Vm): string {
+  return `
+services:
+  canary: { endpoints: [{ url: "http://${canary.host}:${canary.port}" }] }
+routes:
+  - { id: split, hosts: [app.test], path: /split, split: [{ service: vms, weight: 90 }, { service: canary, weight: 10 }] }
+  - { id: whole, hosts: [app.test], path: /whole, service: vms, rateLimit: { requests: 20, window: 60m } }
+  - { id: client, hosts: [app.test], path: /client, service: vms, rateLimit: { requests: 4, window: 60m, key: client-ip } }
+  - { id: forged, hosts: [app.test], path: /forged, service: vms, rateLimit: { requests: 2, window: 60m } }
+`;
+}
+
+let resources: AsyncDisposableStack;
+let here: Region;
+let there: Region;
+let near: Edgeproxy;
+let far: Edgeproxy;
+/** In the far region. */
+let vm: Vm;
+let canary: Vm;
+before(async () => {
+  resources = new AsyncDisposableStack();
+  const platform = resources.use(await Platform.start(resources.use(await startPostgres())));
+  here = platform.region;
+  there = await platform.addRegion();
+  vm = await platform.vm("app.test", { region: there });
+  canary = resources.use(await startVm({ script: respond(200, "canary") }));
+  const file = join(resources.use(await temporaryFolder()).path, "routes.yaml");
+  await writeFile(file, routes(canary));
+  const settings = {
+    EDGEPROXY_CONFIG_FILE: file,
+    EDGEPROXY_SECRET: "the-secret-of-both-regions",
+    EDGEPROXY_TRUSTED_PROXIES: EDGE,
+    EDGEPROXY_ACCESS_LOG: "on",
+    EDGEPROXY_WORKERS: "1",
+  };
+  near = await platform.edge(settings);
+  far = await platform.edge(settings, { region: there });
+});
+after(() => resources.disposeAsync());
+
+async function ask(edge: Edgeproxy, path: string, ...fields: string[]): Promise<RawResponse> {
+  return await rawRequest(edge.port, getRequest("app.test", path, ...fields), edge.host, CLIENT);
+}
+
+/** How many of so many requests pass the rate limit. */
+async function passing(edge: Edgeproxy, path: string, count: number, ...fields: string[]): Promise<number> {
+  let passed = 0;
+  for (let i = 0; i < count; i++) {
+    const { status } = await ask(edge, path, ...fields);
+    assert.ok(status === 200 || status === 429, `${status}`);
+    if (status === 200) passed++;
+  }
+  return passed;
+}
+
+test("a split over VMs of another region is drawn once, so that shares stay what they are", async () => {
+  await using connection = await openRaw(near.port, near.host);
+  for (let sent = 0; sent < REQUESTS; sent += 100) {
+    connection.send(getRequest("app.test", "/split").repeat(100));
+    for (let i = 0; i < 100; i++) assert.equal((await connection.readResponse()).status, 200);
+  }
+  const share = canary.requests.length / REQUESTS;
+  assert.ok(Math.abs(share - 0.1) < 0.01, `${canary.requests.length} of ${REQUESTS}`);
+  assert.equal(vm.requests.length, REQUESTS - canary.requests.length);
+});
+
+test("a rate limit counts a request once, at the edge where it arrives", async () => {
+  assert.equal(await passing(near, "/whole", 23), 20);
+  assert.equal(await passing(far, "/whole", 23), 20, "the far edge has counted none of them");
+  assert.equal(await passing(far, "/client", 3), 3);
+  assert.equal(await passing(near, "/client", 6), 4);
+  assert.equal(await passing(far, "/client", 3), 1);
+});
+
+test("nobody but an edge says that a request has been counted, not even through a trusted load balancer", async () => {
+  const forged = `X-Edgeproxy-Decided: forged vms counted ${"a".repeat(20)}`;
+  assert.equal(await passing(near, "/forged", 3, forged), 2);
+  let passed = 0;
+  for (let i = 0; i < 3; i++) {
+    const fields = [`Via: 1.1 edgeproxy-${here.id}`, forged];
+    const { status } = await rawRequest(far.port, getRequest("app.test", "/forged", ...fields), far.host, EDGE);
+    if (status === 200) passed++;
+  }
+  assert.equal(passed, 2);
+});
+
+test("the answer tells of one limit, and the VM nothing of what edges tell each other", async () => {
+  const answer = await ask(near, "/whole");
+  assert.equal(answer.status, 429);
+  assert.equal(fieldValues(answer, "RateLimit-Limit").length, 1);
+  for (const { fields } of [...vm.requests, ...canary.requests]) {
+    assert.ok(!fields.some(([name]) => name.toLowerCase().startsWith("x-edgeproxy")));
+  }
+});
