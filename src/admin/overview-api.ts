@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { BLAMES } from "../observation/proxy-error.ts";
 import type { TrafficPoint } from "../observation/traffic-history.ts";
+import { hasDatabase, isReadable, type RefreshStatus } from "../sources/refresh-status.ts";
 import { type Alert, alertsOf, SEVERITIES } from "./alerts.ts";
 import type { AdminDeps } from "./deps.ts";
 import { DRAIN, drainView } from "./drain-api.ts";
@@ -43,7 +44,7 @@ const OVERVIEW = z.object({
   held_removals: z.int(),
   held_policies: z.int(),
   database: z.object({
-    state: z.enum(["ok", "away", "unread"]).describe("unread: no reading has ended yet"),
+    state: z.enum(["ok", "away", "unread", "none"]).describe("unread: no reading has ended yet; none: there is no database"),
     problem: z.string().nullable(),
     following: z.string(),
     server: z.string().nullable(),
@@ -105,7 +106,7 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     held_removals: status.held,
     held_policies: status.heldPolicies,
     database: {
-      state: status.lastAttemptAtMs === null ? "unread" : status.lastError === null ? "ok" : "away",
+      state: databaseState(status),
       problem: status.lastError,
       following: status.following,
       server: status.server,
@@ -123,6 +124,12 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     pinned: pinView(status),
     alerts: alertsOf(watched).map(alertView),
   };
+}
+
+function databaseState(status: RefreshStatus): z.output<typeof OVERVIEW>["database"]["state"] {
+  if (!hasDatabase(status)) return "none";
+  const readable = isReadable(status);
+  return readable === null ? "unread" : readable ? "ok" : "away";
 }
 
 function trafficView(point: TrafficPoint): z.output<typeof TRAFFIC> {

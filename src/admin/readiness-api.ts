@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { ConfigFileStatus } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
-import type { RefreshStatus } from "../sources/refresh-status.ts";
+import { hasDatabase, isReadable, type RefreshStatus } from "../sources/refresh-status.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
 import { DRAIN, drainView } from "./drain-api.ts";
@@ -29,7 +29,8 @@ const READINESS = z.object({
   reasons: z.array(z.string()),
   table: TABLE.nullable(),
   database: z.object({
-    readable: z.boolean().nullable(),
+    configured: z.boolean().describe("false: there is none, all routes are those of the routes file"),
+    readable: z.boolean().nullable().describe("null: there is none, or no reading has ended yet"),
     following: z.string().optional().describe(DETAIL),
     server: z.string().nullable().optional().describe(DETAIL),
     last_error: z.string().nullable().optional().describe(DETAIL),
@@ -113,9 +114,9 @@ function tableOf(status: RefreshStatus, nowMs: number): z.output<typeof TABLE> |
 }
 
 function databaseOf(status: RefreshStatus, detailed: boolean): z.output<typeof READINESS>["database"] {
-  const readable = status.lastAttemptAtMs === null ? null : status.lastError === null;
   const { following, server, lastError } = status;
-  return detailed ? { readable, following, server, last_error: lastError } : { readable };
+  const database = { configured: hasDatabase(status), readable: isReadable(status) };
+  return detailed ? { ...database, following, server, last_error: lastError } : database;
 }
 
 /** Of the table on disk, which nobody's readiness depends on. */

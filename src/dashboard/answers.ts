@@ -47,7 +47,7 @@ export interface Overview {
   readonly revision: number;
   readonly "table_age_s": number | null;
   readonly database: {
-    readonly state: "ok" | "away" | "unread";
+    readonly state: "ok" | "away" | "unread" | "none";
     readonly problem: string | null;
     readonly following: string;
     readonly server: string | null;

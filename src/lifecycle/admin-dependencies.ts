@@ -11,6 +11,7 @@ import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import type { ConfigFileStatus } from "../sources/config-file.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
+import { isReadable } from "../sources/refresh-status.ts";
 import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { LogLevelOrder } from "./log-level-order.ts";
@@ -130,7 +131,7 @@ function controlFigures(control: ControlPlane, settings: Settings, generation: G
     refreshesFailed: status.failures,
     lastRefreshSeconds: status.lastDurationMs / 1000,
     refreshDurations: status.durations,
-    sourceReadable: status.lastAttemptAtMs === null ? null : status.lastError === null,
+    sourceReadable: isReadable(status),
     // Everything in one process: the worker tells of it
     logLinesDropped: settings.workers === 0 ? 0 : standardOutput.lost,
     badRows: status.badRows,

@@ -20,7 +20,7 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
   {
     type: "gauge",
     name: "edgeproxy_table_info",
-    help: "Always 1; the label says where the routes come from: postgres, or last good table.",
+    help: "Always 1; the label says where the routes come from: postgres, last good table, or none (no database).",
     labels: ["source"],
     samples: ({ control: { tableSource } }) => tableSource === null ? [] : [[{ source: tableSource }, 1]],
   },
@@ -32,7 +32,8 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
   {
     type: "gauge",
     name: "edgeproxy_source_info",
-    help: "Always 1; the labels say how changes are learned (notifications, change log, tables) and from which server.",
+    help:
+      "Always 1; the labels say how changes are learned (notifications, change log, tables; nothing: no database) and from which server.",
     labels: ["following", "server"],
     samples: ({ control: { following, server } }) => [[{ following, server: server ?? "" }, 1]],
   },
@@ -51,7 +52,8 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
   {
     type: "gauge",
     name: "edgeproxy_source_up",
-    help: "1 while the last reading of the source has succeeded, else 0; absent before the first has ended.",
+    help:
+      "1 while the last reading of the source has succeeded, else 0; absent before the first has ended, and without a database.",
     labels: [],
     samples: ({ control: { sourceReadable } }) => sourceReadable === null ? [] : [[{}, Number(sourceReadable)]],
   },

@@ -13,7 +13,7 @@ const READING: SourceReading = {
 
 export class NoSource implements Source {
   readonly name = "none";
-  readonly following: Following = "tables";
+  readonly following: Following = "nothing";
   readonly server = null;
   readonly comparedAtMs = null;
   readonly pollMs = null;

@@ -30,13 +30,13 @@ import { type PolicyNews, PolicyTable } from "./policy-table.ts";
 import { isPassing } from "./table-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import { type TimeLimit, timeLimit } from "./time-limit.ts";
-import type { Exclusion, Following, RegionRow, Source, SourceReading } from "./source.ts";
+import type { ChangesFollowed, Exclusion, RegionRow, Source, SourceReading } from "./source.ts";
 
 const STATEMENT_TIMEOUT_MS = 15_000;
 const READ_TIMEOUT_MS = 30_000;
 const LOG_TIMEOUT_MS = 5_000;
 /** With notifications it is for those that are lost. */
-const POLL_MS: Readonly<Record<Following, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
+const POLL_MS: Readonly<Record<ChangesFollowed, number | null>> = { "notifications": 1_000, "change log": 250, "tables": null };
 const COMPARE_INTERVAL_MS = 10 * 60_000;
 const RETRY_EARLIER_MS = 30_000;
 const JITTER = 0.1;
@@ -122,7 +122,7 @@ export class PostgresSource implements Source {
     });
   }
 
-  get following(): Following {
+  get following(): ChangesFollowed {
     if (this.#session === null || this.#session.usableFeed === null) return "tables";
     return this.#listening && this.#announcements.reliable ? "notifications" : "change log";
   }

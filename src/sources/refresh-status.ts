@@ -35,3 +35,12 @@ export interface RefreshStatus {
   readonly durations: DurationSums;
   readonly regions: readonly RegionRow[];
 }
+
+/** Whether the last reading of the database has succeeded; null: none has ended yet, or there is no database. */
+export function isReadable({ following, lastAttemptAtMs, lastError }: RefreshStatus): boolean | null {
+  return lastAttemptAtMs === null || !hasDatabase({ following }) ? null : lastError === null;
+}
+
+export function hasDatabase({ following }: Pick<RefreshStatus, "following">): boolean {
+  return following !== "nothing";
+}

@@ -44,8 +44,10 @@ export interface SourceReading {
   readonly whole: boolean;
 }
 
-/** How a source learns of changes: it is told, it asks its log, or it compares the tables. */
-export type Following = "notifications" | "change log" | "tables";
+/** How changes are learned: the source is told, it asks its log, or it compares the tables. */
+export type ChangesFollowed = "notifications" | "change log" | "tables";
+/** `nothing`: there is no database whose changes there could be. */
+export type Following = ChangesFollowed | "nothing";
 
 export interface Source {
   /** For logs and status: `postgres`. */

@@ -38,6 +38,14 @@ test("GET /healthz says alive", async () => {
   assert.equal(headers.get("cache-control"), "no-store");
 });
 
+test("GET /readyz says that there is no database", async () => {
+  const { status, body } = await adminOf({ refreshStatus: () => ({ ...LOADED, following: "nothing", tableSource: "none" }) }).json(
+    "/readyz",
+  );
+  assert.deepEqual([status, body.ready, body.table.stale], [200, true, false]);
+  assert.deepEqual(body.database, { configured: false, readable: null, following: "nothing", server: null, last_error: null });
+});
+
 test("GET /readyz is 200 once a table is loaded", async () => {
   const { status, body } = await adminOf().json("/readyz");
   assert.equal(status, 200);
@@ -56,7 +64,7 @@ test("GET /readyz is 200 once a table is loaded", async () => {
       source: "postgres",
       pinned: null,
     },
-    database: { readable: true, following: "tables", server: null, last_error: null },
+    database: { configured: true, readable: true, following: "tables", server: null, last_error: null },
     workers: { serving: 1, total: 1 },
   });
 });
@@ -81,7 +89,7 @@ test("GET /readyz says why not before the first table and while shutting down", 
     ready: false,
     reasons: ["no routing table loaded yet"],
     table: null,
-    database: { readable: false, following: "tables", server: null, last_error: "connection refused" },
+    database: { configured: true, readable: false, following: "tables", server: null, last_error: "connection refused" },
     workers: { serving: 1, total: 1 },
   });
   const workers = [workerStatus({ state: "draining" })];
@@ -115,9 +123,10 @@ test("GET /readyz stays 200 and says stale while the database is away", async ()
 
 test("GET /readyz keeps the database's error from those without the token", async () => {
   const admin = adminOf({ token: "secret", refreshStatus: () => ({ ...LOADED, lastError: "host db.internal" }) });
-  assert.deepEqual((await admin.json("/readyz")).body.database, { readable: false });
+  assert.deepEqual((await admin.json("/readyz")).body.database, { configured: true, readable: false });
   const shown = await admin.json("/readyz", { headers: { authorization: "Bearer secret" } });
   assert.deepEqual(shown.body.database, {
+    configured: true,
     readable: false,
     following: "tables",
     server: null,

@@ -36,7 +36,11 @@ test("adminApp() without a token refuses a name that foreign DNS could point her
   ) {
     const { status, body } = await admin.json("/api/regions", { headers: { host } });
     assert.deepEqual([status, body.error], [403, "forbidden_host"], host);
-    assert.deepEqual((await admin.json("/readyz", { headers: { host } })).body.database, { readable: true }, host);
+    assert.deepEqual(
+      (await admin.json("/readyz", { headers: { host } })).body.database,
+      { configured: true, readable: true },
+      host,
+    );
   }
 });
 

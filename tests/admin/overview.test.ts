@@ -37,6 +37,14 @@ test("GET /api/overview tells of an edge where all is well", async () => {
   assert.deepEqual([body.traffic.requests_per_second, body.traffic.by_blame.client, body.traffic.seconds], [100, 0.1, 10]);
 });
 
+test("GET /api/overview tells a database that is not there from one that is away, or not read yet", async () => {
+  const states = async (changes: Partial<RefreshStatus>) => (await adminOf(statusOf(changes)).json("/api/overview")).body.database;
+  assert.deepEqual(await states({ following: "nothing" }), { state: "none", problem: null, following: "nothing", server: null });
+  assert.equal((await states({ lastAttemptAtMs: null })).state, "unread");
+  assert.equal((await states({ lastError: "no answer" })).state, "away");
+  assert.deepEqual(await alertsOf(statusOf({ following: "nothing" })), []);
+});
+
 test("GET /api/overview names what needs a look, the worst first", async () => {
   const states = (...all: WorkerState[]) => ({
     workers: () => all.map((state, index) => workerStatus({ worker: index + 1, state })),

@@ -48,7 +48,13 @@ test("admin address tells that the process is alive and ready", async () => {
   });
   assert.ok(typeof age === "number" && age >= 0);
   const { port } = new URL(platform.database.url);
-  assert.deepEqual(database, { readable: true, following: "tables", server: `127.0.0.1:${port}`, last_error: null });
+  assert.deepEqual(database, {
+    configured: true,
+    readable: true,
+    following: "tables",
+    server: `127.0.0.1:${port}`,
+    last_error: null,
+  });
 });
 
 test("admin address says that the proxy shuts down while it still serves what is running", async () => {
@@ -172,7 +178,7 @@ test("admin address wants its token, except for health and readiness", async () 
     assert.equal(await status(path, `Bearer ${TOKEN}`, method), path === "/nothing" ? 404 : 200, path);
   }
   const anonymous = await (await fetch(`${edge.adminUrl}/readyz`)).json() as { database: object };
-  assert.deepEqual(anonymous.database, { readable: true }, "details are for those with the token");
+  assert.deepEqual(anonymous.database, { configured: true, readable: true }, "details are for those with the token");
 });
 
 test("admin address without a token refuses other web sites' requests", async () => {

@@ -161,6 +161,16 @@ test("dashboard shows what the API says", { skip }, async () => {
   assert.deepEqual(await names.allInnerTexts(), excluded.map(({ domain }) => domain));
 });
 
+test("dashboard says that there is no database", { skip }, async () => {
+  await using visited = await look();
+  const { page } = visited;
+  const overview = await json<{ database: object }>("/api/overview");
+  const database = { state: "none", problem: null, following: "nothing", server: null };
+  await page.route("**/api/overview", (route) => route.fulfill({ json: { ...overview, database } }));
+  await go(page, "overview");
+  await page.getByText("none: all routes are those of the routes file").waitFor();
+});
+
 test("dashboard asks for the token when the API does, and keeps it for the tab", { skip }, async () => {
   await using visited = await visit(browser, busy.edge.adminUrl, { viewport: PHONE });
   const { page } = visited;

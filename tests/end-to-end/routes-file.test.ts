@@ -59,6 +59,9 @@ test("without a database the file's routes are served; a changed file is in forc
   assert.equal(await bodyOf(edge, "any.example.com"), "200 one");
   const ready = await (await edge.admin("/readyz")).json();
   assert.deepEqual([ready.ready, ready.routes_file.ok, ready.table.source], [true, true, "none"]);
+  assert.deepEqual([ready.database.configured, ready.database.readable], [false, null]);
+  assert.equal((await (await edge.admin("/api/overview")).json()).database.state, "none");
+  assert.doesNotMatch(await (await edge.admin("/metrics")).text(), /^edgeproxy_source_up /m);
 
   const strange: string[] = [];
   let answered = 0, over = false;

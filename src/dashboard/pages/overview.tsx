@@ -202,6 +202,7 @@ function Parts({ overview }: { overview: Overview }) {
 const DATABASE_STATES = { ok: ["good", "answers"], away: ["bad", "away"], unread: ["warning", "not read yet"] } as const;
 
 function DatabaseState({ of: { state, problem, following, server } }: { of: Overview["database"] }) {
+  if (state === "none") return <span class="muted">none: all routes are those of the routes file</span>;
   const [tone, text] = DATABASE_STATES[state];
   return (
     <>
