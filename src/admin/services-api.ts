@@ -21,6 +21,7 @@ const SERVICE = z.object({
   endpoints: z.int(),
   healthy: z.int().describe("Endpoints that have passed their check, or are never probed"),
   cordoned: z.int(),
+  ejected: z.int().describe("Out for a time, or on trial, because of what real requests saw"),
   in_flight: z.int().describe("Attempts under way, over all workers"),
   breaker: BREAKER_STATE.nullable().describe(
     "Of one for the whole service, else the worst of its endpoints'; null: none has had requests",
@@ -50,6 +51,7 @@ const DETAILS = SERVICE.extend({
 const QUERY = listQuery(["name"], "name", {});
 const PARAMS = z.object({ name: z.string().describe("`/` written %2F; the VMs of a domain under its name") });
 const MOST_ROUTES = 100;
+const EJECTED: ReadonlySet<string> = new Set(["ejected", "trial"]);
 
 export const LIST_SERVICES = adminPath({
   method: "GET",
@@ -169,6 +171,7 @@ function serviceView(listed: Listed, live: Live, deps: AdminDeps): z.output<type
     endpoints: members.length,
     healthy: members.filter(({ key }) => (deps.endpoints.health(key)?.verdict ?? "healthy") === "healthy").length,
     cordoned: members.filter(({ key }) => deps.cordons.find(key) !== undefined).length,
+    ejected: members.filter(({ key }) => EJECTED.has(live.uses.get(key)?.hindrance ?? "")).length,
     in_flight: members.reduce((sum, { key }) => sum + (live.uses.get(key)?.inFlight ?? 0), 0),
     breaker: worst([live.breakers.get(name), ...members.map(({ key }) => live.breakers.get(key))]),
     maintenance: maintenance?.enabled === true ? maintenanceView(maintenance) : null,

@@ -290,6 +290,7 @@ export interface Service {
   readonly endpoints: number;
   readonly healthy: number;
   readonly cordoned: number;
+  readonly ejected: number;
   readonly "in_flight": number;
   readonly breaker: string | null;
   readonly maintenance: Maintenance | null;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adminOf, POLICIES } from "../fixtures/admin.ts";
+import { endpointDeps } from "../fixtures/admin-endpoints.ts";
 
 const NOW = "2023-11-14T22:13:20.000Z";
 
@@ -32,6 +33,14 @@ test("GET /api/services lists services with their endpoints; one of them says mo
   assert.equal(details.members[0].key, "vm/10.0.0.5:8080@users");
   assert.equal(details.policy.balance, "p2c");
   assert.equal((await get("/api/services/user")).error, "no_service");
+});
+
+test("GET /api/services counts endpoints that real requests have put out, on trial or not", async () => {
+  const use = { key: "vm/10.0.0.5:8080@users", inFlight: 0, idle: 0, lastFailure: null, share: 1 };
+  for (const [hindrance, ejected] of [["ejected", 1], ["trial", 1], ["busy", 0], [null, 0]] as const) {
+    const admin = adminOf({ policies: () => POLICIES, endpoints: endpointDeps([], [], [{ ...use, hindrance }]) });
+    assert.equal((await admin.json("/api/services/users")).body.ejected, ejected, String(hindrance));
+  }
 });
 
 test("maintenance of a service is ordered, shown, ended, and taken back", async () => {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { findChromium, overflow, startBrowser, violations, type Visit, visit } from "../fixtures/browser.ts";
+import { findChromium, overflow, squeezed, startBrowser, violations, type Visit, visit } from "../fixtures/browser.ts";
 import { API, type BusyEdge, FAR, LOST, SHOP, SICK, startBusyEdge, UNKNOWN_HOST } from "../fixtures/busy-edge.ts";
 import { temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
@@ -111,6 +111,7 @@ for (const [device, viewport] of [["a phone", PHONE], ["a desk", DESK]] as const
         await shown(page, view);
         await page.evaluate("for (const each of document.querySelectorAll('main details')) each.open = true");
         if (await overflow(page) > 0) found.push(`${view[0]} is wider than the window`);
+        if (viewport === DESK) found.push(...(await squeezed(page)).map((what) => `${view[0]}: ${what}`));
         // Both devices and both themes have their turn; axe takes its time
         if ((viewport === DESK) === (colorScheme === "light")) {
           found.push(...(await violations(page)).map((violation) => `${view[0]}: ${violation}`));
@@ -312,6 +313,15 @@ test("dashboard puts a service into maintenance with a reason, says so, and ends
   await line.getByRole("button", { name: "End maintenance order: users" }).click();
   await line.getByText("serving").waitFor();
   assert.deepEqual((await json<{ orders: unknown[] }>("/api/policies/orders")).orders, []);
+});
+
+test("dashboard shows the policy of a service in the words of the file", { skip }, async () => {
+  await using visited = await look();
+  const { page } = visited;
+  await shown(page, VIEWS.find(([place]) => place === "service/users")!);
+  const policy = await page.getByRole("region", { name: "Policy" }).innerText();
+  for (const words of ["p2c", "type none", "failures 5", "openFor 30s"]) assert.ok(policy.includes(words), policy);
+  assert.doesNotMatch(policy, /[{}"]|Ms\b|null/);
 });
 
 test("dashboard pins a revision, says so on every view, and unpins it", { skip }, async () => {

@@ -5,6 +5,7 @@ import { count, milliseconds, shortId } from "../format.ts";
 import { Badge, type Tone, Verdict } from "../parts/badge.tsx";
 import { Choice } from "../parts/choice.tsx";
 import { CordonButton } from "../parts/cordon-dialog.tsx";
+import { EndpointName } from "../parts/endpoint-name.tsx";
 import { List } from "../parts/list.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { SearchField } from "../parts/search-field.tsx";
@@ -22,11 +23,7 @@ function columnsOf(again: () => void): readonly Column<Endpoint>[] {
       title: "Endpoint",
       names: true,
       sort: "key",
-      cell: ({ key }) => (
-        <a href={linkTo("endpoint", key)}>
-          <code>{key}</code>
-        </a>
-      ),
+      cell: ({ key }) => <EndpointName of={key} />,
     },
     {
       title: "Where",
@@ -98,10 +95,17 @@ export function EndpointsView({ place }: ViewProps) {
 }
 
 /** Of a region's edge, which is never probed, what requests met there. */
-export function whyOf({ cordon, reason, last_failure: failure }: Endpoint): string {
+export function whyOf({ cordon, reason, hindrance, last_failure: failure = null }: WhyOf): string {
   if (cordon !== null) return cordon.reason;
+  if (hindrance !== null && OUT.has(hindrance)) return `requests failed; last probe: ${reason || "none"}`;
   return reason === "" && failure !== null ? failure.reason : reason;
 }
+
+/** Because of what requests saw, whatever probes say. */
+const OUT: ReadonlySet<string> = new Set(["ejected", "trial", "open"]);
+
+type WhyOf = Pick<Endpoint, "cordon" | "reason" | "hindrance"> & Partial<Pick<Endpoint, "last_failure">>;
+type StateOf = Pick<Endpoint, "verdict" | "cordon" | "hindrance"> & { readonly kind?: string; readonly breaker?: string | null };
 
 const HINDRANCES: Readonly<Record<string, readonly [string, Tone]>> = {
   ejected: ["ejected", "bad"],
@@ -111,12 +115,14 @@ const HINDRANCES: Readonly<Record<string, readonly [string, Tone]>> = {
   busy: ["busy", "neutral"],
 };
 
-export function State({ of: { verdict, cordon, kind, hindrance } }: { of: Endpoint }) {
+/** `breaker`: where it is known that one is half-open, too. */
+export function State({ of: { verdict, cordon, kind, hindrance, breaker = null } }: { of: StateOf }) {
   return (
     <>
       {cordon !== null && <Badge tone="warning">cordoned</Badge>}{" "}
       {hindrance !== null && <Badge tone={HINDRANCES[hindrance]?.[1] ?? "warning"}>{HINDRANCES[hindrance]?.[0] ?? hindrance}
-      </Badge>}{" "}
+      </Badge>} {breaker !== null && breaker !== "closed" && hindrance !== "open" && <Badge tone="bad">breaker {breaker}</Badge>}
+      {" "}
       {verdict === null ? <Badge tone="neutral">{kind === "vm" ? "not in use" : "not probed"}</Badge> : <Verdict of={verdict} />}
     </>
   );

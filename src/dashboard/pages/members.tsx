@@ -1,17 +1,19 @@
 /** One service: its endpoints with what keeps requests away from each, who leads there, and what its policy says. */
 import type { ServiceDetails, ServiceMember } from "../answers.ts";
-import { count, shortId, UNKNOWN } from "../format.ts";
-import { Badge, Verdict } from "../parts/badge.tsx";
+import { count, shortId } from "../format.ts";
 import { CordonButton } from "../parts/cordon-dialog.tsx";
+import { EndpointName } from "../parts/endpoint-name.tsx";
 import { Moment } from "../parts/moment.tsx";
 import { OrderButtons } from "../parts/order-dialog.tsx";
 import { type Fact, Facts, Panel } from "../parts/panel.tsx";
 import { Shown } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
 import { linkTo } from "../place.ts";
+import { policyWords } from "../policy-words.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
-import { ServiceState } from "./services.tsx";
+import { State, whyOf } from "./endpoints.tsx";
+import { Lines, ServiceState } from "./services.tsx";
 
 const EVERY_MS = 3000;
 
@@ -20,15 +22,11 @@ function columnsOf(again: () => void): readonly Column<ServiceMember>[] {
     {
       title: "Endpoint",
       names: true,
-      cell: ({ key }) => (
-        <a href={linkTo("endpoint", key)}>
-          <code>{key}</code>
-        </a>
-      ),
+      cell: ({ key }) => <EndpointName of={key} />,
     },
     { title: "Region", cell: ({ region }) => shortId(region) },
-    { title: "Health", cell: (member) => <MemberState of={member} /> },
-    { title: "Why", wide: true, cell: ({ cordon, reason }) => <span class="muted">{cordon?.reason ?? reason}</span> },
+    { title: "Health", cell: (member) => <State of={member} /> },
+    { title: "Why", wide: true, cell: (member) => <span class="muted">{whyOf(member)}</span> },
     { title: "Weight", number: true, cell: ({ weight }) => count(weight) },
     { title: "In flight", number: true, cell: (member) => count(member.in_flight) },
     { title: "Action", cell: ({ key, cordon }) => <CordonButton endpoint={key} cordoned={cordon !== null} onDone={again} /> },
@@ -73,7 +71,7 @@ function Details({ of: service, again }: { of: ServiceDetails; again: () => void
       <div class="columns">
         <Panel title="Routes that lead there">
           {service.routes.length === 0 ? <p class="state">None.</p> : (
-            <ul class="hosts">
+            <ul class="hosts long">
               {service.routes.map((id) => (
                 <li key={id}>
                   <a href={linkTo("policy-routes", "", { q: id.slice(id.indexOf("/") + 1) })}>{id}</a>
@@ -83,9 +81,7 @@ function Details({ of: service, again }: { of: ServiceDetails; again: () => void
           )}
         </Panel>
         <Panel title="Policy">
-          <Facts
-            of={Object.entries(service.policy).filter(([, value]) => value !== null).map(([name, value]) => [name, textOf(value)])}
-          />
+          <Facts of={policyWords(service.policy).map(([key, values]) => [key, <Lines of={values} key={key} />])} />
         </Panel>
       </div>
     </>
@@ -104,22 +100,4 @@ function factsOf({ domain, balance, share, maintenance, order }: ServiceDetails)
       ["Ordered by", `${order.by}: ${order.reason || "no reason given"}`] as const,
     ],
   ];
-}
-
-function MemberState({ of: { verdict, cordon, hindrance, breaker } }: { of: ServiceMember }) {
-  return (
-    <>
-      {cordon !== null && <Badge tone="warning">cordoned</Badge>}{" "}
-      {hindrance !== null && hindrance !== "open" && <Badge tone={hindrance === "busy" ? "neutral" : "bad"}>{hindrance}</Badge>}
-      {" "}
-      {breaker !== null && breaker !== "closed" && <Badge tone="bad">breaker {breaker}</Badge>}{" "}
-      {verdict === null ? <Badge tone="neutral">not probed</Badge> : <Verdict of={verdict} />}
-    </>
-  );
-}
-
-function textOf(value: unknown): string {
-  if (typeof value === "string") return value;
-  const text = JSON.stringify(value);
-  return text === "{}" ? UNKNOWN : text;
 }

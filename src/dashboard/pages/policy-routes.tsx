@@ -30,10 +30,17 @@ function columnsOf(orders: readonly PolicyOrder[], again: () => void): readonly 
       cell: ({ hosts }) => hosts.length === 0 ? "any" : hosts.slice(0, 3).join(", ") + (hosts.length > 3 ? ", …" : ""),
     },
     { title: "Path", cell: ({ path }) => <code>{path}</code> },
-    { title: "Leads to", wide: true, cell: (row) => row.leads_to },
+    {
+      title: "Leads to",
+      wide: true,
+      cell: (row) => (
+        <>
+          {row.leads_to} <Ordered order={orderOf(row)} />
+        </>
+      ),
+    },
     { title: "Priority", number: true, sort: "-priority", cell: ({ priority }) => count(priority) },
     { title: "Written in", sort: "place", cell: ({ origin }) => <span class="muted">{origin}</span> },
-    { title: "Ordered", cell: (row) => <Ordered order={orderOf(row)} /> },
     {
       title: "Action",
       cell: (row) => {

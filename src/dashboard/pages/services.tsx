@@ -16,11 +16,13 @@ import type { ViewProps } from "../views.tsx";
 
 const LIMIT = 50;
 const EVERY_MS = 3000;
+/** More of them is for an editor. */
+const MOST_LINES = 20;
 
 function columnsOf(again: () => void): readonly Column<Service>[] {
   return [
     { title: "Service", names: true, sort: "name", cell: ({ name }) => <a href={linkTo("service", name)}>{name}</a> },
-    { title: "Of", cell: ({ domain }) => domain === null ? "the file" : <a href={linkTo("route", domain)}>{domain}</a> },
+    { title: "Of", cell: ({ domain }) => domain === null ? "file" : <a href={linkTo("route", domain)}>{domain}</a> },
     { title: "State", wide: true, cell: (service) => <ServiceState of={service} /> },
     { title: "Healthy", number: true, cell: ({ healthy, endpoints }) => `${count(healthy)} of ${count(endpoints)}` },
     { title: "In flight", number: true, cell: (service) => count(service.in_flight) },
@@ -78,14 +80,15 @@ export function PolicyTabs({ current }: { current: "services" | "policy-routes" 
 }
 
 /** Why requests are not served as usual, in words. */
-export function ServiceState({ of: { maintenance, share, breaker, cordoned, endpoints, healthy } }: { of: Service }) {
-  const usual = maintenance === null && share === 1 && cordoned === 0 && (breaker ?? "closed") === "closed" &&
+export function ServiceState({ of: { maintenance, share, breaker, cordoned, ejected, endpoints, healthy } }: { of: Service }) {
+  const usual = maintenance === null && share === 1 && cordoned + ejected === 0 && (breaker ?? "closed") === "closed" &&
     healthy === endpoints;
   return (
     <>
       {maintenance !== null && <Badge tone="warning">maintenance</Badge>}{" "}
       {share < 1 && <Badge tone="warning">drains, {Math.round(share * 100)} % left</Badge>}{" "}
       {breaker !== null && breaker !== "closed" && <Badge tone="bad">breaker {breaker}</Badge>}{" "}
+      {ejected > 0 && <Badge tone="bad">{count(ejected)} ejected</Badge>}{" "}
       {cordoned > 0 && <Badge tone="warning">{count(cordoned)} cordoned</Badge>}{" "}
       {healthy < endpoints && <Badge tone={healthy === 0 ? "bad" : "warning"}>{count(endpoints - healthy)} not healthy</Badge>}{" "}
       {usual && <Badge tone="good">serving</Badge>}
@@ -109,17 +112,26 @@ function FileState() {
           ["Domains with a policy", count(answer.domains)],
         ]}
       />
-      {!ok && <p class="state">What was in force before goes on. Problems:</p>}
-      <Lines of={[...problems, ...warnings]} />
+      {problems.length > 0 && <Findings title="Problems: what was in force before stays" of={problems} />}
+      {warnings.length > 0 && <Findings title="Warnings" of={warnings} />}
     </Panel>
   );
 }
 
-function Lines({ of }: { of: readonly string[] }) {
-  if (of.length === 0) return null;
+function Findings({ title, of }: { title: string; of: readonly string[] }) {
+  const more = of.length - MOST_LINES;
   return (
-    <ul class="hosts">
-      {of.slice(0, 20).map((line) => <li key={line}>{line}</li>)}
+    <Facts
+      wide
+      of={[[title, <Lines key="lines" of={more > 0 ? [...of.slice(0, MOST_LINES), `and ${count(more)} more`] : of} />]]}
+    />
+  );
+}
+
+export function Lines({ of }: { of: readonly string[] }) {
+  return (
+    <ul class="lines">
+      {of.map((line) => <li key={line}>{line}</li>)}
     </ul>
   );
 }

@@ -26,7 +26,7 @@ export function OrderButtons({ kind, name, maintained, order, onDone }: OrderPro
   const takeBack = (what: "maintenance" | "drain") => () => change<unknown>("DELETE", `${path}/${what}`).then(onDone);
   const close = (): void => setQuestion(null);
   return (
-    <>
+    <span class="buttons">
       {order?.maintenance != null
         ? <OrderButton text="End maintenance order" name={name} onClick={takeBack("maintenance")} />
         : (
@@ -42,7 +42,7 @@ export function OrderButtons({ kind, name, maintained, order, onDone }: OrderPro
         <MaintenanceDialog path={path} name={name} enable={!maintained} onClose={close} onDone={onDone} />
       )}
       {question === "drain" && <DrainDialog path={path} name={name} onClose={close} onDone={onDone} />}
-    </>
+    </span>
   );
 }
 

@@ -24,10 +24,10 @@ export function Panel({ title, aside, class: more = "", children }: PanelProps) 
 
 export type Fact = readonly [name: string, value: Child];
 
-/** Names with values. */
-export function Facts({ of }: { of: readonly Fact[] }) {
+/** Names with values. `wide`: each of its own width. */
+export function Facts({ of, wide = false }: { of: readonly Fact[]; wide?: boolean }) {
   return (
-    <dl class="facts">
+    <dl class={`facts${wide ? " whole" : ""}`}>
       {of.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
