@@ -1,5 +1,5 @@
 /*  Makes the pictures of the dashboard in docs/images: a million domains, five minutes of traffic, one bad half minute, a cordon, so that
- *  everything has something to show. `--seconds N` waits less long, and the charts show less; `--only NAME`.
+ *  everything has something to show. `--seconds N` waits less long, and the charts show less; `--domains N`, `--only NAME`.
  */
 import { mkdir, stat } from "node:fs/promises";
 import process from "node:process";
@@ -9,6 +9,7 @@ import type { Page } from "playwright-core";
 import { findChromium, startBrowser, visit } from "../fixtures/browser.ts";
 import { type BusyEdge, SHOP, startBusyEdge, useBusyEdge } from "../fixtures/busy-edge.ts";
 import { startPostgres } from "../fixtures/postgres.ts";
+import { orderAbout, startBusyServices, useServices } from "./busy-services.ts";
 
 interface Picture {
   readonly name: string;
@@ -38,15 +39,20 @@ const PICTURES: readonly Picture[] = [
   { name: "dashboard-routes", place: "routes?q=store-77" },
   { name: "dashboard-errors", place: "errors", before: (page) => page.locator("tbody .toggle").nth(3).click() },
   { name: "dashboard-regions", place: "regions", colorScheme: "dark" },
+  { name: "dashboard-services", place: "services" },
+  { name: "dashboard-service", place: "service/carts", colorScheme: "dark" },
+  { name: "dashboard-policies", place: "policy-routes" },
   { name: "dashboard-phone", place: "overview", phone: true },
 ];
 
 const chromium = findChromium();
 if (chromium === null) throw new Error("There is no Chromium on this machine");
 await using server = await startPostgres();
-await using busy = await startBusyEdge(server, { EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "10s" }, DOMAINS);
+await using services = await startBusyServices();
+const env = { EDGEPROXY_WORKERS: "2", EDGEPROXY_UPDATE_INTERVAL: "10s", EDGEPROXY_CONFIG_FILE: services.file };
+await using busy = await startBusyEdge(server, env, Number(flag("domains") ?? DOMAINS));
 const stop = new AbortController();
-const traffic = useBusyEdge(busy, stop.signal);
+const traffic = Promise.all([useBusyEdge(busy, stop.signal), useServices(busy, stop.signal)]);
 await letThingsHappen(busy, Number(flag("seconds") ?? 330));
 await using browser = await startBrowser(chromium);
 await mkdir(FOLDER, { recursive: true });
@@ -54,7 +60,8 @@ for (const picture of PICTURES) if (picture.name.includes(flag("only") ?? "")) a
 stop.abort();
 await traffic;
 
-async function letThingsHappen({ platform, edge, apiVm }: BusyEdge, seconds: number): Promise<void> {
+async function letThingsHappen(busy: BusyEdge, seconds: number): Promise<void> {
+  const { platform, edge, apiVm } = busy;
   await platform.route("beta.example.com", { address: "10.1.2.3", port: 8080 });
   await edge.refresh();
   await wait(seconds * 600);
@@ -68,6 +75,7 @@ async function letThingsHappen({ platform, edge, apiVm }: BusyEdge, seconds: num
   const { kind, address, port } = endpoints[1]!;
   const body = JSON.stringify({ expires: "30m", reason: "new kernel" });
   await edge.admin(`/api/endpoints/${encodeURIComponent(`${kind}/${address}:${port}`)}/cordon`, { method: "POST", body });
+  await orderAbout(busy);
   await wait(seconds * 50);
 }
 
