@@ -52,9 +52,13 @@ export class Retries {
     budgetOf(policy).deposit(systemTimers.nowMs());
   }
 
-  /** What the answer says of them: how often the request was sent to an endpoint, or was tried to be. */
+  /**
+   * What the answer says of them: how often the request was sent to an endpoint, or was tried to be. Nothing if it was not: as with
+   * `x-envoy-attempt-count`, whoever sees the field knows that somebody behind may have seen the request.
+   */
   get answerField(): string {
-    return `X-Edgeproxy-Attempts: ${this.#exchange.record.attempts}\r\n`;
+    const { attempts } = this.#exchange.record;
+    return attempts === 0 ? "" : `X-Edgeproxy-Attempts: ${attempts}\r\n`;
   }
 
   /** Whether an answer with this status may be worth another attempt. */

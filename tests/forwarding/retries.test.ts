@@ -73,6 +73,13 @@ test("a refused POST goes to the other endpoint, with its body", () => {
   nothingKept();
 });
 
+test("an answer of ours says nothing of attempts if there was none", () => {
+  using w = world([]);
+  for (const key of w.endpoints.policed()) w.endpoints.of(w.endpoints.find(key)!).judge("unhealthy");
+  say(w, w.client, request("GET", 0));
+  assert.deepEqual([answer(w), w.dialled], ["503 after none", []]);
+});
+
 test("a POST whose connection breaks is not sent again, whatever had been sent", () => {
   for (const sent of ["", "a", "abc"]) {
     using w = world(["open"]);
