@@ -3,7 +3,7 @@
  *      rules of the host --> best by priority, host, path, matchers, age --.
  *      the host's bare route (priority 0, path `/`, no matcher, oldest) ---'--> route --> split --> service
  */
-import { pathAsSent, pathReadings } from "../table/path-reading.ts";
+import { pathReadings } from "../table/path-reading.ts";
 import type { PolicyService } from "../table/policies.ts";
 import { OWN_VMS, PLAIN_SERVICE, type PolicyRoute, type SplitTarget } from "../table/policy.ts";
 import { isOfDomain } from "../table/policy-order.ts";
@@ -59,6 +59,8 @@ export interface MatchedRoute {
   limit: LimitVerdict | null;
 }
 
+/** Where all routes are for any path, so that nobody looks at the request's. */
+const ANY_PATH: readonly string[] = ["/"];
 /** What two servers may read as two things. */
 const AMBIGUOUS_PATH = "The path leads to different routes, depending on how its dots and slashes are read";
 
@@ -76,19 +78,19 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
     if (set.byPath) byPath = true;
   }
   const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
-  const readings = byPath ? pathReadings(view.path) : [pathAsSent(view.path)];
+  const readings = byPath ? pathReadings(view.path) : ANY_PATH;
   const subject = new Subject(view, readings[0]!, routeKey);
   const best = bestOf(sets, subject, domain);
   if (trace !== undefined) tell(sets, subject, best, trace);
   for (let i = 1; i < readings.length; i++) {
     if (bestOf(sets, new Subject(view, readings[i]!, routeKey), domain) !== best) return AMBIGUOUS_PATH;
   }
-  const whose = { host, domain, routeKey };
-  const left = best !== null && routeIsLeft(best, { view, routeKey }, around, trace);
-  const route = left ? successor(best, sets, subject, view, whose, around, trace) : best;
-  if (route !== null) return matchedBy(route, view, whose, around, trace, left && route === best);
+  const whose = { host, domain, view, routeKey };
+  const left = best !== null && routeIsLeft(best, whose, around, trace);
+  const route = left ? successor(best, sets, subject, whose, around, trace) : best;
+  if (route !== null) return matchedBy(route, whose, around, trace, left && route === best);
   const underPolicy = domain !== null && !policies.service(OWN_VMS, domain)!.plain;
-  return underPolicy || preview !== null ? matchedBy(BARE_ROUTE, view, whose, around, trace) : null;
+  return underPolicy || preview !== null ? matchedBy(BARE_ROUTE, whose, around, trace) : null;
 }
 
 /**
@@ -125,17 +127,17 @@ function successor(
   left: PolicyRoute,
   sets: readonly RuleSet[],
   subject: Subject,
-  view: RequestView,
-  { domain, routeKey }: Whose,
+  whose: Whose,
   around: Surroundings,
   trace?: Trace,
 ): PolicyRoute | null {
+  const { domain } = whose;
   const gone = new Set([left]);
   while (true) {
     const next = bestOf(sets, subject, domain, gone);
     // The VMs of a domain are what the bare route leads to, too
     if (next === null) return domain === null || isOfDomain(left) ? left : null;
-    if (!routeIsLeft(next, { view, routeKey }, around, trace)) return next;
+    if (!routeIsLeft(next, whose, around, trace)) return next;
     gone.add(next);
   }
 }
@@ -179,22 +181,15 @@ function losesToBareRoute({ route, set }: Best, bareRank: number): boolean {
   return !set.ofDomain && pathRank(route.match.path) === 0 && matcherCount(route) === 0;
 }
 
-/** Of the requested host and what it stands for. */
-type Whose = Pick<MatchedRoute, "host" | "domain" | "routeKey">;
+/** Of the request: its host, and what that stands for. */
+type Whose = Pick<MatchedRoute, "host" | "domain" | "view" | "routeKey">;
 
-function matchedBy(
-  route: PolicyRoute,
-  view: RequestView,
-  whose: Whose,
-  around: Surroundings,
-  trace?: Trace,
-  left = false,
-): MatchedRoute {
+function matchedBy(route: PolicyRoute, whose: Whose, around: Surroundings, trace?: Trace, left = false): MatchedRoute {
+  const { host, domain, view, routeKey } = whose;
   const told = edgeWordOf(view, route, around, trace);
-  const target = route.split.length === 0 ? null : targetOf(route, route.split, view, whose, around, told, trace);
+  const target = route.split.length === 0 ? null : targetOf(route, route.split, whose, around, told, trace);
   const service = target?.service ?? null;
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });
-  const { host, domain, routeKey } = whose;
   return { route, service, routeKey, host, domain, view, drained: left || target?.left === true, told, limit: null };
 }
 
@@ -213,29 +208,20 @@ interface Target {
 function targetOf(
   route: PolicyRoute,
   split: readonly SplitTarget[],
-  view: RequestView,
   whose: Whose,
   around: Surroundings,
   told: EdgeWord | null,
   trace?: Trace,
 ): Target {
-  const drawnBefore = split.find(({ service, share }) => share > 0 && service === told?.service);
-  const target = drawnBefore ?? drawn(route, split, view, whose.routeKey, around);
+  const drawnBefore = told === null ? undefined : split.find(({ service, share }) => share > 0 && service === told.service);
+  const target = drawnBefore ?? drawn(route, split, whose, around);
   const service = serviceOf(target.service, whose.domain, around);
-  if (!serviceIsLeft(service, whose.domain, route, { view, routeKey: whose.routeKey }, around, trace)) {
-    return { service, left: false };
-  }
+  if (!serviceIsLeft(service, whose.domain, route, whose, around, trace)) return { service, left: false };
   const rest = split.filter((each) => each !== target && each.share > 0);
-  return rest.length === 0 ? { service, left: true } : targetOf(route, rest, view, whose, around, null, trace);
+  return rest.length === 0 ? { service, left: true } : targetOf(route, rest, whose, around, null, trace);
 }
 
-function drawn(
-  route: PolicyRoute,
-  split: readonly SplitTarget[],
-  view: RequestView,
-  routeKey: string | null,
-  around: Surroundings,
-): SplitTarget {
+function drawn(route: PolicyRoute, split: readonly SplitTarget[], { view, routeKey }: Whose, around: Surroundings): SplitTarget {
   if (split.length === 1) return split[0]!;
   const { splitKey } = route;
   const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? view.clientAddress;

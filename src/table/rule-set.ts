@@ -52,7 +52,9 @@ export class RuleSet {
 class PathIndex {
   readonly rules: readonly Rule[];
   readonly #exact: Map<string, RuleGroup> = new Map();
-  /** By prefix; of `/` under the empty one. */
+  /** Below `/`: what most requests are looked for in alone, so without a text to look up. */
+  readonly #all: RuleGroup;
+  /** By other prefixes. */
   readonly #below: Map<string, RuleGroup> = new Map();
   /** Segments of the longest prefix. */
   #depth = 0;
@@ -60,21 +62,25 @@ class PathIndex {
   constructor(rules: readonly Rule[]) {
     this.rules = rules;
     const exact = new Map<string, Rule[]>(), below = new Map<string, Rule[]>();
+    const all: Rule[] = [];
     for (const rule of rules) {
       const { kind, value } = rule.path;
-      const prefix = value === "/" ? "" : value;
-      if (kind === "prefix") this.#depth = Math.max(this.#depth, prefix.split("/").length - 1);
       if (kind === "exact") listAt(exact, value).push(rule);
-      else listAt(below, prefix).push(rule);
+      else if (value === "/") all.push(rule);
+      else {
+        this.#depth = Math.max(this.#depth, value.split("/").length - 1);
+        listAt(below, value).push(rule);
+      }
     }
     for (const [path, list] of exact) this.#exact.set(path, new RuleGroup(list));
     for (const [path, list] of below) this.#below.set(path, new RuleGroup(list));
+    this.#all = new RuleGroup(all);
   }
 
   best(subject: Subject): Rule | null {
     const { path } = subject;
-    let best = this.#exact.get(path)?.best(subject, null) ?? null;
-    best = this.#below.get("")?.best(subject, best) ?? best;
+    let best = this.#exact.size === 0 ? null : this.#exact.get(path)?.best(subject, null) ?? null;
+    best = this.#all.best(subject, best);
     let end = 0;
     for (let depth = 0; depth < this.#depth && end < path.length; depth++) {
       end = nextSlash(path, end + 1);
