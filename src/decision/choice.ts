@@ -56,6 +56,9 @@ const NOTHING: Offer = {
   open: 0,
 };
 
+/** Endpoints up to which a look at all of them costs no more than a draw. */
+const FEW = 8;
+
 /** Of an endpoint for one request. */
 export class Choice {
   readonly #asked: Asked;
@@ -83,7 +86,11 @@ export class Choice {
   among(endpoints: readonly EndpointRecord[]): Decision {
     const stuck = this.#stuck(endpoints);
     if (stuck !== null) return stuck;
+    const many = this.#manyOf(endpoints);
+    const drawn = many === null ? null : this.#drawn(many);
+    if (drawn !== null) return this.#to(drawn);
     const now = this.#offer(endpoints, "now");
+    if (many !== null) this.#around.hooks.looked(many, now.overdue);
     if (now.available.length > 0 && !this.#awaitsTurns(now)) return this.#to(this.#one(now.available));
     if (now.available.length > 0) return { kind: "probe-first", endpoints: now.unprobed, patient: false };
     if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
@@ -107,6 +114,27 @@ export class Choice {
     if (!takes && !awaited) return null;
     this.#trace?.({ kind: "endpoint", endpoint, when: "now", finding });
     return takes ? forward(endpoint) : { kind: "probe-first", endpoints: [endpoint], patient: true };
+  }
+
+  /** So many that a request should not look at all; null: few, or all have to be looked at. */
+  #manyOf(endpoints: readonly EndpointRecord[]): readonly ServiceEndpoint[] | null {
+    if (endpoints.length <= FEW || this.#policy === null) return null;
+    return this.#asked.tried === null && this.#trace === undefined ? endpoints as readonly ServiceEndpoint[] : null;
+  }
+
+  #drawn(many: readonly ServiceEndpoint[]): ServiceEndpoint | null {
+    const { service, matched } = this.#policy!;
+    return this.#around.hooks.draw(service, many, matched, (endpoint) => this.#isUsable(endpoint));
+  }
+
+  /** As `#offer` sees VMs that have a weight, when there are others like it. */
+  #isUsable(endpoint: ServiceEndpoint): boolean {
+    const finding = this.#around.availability(endpoint);
+    if (finding === "open" && this.#policy?.service.policy.breaker?.strategy !== "retry-elsewhere") {
+      (this.#shut ??= new Set()).add(endpoint.key);
+      return true;
+    }
+    return finding === "available";
   }
 
   /** Turns begin when it is known who takes part, or after a moment: or each worker would begin with whoever was probed first. */

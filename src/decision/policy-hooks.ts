@@ -39,6 +39,15 @@ export interface PolicyHooks {
     matched: MatchedRoute,
     told?: (why: string) => void,
   ): ServiceEndpoint | null;
+  /** Of all endpoints of a service one that is usable, as `balance` would choose it of those; null: all have to be looked at. */
+  draw(
+    service: PolicyService,
+    all: readonly ServiceEndpoint[],
+    matched: MatchedRoute,
+    usable: (endpoint: ServiceEndpoint) => boolean,
+  ): ServiceEndpoint | null;
+  /** All endpoints of a service have been looked at. `judged`: nobody need wait for a verdict on any of them. */
+  looked(all: readonly ServiceEndpoint[], judged: boolean): void;
 }
 
 const WITHOUT_LIMIT: LimitVerdict = { allowed: true, limit: 0, remaining: 0, resetMs: 0, retryAfterMs: 0 };
@@ -51,4 +60,6 @@ export const NO_HOOKS: PolicyHooks = {
   share: () => 1,
   stickyKey: () => null,
   balance: () => null,
+  draw: () => null,
+  looked: () => {},
 };

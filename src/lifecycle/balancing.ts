@@ -27,15 +27,19 @@ export interface BalancingParts {
   placesOf(key: string): number;
 }
 
-type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey">;
+type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey" | "draw" | "looked">;
 
 const CLIENT: KeySource = { kind: "client-ip" };
 const NOBODY: readonly ServiceEndpoint[] = [];
+/** All endpoints of a service are looked at so often: to be looked at is use, without which nobody is probed. */
+const LOOK_MS = 1000;
 
 export class Balancing {
   readonly #parts: BalancingParts;
   readonly #balancers: Balancers;
   readonly #cookies: StickyCookies;
+  /** When all of these were looked at, and nobody had to wait for a verdict. */
+  readonly #lookedAtMs: WeakMap<readonly ServiceEndpoint[], number> = new WeakMap();
   readonly hooks: BalancingHooks;
   /** For who only looks. */
   readonly onlookers: BalancingHooks;
@@ -69,12 +73,22 @@ export class Balancing {
     const { endpoints, random, nowMs, placesOf } = this.#parts;
     const loadHere = ({ key }: ServiceEndpoint) => endpoints.loadOf(key);
     const loadOfAll = ({ key }: ServiceEndpoint) => placesOf(key);
-    const weight = (endpoint: ServiceEndpoint) => endpoint.weight * endpoints.shareOf(endpoint.key, nowMs());
+    const whole = ({ weight }: ServiceEndpoint) => weight;
+    const startedSlowly = ({ weight, key }: ServiceEndpoint) => weight * endpoints.shareOf(key, nowMs());
+    const viewOf = ({ policy }: PolicyService, matched: MatchedRoute): BalanceView => {
+      const load = policy.balance === "least-connections" ? loadOfAll : loadHere;
+      const weight = (policy.health?.slowStartMs ?? 0) === 0 ? whole : startedSlowly;
+      return { keyHash: hashOf(policy, matched), onlooker, weight, load, random };
+    };
     return {
-      balance: (service: PolicyService, offer: readonly ServiceEndpoint[], matched: MatchedRoute, told?: Told) => {
-        const load = service.policy.balance === "least-connections" ? loadOfAll : loadHere;
-        const view: BalanceView = { keyHash: hashOf(service.policy, matched), onlooker, weight, load, random };
-        return this.#balancers.choose(service.policy, offer, view, told);
+      balance: (service: PolicyService, offer: readonly ServiceEndpoint[], matched: MatchedRoute, told?: Told) =>
+        this.#balancers.choose(service.policy, offer, viewOf(service, matched), told),
+      draw: (service, all, matched, usable) => {
+        if (onlooker || !(nowMs() - (this.#lookedAtMs.get(all) ?? -Infinity) < LOOK_MS)) return null;
+        return this.#balancers.draw(service.policy, all, viewOf(service, matched), usable);
+      },
+      looked: (all, judged) => {
+        if (!onlooker) this.#lookedAtMs.set(all, judged ? nowMs() : -Infinity);
       },
       stickyKey: (matched, service) => this.#stuck(matched, service)?.endpoint.key ?? null,
     };

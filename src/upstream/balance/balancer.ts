@@ -28,9 +28,17 @@ export interface BalanceView {
 /** Told why, in a few words. */
 export type Told = (why: string) => void;
 
+/** Whether an endpoint can take the request. */
+export type Usable = (endpoint: ServiceEndpoint) => boolean;
+
 export interface Balancer {
   /** One of the offered ones. */
   choose(offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint;
+  /**
+   * What `choose` would choose of those that are usable, by a look at a few of all: first drawn, then looked at. null: they have to be
+   * looked at first, all of them. Absent: always.
+   */
+  draw?(all: readonly ServiceEndpoint[], view: BalanceView, usable: Usable): ServiceEndpoint | null;
 }
 
 const POWER_OF_TWO = new PowerOfTwo();
@@ -55,6 +63,11 @@ export class Balancers {
   choose({ balance }: ServicePolicy, offer: readonly ServiceEndpoint[], view: BalanceView, told?: Told): ServiceEndpoint {
     if (offer.length === 1 && !takesTurns(balance)) return offer[0]!;
     return this.#of(balance).choose(offer, view, told);
+  }
+
+  /** See `Balancer.draw`. */
+  draw({ balance }: ServicePolicy, all: readonly ServiceEndpoint[], view: BalanceView, usable: Usable): ServiceEndpoint | null {
+    return this.#of(balance).draw?.(all, view, usable) ?? null;
   }
 
   /** In turn means: whatever the weights. What a slow start leaves of an endpoint's share holds there, too. */

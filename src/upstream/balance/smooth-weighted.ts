@@ -6,10 +6,14 @@
  *  same moment may lose a turn. An endpoint never saves while it is not offered, and nobody has saved or owes more than one round: who
  *  comes back, or gets another weight, gets no burst. Who takes a request alone owes it to the others, if they are only late (their first
  *  probe).
+ *
+ *  Many with equal weights take turns by one count; whose turn it is and cannot take it leaves it to those who have saved most.
  */
 import type { ServiceEndpoint } from "../../table/policy.ts";
 import type { CellTable } from "../cell-table.ts";
-import type { Balancer, BalanceView, Told } from "./balancer.ts";
+import type { Balancer, BalanceView, Told, Usable } from "./balancer.ts";
+import { drawListOf } from "./draw-list.ts";
+import { countsInFull } from "./power-of-two.ts";
 
 export class SmoothWeighted implements Balancer {
   readonly #weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number;
@@ -36,6 +40,17 @@ export class SmoothWeighted implements Balancer {
     if (!view.onlooker) this.#cells.of(nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
     told?.(`its turn among ${offer.length}`);
     return chosen;
+  }
+
+  /** Only with equal weights: else what each has saved says whose turn it is. */
+  draw(all: readonly ServiceEndpoint[], view: BalanceView, usable: Usable): ServiceEndpoint | null {
+    const list = drawListOf(all), count = list.endpoints.length;
+    if (count === 0 || this.#weightOf !== equalWeights && !list.even) return null;
+    const cells = this.#cells.of(list.turnsName);
+    const turn = cells[0]! % count;
+    cells[0] = turn + 1;
+    const endpoint = list.endpoints[turn]!;
+    return countsInFull(endpoint, view) && usable(endpoint) ? endpoint : null;
   }
 }
 
