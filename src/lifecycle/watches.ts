@@ -14,7 +14,7 @@ import type { BreakerView } from "../upstream/breaker-view.ts";
 import type { CellTable } from "../upstream/cell-table.ts";
 import { EjectionGuard, type Turn } from "../upstream/ejection-guard.ts";
 import { EndpointWatch, type Guard } from "../upstream/endpoint-watch.ts";
-import { JointCounts } from "../upstream/joint-count.ts";
+import { type JointCount, JointCounts } from "../upstream/joint-count.ts";
 import { PlaceQueues } from "../upstream/place-queue.ts";
 import { PlacesGuard } from "../upstream/places-guard.ts";
 import type { TlsOf } from "../upstream/probe.ts";
@@ -38,6 +38,8 @@ export class Watches {
   readonly queues: PlaceQueues;
   readonly #parts: WatchParts;
   readonly #counts: JointCounts;
+  /** By endpoint: a balancer asks for those of all endpoints of its service, which are too many for names to be made. */
+  readonly #places: Map<string, JointCount> = new Map();
   /** By name; those of endpoints and services that have had requests. */
   readonly #breakers: Map<string, { readonly guard: BreakerGuard; readonly service: string }> = new Map();
 
@@ -51,12 +53,16 @@ export class Watches {
   tidy(): void {
     this.#breakers.clear();
     this.queues.tidy();
+    this.#places.clear();
     this.#counts.tidy();
   }
 
   /** Nobody speaks to these endpoints any more. */
   forget(keys: readonly string[]): void {
-    for (const key of keys) this.#breakers.delete(key);
+    for (const key of keys) {
+      this.#breakers.delete(key);
+      this.#places.delete(key);
+    }
   }
 
   breakers(): BreakerView[] {
@@ -78,7 +84,11 @@ export class Watches {
   };
 
   /** Requests under way in all workers, of services with limits or balanced by them. */
-  readonly placesOf = (key: string): number => this.#counts.of(`places/${key}`).count;
+  readonly placesOf = (key: string): number => {
+    let count = this.#places.get(key);
+    if (count === undefined) this.#places.set(key, count = this.#counts.of(`places/${key}`));
+    return count.count;
+  };
 
   readonly watchOf = ({ key }: EndpointRecord): EndpointWatch | null => {
     const service = this.serviceOf(key);

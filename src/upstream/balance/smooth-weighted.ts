@@ -18,6 +18,7 @@ import { countsInFull } from "./power-of-two.ts";
 export class SmoothWeighted implements Balancer {
   readonly #weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number;
   readonly #cells: CellTable;
+  readonly #names: WeakMap<ServiceEndpoint, string> = new WeakMap();
 
   constructor(weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number, cells: CellTable) {
     this.#weightOf = weightOf;
@@ -30,14 +31,14 @@ export class SmoothWeighted implements Balancer {
     let chosen = offer[0]!;
     let most = -Infinity;
     for (const endpoint of offer) {
-      const cells = this.#cells.of(nameOf(endpoint));
+      const cells = this.#cells.of(this.#nameOf(endpoint));
       const saved = within(round, cells[0]!) + this.#weightOf(endpoint, view);
       if (!view.onlooker) cells[0] = saved;
       if (saved <= most) continue;
       most = saved;
       chosen = endpoint;
     }
-    if (!view.onlooker) this.#cells.of(nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
+    if (!view.onlooker) this.#cells.of(this.#nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
     told?.(`its turn among ${offer.length}`);
     return chosen;
   }
@@ -52,10 +53,12 @@ export class SmoothWeighted implements Balancer {
     const endpoint = list.endpoints[turn]!;
     return countsInFull(endpoint, view) && usable(endpoint) ? endpoint : null;
   }
-}
 
-function nameOf({ key }: ServiceEndpoint): string {
-  return `turn/${key}`;
+  #nameOf(endpoint: ServiceEndpoint): string {
+    let name = this.#names.get(endpoint);
+    if (name === undefined) this.#names.set(endpoint, name = `turn/${endpoint.key}`);
+    return name;
+  }
 }
 
 function within(round: number, saved: number): number {
