@@ -2,7 +2,7 @@
  *  balancer orders those that can take it, a sticky client comes first, and there are more ways of being out: ejected, an open breaker,
  *  full, weight 0.
  */
-import { ownEndpoints, type PolicyService } from "../table/policies.ts";
+import { endpointIn, ownEndpoints, type PolicyService } from "../table/policies.ts";
 import type { ServiceEndpoint } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
@@ -105,7 +105,7 @@ export class Choice {
     if (this.#policy === null || this.#policy.service.policy.sticky === null) return null;
     const { service, matched } = this.#policy;
     const key = this.#around.hooks.stickyKey(matched, service);
-    const endpoint = key === null ? undefined : endpoints.find((each) => each.key === key);
+    const endpoint = key === null ? undefined : endpointIn(endpoints, key);
     if (endpoint === undefined) return null;
     const finding = this.#triedOrPassed(endpoint) ?? this.#around.availability(endpoint);
     const takes = finding === "available" || finding === "busy";

@@ -159,6 +159,15 @@ export function ownEndpoints(service: PolicyService, vms: Service): readonly Ser
   return endpoints;
 }
 
+const byKeyOf: WeakMap<readonly EndpointRecord[], ReadonlyMap<string, EndpointRecord>> = new WeakMap();
+
+/** The one with that key; found without a look at all of them. `endpoints`: of a service under a policy, which are the same list each time. */
+export function endpointIn(endpoints: readonly EndpointRecord[], key: string): EndpointRecord | undefined {
+  let byKey = byKeyOf.get(endpoints);
+  if (byKey === undefined) byKeyOf.set(endpoints, byKey = new Map(endpoints.map((endpoint) => [endpoint.key, endpoint])));
+  return byKey.get(key);
+}
+
 function underPolicy(endpoint: EndpointRecord, service: PolicyService): ServiceEndpoint {
   const key = service.plain ? endpoint.key : serviceKey(endpoint.key, service.name);
   return { ...endpoint, key, service: service.name, weight: 1 };

@@ -45,3 +45,12 @@ test("StickyCookies.read() takes the first genuine one of a few", () => {
   assert.equal(cookies.read(["forged", value], "users", [A], NOW_MS)?.endpoint, A);
   assert.equal(cookies.read([...Array(10).fill("forged"), value], "users", [A], NOW_MS), null);
 });
+
+test("StickyCookies.read() remembers what was genuine, and believes it no longer than that, nor elsewhere", () => {
+  const value = cookies.valueFor(B, NOW_MS + HOUR_MS);
+  for (const _ of [1, 2]) assert.equal(keyOf(value), B.key);
+  assert.equal(keyOf(value, { service: "orders" }), null);
+  assert.equal(keyOf(value, { nowMs: NOW_MS + HOUR_MS }), null);
+  assert.equal(keyOf(value, { endpoints: [A] }), null);
+  assert.equal(keyOf(value.replace(/\.(?=[^.]*$)./, (start) => start === ".A" ? ".B" : ".A")), null, "another signature");
+});

@@ -38,7 +38,9 @@ export class SmoothWeighted implements Balancer {
       most = saved;
       chosen = endpoint;
     }
-    if (!view.onlooker) this.#cells.of(this.#nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
+    if (!view.onlooker) {
+      this.#cells.of(this.#nameOf(chosen))[0] = offer.length === 1 ? within(round, most - 2 * round) : most - round;
+    }
     told?.(`its turn among ${offer.length}`);
     return chosen;
   }

@@ -18,11 +18,16 @@ const TAG_BYTES = 9;
 const SIGNATURE_BYTES = 16;
 /** Beyond a few, somebody is trying what they cost. */
 const MOST_COOKIES = 4;
+/** Cookies whose signature has been looked at; others are looked at anew. */
+const MAX_KNOWN = 4096;
 const SHAPE = /^([\w-]{12})\.([0-9a-z]{1,9})\.([\w-]{22})$/;
 
 export class StickyCookies {
   readonly #secret: string;
   readonly #tags: WeakMap<ServiceEndpoint, string> = new WeakMap();
+  readonly #byTag: WeakMap<readonly ServiceEndpoint[], ReadonlyMap<string, ServiceEndpoint>> = new WeakMap();
+  /** Genuine ones, with their service: a client sends its own with each request, and each is asked for twice. */
+  readonly #genuine: Map<string, string> = new Map();
 
   constructor(secret: string) {
     this.#secret = secret;
@@ -48,11 +53,25 @@ export class StickyCookies {
     if (tag === "") return null;
     const expiresAtMs = parseInt(expiry, 36) * 1000;
     if (expiresAtMs <= nowMs) return null;
-    const endpoint = endpoints.find((each) => this.#tagOf(each) === tag);
+    const endpoint = this.#tagged(endpoints).get(tag);
     if (endpoint === undefined) return null;
+    if (this.#genuine.get(value) === service) return { endpoint, expiresAtMs };
     const given = Buffer.from(signature, "base64url");
     const genuine = this.#signature(service, tag, expiry);
-    return given.length === genuine.length && timingSafeEqual(given, genuine) ? { endpoint, expiresAtMs } : null;
+    if (given.length !== genuine.length || !timingSafeEqual(given, genuine)) return null;
+    if (this.#genuine.size >= MAX_KNOWN) this.#genuine.clear();
+    this.#genuine.set(value, service);
+    return { endpoint, expiresAtMs };
+  }
+
+  /** Of two that are the same address the first. */
+  #tagged(endpoints: readonly ServiceEndpoint[]): ReadonlyMap<string, ServiceEndpoint> {
+    let byTag = this.#byTag.get(endpoints);
+    if (byTag === undefined) {
+      byTag = new Map(endpoints.toReversed().map((endpoint) => [this.#tagOf(endpoint), endpoint]));
+      this.#byTag.set(endpoints, byTag);
+    }
+    return byTag;
   }
 
   #tagOf(endpoint: ServiceEndpoint): string {
