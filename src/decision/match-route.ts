@@ -14,10 +14,10 @@ import type { HeaderList } from "../wire/header-list.ts";
 import { hashBegun, keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
-import { type EdgeWord, edgeWordOf } from "./edge-word.ts";
+import { type EdgeWord, edgeWordOf, toldOf, vouchedBy } from "./edge-word.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { requestKey } from "./request-keys.ts";
-import { previewHost, routeKeyOf } from "./route-key.ts";
+import { previewHost, routeKeyOf, type Vouched } from "./route-key.ts";
 import type { Trace } from "./trace.ts";
 
 /** What of a request policies look at. */
@@ -67,7 +67,9 @@ const AMBIGUOUS_PATH = "The path leads to different routes, depending on how its
 /** null: no policy applies, the host's bare route is all there is. A text: why the request must be refused as malformed. */
 export function matchRoute(view: RequestView, around: Surroundings, trace?: Trace): MatchedRoute | string | null {
   const { policies } = around.table;
-  const preview = view.host.includes("--") ? previewOf(view, around) : null;
+  const word = edgeWordOf(view, around, trace);
+  const vouched = vouchedBy(view, word);
+  const preview = view.host.includes("--") ? previewOf(view, vouched, around) : null;
   const host = preview?.host ?? view.host;
   const domain = around.table.match(host) ?? null;
   const sets = policies.rulesOf(host, domain);
@@ -77,7 +79,7 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
     if (set.keyed) keyed = true;
     if (set.byPath) byPath = true;
   }
-  const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, trace) : null);
+  const routeKey = preview?.key ?? (keyed ? routeKeyOf(view, policies.sandbox, around.secret, vouched, trace) : null);
   const readings = byPath ? pathReadings(view.path) : ANY_PATH;
   const subject = new Subject(view, readings[0]!, routeKey);
   const best = bestOf(sets, subject, domain);
@@ -85,7 +87,7 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
   for (let i = 1; i < readings.length; i++) {
     if (bestOf(sets, new Subject(view, readings[i]!, routeKey), domain) !== best) return AMBIGUOUS_PATH;
   }
-  const whose = { host, domain, view, routeKey };
+  const whose = { host, domain, view, routeKey, word };
   const left = best !== null && routeIsLeft(best, whose, around, trace);
   const route = left ? successor(best, sets, subject, whose, around, trace) : best;
   if (route !== null) return matchedBy(route, whose, around, trace, left && route === best);
@@ -97,13 +99,18 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
  * The host that a preview host stands for, and the key. Only where nobody has claimed the preview host itself, its key is believed, and
  * the other host has routes for keys: else it is a host like any other.
  */
-function previewOf(view: RequestView, { table, secret }: Surroundings): { readonly host: string; readonly key: string } | null {
+function previewOf(view: RequestView, vouched: Vouched, { table, secret }: Surroundings): BelievedPreview | null {
   if (table.match(view.host) === view.host || table.policies.names(view.host)) return null;
-  const preview = previewHost(view, table.policies.sandbox, secret);
+  const preview = previewHost(view, table.policies.sandbox, secret, vouched);
   if (preview === null || preview.key === null) return null;
   const { host, key } = preview;
   const rules = table.policies.rulesOf(host, table.match(host) ?? null);
   return rules?.some((set) => set.keyed) === true ? { host, key } : null;
+}
+
+interface BelievedPreview {
+  readonly host: string;
+  readonly key: string;
 }
 
 /** How many are named that are not taken. */
@@ -182,11 +189,13 @@ function losesToBareRoute({ route, set }: Best, bareRank: number): boolean {
 }
 
 /** Of the request: its host, and what that stands for. */
-type Whose = Pick<MatchedRoute, "host" | "domain" | "view" | "routeKey">;
+interface Whose extends Pick<MatchedRoute, "host" | "domain" | "view" | "routeKey"> {
+  readonly word: EdgeWord | null;
+}
 
 function matchedBy(route: PolicyRoute, whose: Whose, around: Surroundings, trace?: Trace, left = false): MatchedRoute {
-  const { host, domain, view, routeKey } = whose;
-  const told = edgeWordOf(view, route, around, trace);
+  const { host, domain, view, routeKey, word } = whose;
+  const told = word === null ? null : toldOf(word, route, trace);
   const target = route.split.length === 0 ? null : targetOf(route, route.split, whose, around, told, trace);
   const service = target?.service ?? null;
   trace?.({ kind: "policy", id: route.id, origin: route.origin, service: service?.name ?? null });

@@ -7,6 +7,9 @@
  *      Cookie: sd-routing-key=sandbox-123                  cookie
  *      Host: sandbox-123--app.example.com                  host      signed: sandbox-123--SIGNATURE--app.example.com
  *
+ *  Another region's edge is a trusted proxy that passes on what strangers write: of a request that comes by one, a key is believed if that
+ *  edge says so (see edge-word), or if it is signed.
+ *
  *  The first carrier with a believed key counts. A preview host stands for the host behind the `--`; in its key all letters are small.
  */
 import type { SandboxPolicy } from "../table/policy.ts";
@@ -22,6 +25,13 @@ const MEMBER = "sd-routing-key";
 const PURPOSE = "route-key";
 const MAX_LENGTH = 256;
 
+/** Whose unsigned keys are believed, of one request. */
+export interface Vouched {
+  readonly all: boolean;
+  /** The one that the edge before has believed; null: none. */
+  readonly key: string | null;
+}
+
 /** What operators give to those who are to be believed. */
 export function signedRouteKey(key: string, secret: string): string {
   return `${key}.${signatureOf(key, PURPOSE, secret)}`;
@@ -34,13 +44,23 @@ export function signedPreviewHost(key: string, host: string, secret: string): st
 }
 
 /** The believed key that fields of the request carry; null: none. */
-export function routeKeyOf(view: RequestView, sandbox: SandboxPolicy, secret: string, trace?: Trace): string | null {
+export function routeKeyOf(
+  { fields }: RequestView,
+  sandbox: SandboxPolicy,
+  secret: string,
+  vouched: Vouched,
+  trace?: Trace,
+): string | null {
+  const all = vouched.all || sandbox.trust === "anyone";
   for (const carrier of sandbox.carriers) {
-    const text = carrier === "host" ? null : carried(carrier, view.fields, sandbox);
+    const text = carrier === "host" ? null : carried(carrier, fields, sandbox);
     if (text === null || text === "" || text.length > MAX_LENGTH) continue;
-    const key = believed(text, view.trusted || sandbox.trust === "anyone", secret);
+    const key = believed(text, all || text === vouched.key, secret);
     if (key !== null) return key;
-    trace?.({ kind: "note", text: `the route key in ${carrier} is not believed: neither from a trusted proxy nor signed` });
+    trace?.({
+      kind: "note",
+      text: `the route key in ${carrier} is not believed: neither from a trusted proxy nor signed, nor believed by an edge before`,
+    });
   }
   return null;
 }
@@ -100,8 +120,7 @@ export interface PreviewHost {
 }
 
 /** null: the host is none. Names in other alphabets begin with `xn--`, which is no key. */
-export function previewHost(view: RequestView, sandbox: SandboxPolicy, secret: string): PreviewHost | null {
-  const { host, trusted } = view;
+export function previewHost({ host }: RequestView, sandbox: SandboxPolicy, secret: string, vouched: Vouched): PreviewHost | null {
   const dashes = host.indexOf("--");
   const dot = host.indexOf(".");
   if (dashes < 1 || dot < dashes || host.startsWith("xn--") || !sandbox.carriers.includes("host")) return null;
@@ -111,7 +130,8 @@ export function previewHost(view: RequestView, sandbox: SandboxPolicy, secret: s
   if (rest.startsWith("--", after) && isSignatureOf(rest.slice(0, after), key, PURPOSE, secret)) {
     return { host: rest.slice(after + 2), key };
   }
-  return rest.startsWith(".") ? null : { host: rest, key: trusted || sandbox.trust === "anyone" ? key : null };
+  const known = vouched.all || vouched.key === key || sandbox.trust === "anyone";
+  return rest.startsWith(".") ? null : { host: rest, key: known ? key : null };
 }
 
 function isHostKey(key: string): boolean {

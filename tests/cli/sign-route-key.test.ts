@@ -9,14 +9,15 @@ import { requestView } from "../fixtures/requests-under-policies.ts";
 
 const SECRET = "a-secret-of-some-length";
 const ENV = { EDGEPROXY_SECRET: SECRET };
+const STRANGER = { all: false, key: null };
 
 test("sign-route-key prints what an edge with the same secret believes", async () => {
   const header = await capture(() => runSignRouteKey(["sandbox-123"], ENV));
   assert.deepEqual([header.exitCode, header.err], [0, ""]);
   const view = requestView("a.test", { fields: { "X-Route-Key": header.out.trim() } });
-  assert.equal(routeKeyOf(view, DEFAULT_SANDBOX, SECRET), "sandbox-123");
+  assert.equal(routeKeyOf(view, DEFAULT_SANDBOX, SECRET, STRANGER), "sandbox-123");
   const host = await capture(() => runSignRouteKey(["sandbox-123", "--host", "App.Example.com."], ENV));
-  const preview = previewHost(requestView(host.out.trim()), DEFAULT_SANDBOX, SECRET);
+  const preview = previewHost(requestView(host.out.trim()), DEFAULT_SANDBOX, SECRET, STRANGER);
   assert.deepEqual(preview, { host: "app.example.com", key: "sandbox-123" });
 });
 

@@ -12,6 +12,7 @@ import { filePolicies, policiesOf, policyRoute, requestView } from "../fixtures/
 
 const SECRET = "known to both";
 const THERE = "edgeproxy-there";
+const WORD = { edge: THERE, route: "split", service: "canary", counted: true, routeKey: null };
 const RATE_LIMIT = { requests: 1, windowMs: 1000, burst: 0, key: null };
 const SPLIT = [{ service: "users", share: 9000 }, { service: "canary", share: 1000 }];
 const ROUTE = policyRoute("split", { hosts: ["a.test"], split: SPLIT, rateLimit: RATE_LIMIT });
@@ -79,13 +80,13 @@ test("what the edge before has drawn and counted is neither drawn nor counted ag
   const matched = matchedBy(here, {}, told);
   assert.deepEqual([matched.service!.name, matched.told, here.asked], [
     "canary",
-    { edge: THERE, service: "canary", counted: true },
+    WORD,
     0,
   ]);
   assert.deepEqual(told, [`${THERE} has decided: service canary, and has counted it`]);
   assert.match(
     valueOf(edgeWordLine(matched, "r-1", { pseudonym: "edgeproxy-here", secret: SECRET })),
-    /^split canary counted [a-z2-7]{20}$/,
+    /^split canary counted - [a-z2-7]{20}$/,
   );
 });
 
@@ -95,7 +96,7 @@ test("what has not been counted is counted here", () => {
     requestView("a.test/", { ...BELIEVED, fields: { ...BELIEVED.fields, "X-Edgeproxy-Decided": valueOf(line({ limit: null })) } }),
     here.around,
   ) as MatchedRoute;
-  assert.deepEqual(told, { edge: THERE, service: "canary", counted: false });
+  assert.deepEqual(told, { ...WORD, counted: false });
 });
 
 test("nobody else is believed: strangers, other edges, other secrets, other requests, other words", () => {
@@ -110,10 +111,10 @@ test("nobody else is believed: strangers, other edges, other secrets, other requ
     "another secret": decided(valueOf(line({}, { pseudonym: THERE, secret: "guessed" }))),
     "another service": decided(word.replace("canary", "users")),
     "counted instead of not": decided(valueOf(line({ limit: null })).replace("uncounted", "counted")),
-    "no signature": decided("split canary counted"),
+    "no signature": decided("split canary counted -"),
     "nothing": decided(""),
     "one space": decided(" "),
-    "one beside a good one": decided(`split users counted aaaaaaaaaaaaaaaaaaaa, ${word}`),
+    "one beside a good one": decided(`split users counted - aaaaaaaaaaaaaaaaaaaa, ${word}`),
   };
   for (const [who, change] of Object.entries(liars)) {
     const here = edge("users");
@@ -145,4 +146,23 @@ test("what drains here takes no client because another edge has drawn it", () =>
 test("of a route that neither splits nor limits there is nothing to tell", () => {
   assert.equal(line({ route: { ...ROUTE, split: [SPLIT[0]!], rateLimit: null } }), null);
   assert.equal(line({ service: null }), null);
+});
+
+test("a route key that the edge before has believed is believed here, and else none that comes by an edge", () => {
+  const sandbox = policyRoute("sandbox", { hosts: ["a.test"], match: { routeKey: "s-1" } });
+  const { around } = edge("users", [sandbox]);
+  const routeOf = (fields: Record<string, string>) => {
+    const matched = matchRoute(requestView("a.test/", { trusted: true, fields: { "X-Route-Key": "s-1", ...fields } }), around);
+    return (matched as MatchedRoute | null)?.route.id ?? null;
+  };
+  const believed = matchRoute(requestView("a.test/", { trusted: true, fields: { "X-Route-Key": "s-1" } }), around) as MatchedRoute;
+  const saying = (routeKey: string) => ({
+    "Via": `1.1 ${THERE}`,
+    "X-Edgeproxy-Decided": valueOf(edgeWordLine({ ...believed, routeKey }, "r-1", { pseudonym: THERE, secret: SECRET })),
+  });
+  assert.equal(routeOf({}), "sandbox", "by a load balancer");
+  assert.equal(routeOf({ "Via": `1.1 ${THERE}` }), null);
+  assert.equal(routeOf(saying("s-1")), "sandbox");
+  assert.equal(routeOf(saying("s-2")), null);
+  assert.equal(edgeWordLine({ ...believed, routeKey: "no key" }, "r-1", { pseudonym: THERE, secret: SECRET }), null);
 });

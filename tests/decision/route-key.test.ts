@@ -9,10 +9,13 @@ const SECRET = "a secret of sixteen";
 
 function keyOf(
   fields: Record<string, string>,
-  change: { trusted?: boolean; anyone?: boolean; secret?: string } = {},
+  change: { trusted?: boolean; known?: string; anyone?: boolean; secret?: string } = {},
 ): string | null {
   const sandbox = { ...DEFAULT_SANDBOX, trust: change.anyone === true ? "anyone" : "trusted-proxies" } as const;
-  return routeKeyOf(requestView("a.test", { fields, trusted: change.trusted ?? false }), sandbox, change.secret ?? SECRET);
+  return routeKeyOf(requestView("a.test", { fields }), sandbox, change.secret ?? SECRET, {
+    all: change.trusted ?? false,
+    key: change.known ?? null,
+  });
 }
 
 test("routeKeyOf() finds the key in each carrier", () => {
@@ -31,7 +34,10 @@ test("routeKeyOf() finds the key in each carrier", () => {
     "in the order of carriers",
   );
   const onlyCookie = { ...DEFAULT_SANDBOX, carriers: ["cookie"] } as const;
-  assert.equal(routeKeyOf(requestView("a.test", { fields: { "X-Route-Key": "s-1" }, trusted: true }), onlyCookie, SECRET), null);
+  assert.equal(
+    routeKeyOf(requestView("a.test", { fields: { "X-Route-Key": "s-1" } }), onlyCookie, SECRET, { all: true, key: null }),
+    null,
+  );
 });
 
 test("routeKeyOf() believes trusted proxies, signed keys, or anyone where that is said", () => {
@@ -45,6 +51,14 @@ test("routeKeyOf() believes trusted proxies, signed keys, or anyone where that i
   assert.equal(keyOf({ "X-Route-Key": "s-1", Cookie: `sd-routing-key=${signed}` }), "s-1", "the first that is believed");
 });
 
+test("of what comes by another edge, the key that it has believed is believed, and no other", () => {
+  const both = { "X-Route-Key": "s-2", Cookie: "sd-routing-key=s-1" };
+  assert.equal(keyOf(both, { known: "s-1" }), "s-1");
+  assert.equal(keyOf(both, { known: "s-3" }), null);
+  const at = (host: string) => previewHost(requestView(host), DEFAULT_SANDBOX, SECRET, { all: false, key: "s-1" })!.key;
+  assert.deepEqual([at("s-1--app.example.com"), at("s-2--app.example.com")], ["s-1", null]);
+});
+
 test("routeKeyOf() believes no forged signature", () => {
   const signed = signedRouteKey("s-1", SECRET);
   assert.equal(keyOf({ "X-Route-Key": signed.replace("s-1", "s-2") }), null);
@@ -56,7 +70,7 @@ test("routeKeyOf() believes no forged signature", () => {
 });
 
 test("previewHost() takes a key out of a host name", () => {
-  const at = (host: string, trusted = true) => previewHost(requestView(host, { trusted }), DEFAULT_SANDBOX, SECRET);
+  const at = (host: string, all = true) => previewHost(requestView(host), DEFAULT_SANDBOX, SECRET, { all, key: null });
   assert.deepEqual(at("s-1--app.example.com"), { host: "app.example.com", key: "s-1" });
   assert.deepEqual(at("s-1--app.example.com", false), { host: "app.example.com", key: null });
   assert.equal(at("xn--bcher-kva.example"), null);

@@ -22,6 +22,7 @@ routes:
   - { id: split, hosts: [app.test], path: /split, split: [{ service: vms, weight: 90 }, { service: canary, weight: 10 }] }
   - { id: whole, hosts: [app.test], path: /whole, service: vms, rateLimit: { requests: 20, window: 60m } }
   - { id: client, hosts: [app.test], path: /client, service: vms, rateLimit: { requests: 4, window: 60m, key: client-ip } }
+  - { id: keyed, hosts: [app.test], match: { routeKey: s-1 }, service: vms, headers: { request: { set: { X-Env: sandbox } } } }
   - { id: forged, hosts: [app.test], path: /forged, service: vms, rateLimit: { requests: 2, window: 60m } }
 `;
 }
@@ -90,7 +91,7 @@ test("a rate limit counts a request once, at the edge where it arrives", async (
 });
 
 test("nobody but an edge says that a request has been counted, not even through a trusted load balancer", async () => {
-  const forged = `X-Edgeproxy-Decided: forged vms counted ${"a".repeat(20)}`;
+  const forged = `X-Edgeproxy-Decided: forged vms counted - ${"a".repeat(20)}`;
   assert.equal(await passing(near, "/forged", 3, forged), 2);
   let passed = 0;
   for (let i = 0; i < 3; i++) {
@@ -99,6 +100,19 @@ test("nobody but an edge says that a request has been counted, not even through 
     if (status === 200) passed++;
   }
   assert.equal(passed, 2);
+});
+
+test("a route key is believed at the second edge if it was at the first, whoever trusts whom", async () => {
+  const envOf = async (from: string, path: string, host = "app.test") => {
+    const { status } = await rawRequest(near.port, getRequest(host, path, "X-Route-Key: s-1"), near.host, from);
+    assert.equal(status, 200);
+    const request = vm.requests.at(-1)!;
+    assert.equal(request.target, path);
+    return fieldValues(request, "x-env");
+  };
+  assert.deepEqual(await envOf(CLIENT, "/stranger"), []);
+  assert.deepEqual(await envOf(EDGE, "/load-balancer"), ["sandbox"]);
+  assert.deepEqual(await envOf(EDGE, "/preview", "s-1--app.test"), ["sandbox"]);
 });
 
 test("the answer tells of one limit, and the VM nothing of what edges tell each other", async () => {

@@ -207,8 +207,8 @@ test("another region's edge is told what has been drawn, and nobody else", () =>
     return plan.requestFields?.lines.replace(/ [a-z2-7]{20}\r\n/, "") ?? null;
   };
   const there = region(ELSEWHERE, "192.0.2.1");
-  assert.equal(told(there, null), "X-Edgeproxy-Decided: users-api users uncounted");
-  assert.equal(told({ ...there, service: "users" } as ServiceEndpoint, null), "X-Edgeproxy-Decided: users-api users uncounted");
+  assert.equal(told(there, null), "X-Edgeproxy-Decided: users-api users uncounted -");
+  assert.equal(told({ ...there, service: "users" } as ServiceEndpoint, null), "X-Edgeproxy-Decided: users-api users uncounted -");
   assert.equal(told(vm("10.0.0.1"), null), null);
   assert.equal(told(there, []), null, "an endpoint that a file names elsewhere");
   assert.equal(told({ ...there, service: "page" } as ServiceEndpoint, null), null, "one that answers in a maintenance");
