@@ -17,13 +17,13 @@ import {
   duration,
   fieldName,
   host,
+  keyMatcher,
   keySource,
   mapping,
   matcher,
   method,
   pattern,
   routeId,
-  routeKey,
   serviceName,
   size,
   text,
@@ -88,8 +88,12 @@ const match = mapping({
   headers: matchers(fieldName, true).describe("Header fields.").optional(),
   cookies: matchers(cookieName, false).describe("Cookies.").optional(),
   query: matchers(parameterName, false).describe("Parameters of the query, decoded.").optional(),
-  routeKey: routeKey.describe("Only requests with this sandbox key.").optional(),
-}).transform(({ headers = [], cookies = [], query = [], routeKey = null }) => ({ headers, cookies, query, routeKey }));
+  routeKey: keyMatcher.describe("Only requests with this sandbox key, or with one like that.").optional(),
+}).transform(({ headers = [], cookies = [], query = [], routeKey }): Omit<RouteMatch, "path" | "methods"> => {
+  const conditions = { headers, cookies, query };
+  if (routeKey === undefined || routeKey.kind === "equal") return { ...conditions, routeKey: routeKey?.value ?? null };
+  return { ...conditions, routeKey: null, routeKeyLike: routeKey };
+});
 
 const target = mapping({
   service: serviceName.describe("Name of a service, or `vms` for the VMs of the requested host."),

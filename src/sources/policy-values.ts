@@ -228,18 +228,14 @@ export function patternProblem(text: string): string | null {
 
 const MATCHER_KEYS = ["exact", "prefix", "pattern", "present"] as const;
 
-const writtenMatcher = z.union([
-  z.string(),
-  mapping({
-    exact: z.string().optional(),
-    prefix: z.string().min(1).optional(),
-    pattern: pattern.optional(),
-    present: z.literal(true).optional(),
-  }),
-]);
+const matcherForms = mapping({
+  exact: z.string().optional(),
+  prefix: z.string().min(1).optional(),
+  pattern: pattern.optional(),
+  present: z.literal(true).optional(),
+});
 
-/** A text to be equal to, or one of `{ prefix }`, `{ pattern }`, `{ present: true }`. */
-export const matcher: z.ZodType<Matcher, unknown> = writtenMatcher.transform((written, context): Matcher => {
+function readMatcher(written: string | z.output<typeof matcherForms>, context: z.RefinementCtx): Matcher {
   if (typeof written === "string") return { kind: "equal", value: written };
   const said = MATCHER_KEYS.filter((key) => written[key] !== undefined);
   if (said.length !== 1) {
@@ -248,7 +244,18 @@ export const matcher: z.ZodType<Matcher, unknown> = writtenMatcher.transform((wr
   if (written.prefix !== undefined) return { kind: "prefix", value: written.prefix };
   if (written.pattern !== undefined) return { kind: "pattern", pattern: written.pattern };
   return written.exact !== undefined ? { kind: "equal", value: written.exact } : { kind: "present" };
-}).meta({ accepts: "text, { prefix: … }, { pattern: … } or { present: true }" });
+}
+
+const MATCHER = "text, { prefix: … }, { pattern: … } or { present: true }";
+
+/** A text to be equal to, or one of `{ prefix }`, `{ pattern }`, `{ present: true }`. */
+export const matcher: z.ZodType<Matcher, unknown> = z.union([z.string(), matcherForms]).transform(readMatcher).meta({
+  accepts: MATCHER,
+});
+
+export const keyMatcher: z.ZodType<Matcher, unknown> = z.union([routeKey, matcherForms]).transform(readMatcher).meta({
+  accepts: MATCHER,
+});
 
 /** RFC 3339. */
 export const moment: z.ZodType<number, string> = meaning("moment such as 2027-01-31T18:00:00Z", (text) => {

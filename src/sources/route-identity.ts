@@ -35,7 +35,7 @@ export function noteConflicts(
   for (const { route, path } of routes) {
     const { match, priority } = route;
     const named = [match.headers, match.cookies, match.query].map((each) => each.map((one) => JSON.stringify(one)).sort());
-    const rest = JSON.stringify([priority, match.path, [...match.methods].sort(), named, match.routeKey]);
+    const rest = JSON.stringify([priority, match.path, [...match.methods].sort(), named, match.routeKey, match.routeKeyLike]);
     const before = new Set<PolicyRoute>();
     for (const host of route.hosts.length === 0 ? ["*"] : route.hosts) {
       const other = first.get(`${host} ${rest}`);

@@ -31,7 +31,7 @@ export function holds({ place, name, test }: Condition, subject: Subject): boole
 
 /** `header x-env is "beta"`, for people. */
 export function conditionText({ name, matcher }: NamedMatcher, place: Place): string {
-  const what = `${place === "query" ? "parameter" : place} ${name}`;
+  const what = `${place === "query" ? "parameter" : place} ${name}`.trimEnd();
   switch (matcher.kind) {
     case "equal":
       return `${what} is "${matcher.value}"`;

@@ -2,7 +2,7 @@
  *  immutable to readers: another set is made aside and comes into force by one assignment (`RoutingTable.policies`).
  */
 import { ANY_HOST, domainRules, type FileRules, fileRules, type PolicyService } from "./compiled-policies.ts";
-import { DEFAULT_SANDBOX, type DomainPolicy, type FilePolicies, NO_FILE, OWN_VMS, PLAIN_SERVICE } from "./policy.ts";
+import { DEFAULT_SANDBOX, type DomainPolicy, type FilePolicies, NO_FILE, OWN_VMS, PLAIN_SERVICE, wantsRouteKey } from "./policy.ts";
 import type { SandboxPolicy, ServiceEndpoint } from "./policy.ts";
 import type { EndpointRecord } from "./record.ts";
 import type { RuleSet } from "./rule-set.ts";
@@ -43,7 +43,7 @@ function tallyOf(policies: Iterable<DomainPolicy>): Tally {
 function count(policy: DomainPolicy | undefined, step: 1 | -1, tally: Tally): void {
   if (policy === undefined) return;
   if (policy.host.startsWith(ANY_HOST)) tally.wildcards += step;
-  if (policy.routes.some(({ match }) => match.routeKey !== null)) tally.keyed += step;
+  if (policy.routes.some(({ match }) => wantsRouteKey(match))) tally.keyed += step;
 }
 
 export class Policies {

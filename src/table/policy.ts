@@ -37,6 +37,13 @@ export interface RouteMatch {
   readonly query: readonly NamedMatcher[];
   /** Sandbox routing: only requests that carry this key, as far as it is believed. */
   readonly routeKey: string | null;
+  /** Instead: of keys like that. */
+  readonly routeKeyLike?: Matcher;
+}
+
+/** Whether it is for requests with a route key only. */
+export function wantsRouteKey({ routeKey, routeKeyLike }: RouteMatch): boolean {
+  return routeKey !== null || routeKeyLike !== undefined;
 }
 
 /** What of a request is hashed, counted by, or stuck to. `client-ip`: an IPv6 address counts with its /64. */

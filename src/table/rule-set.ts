@@ -6,7 +6,7 @@
  *
  *  Compiled when it is first asked: of 100,000 domains with policies few are asked in a worker's lifetime.
  */
-import type { PolicyRoute } from "./policy.ts";
+import { type PolicyRoute, wantsRouteKey } from "./policy.ts";
 import { RuleGroup } from "./rule-group.ts";
 import { hostRank, inOrder, type Rule, ruleOf } from "./rule.ts";
 import type { Subject } from "./subject.ts";
@@ -32,7 +32,7 @@ export class RuleSet {
     this.ofDomain = ofDomain;
     this.priority = routes.reduce((most, { priority }) => Math.max(most, priority), -Infinity);
     this.byPath = routes.some(({ match: { path } }) => path.kind === "exact" || path.value !== "/");
-    this.keyed = routes.some(({ match }) => match.routeKey !== null);
+    this.keyed = routes.some(({ match }) => wantsRouteKey(match));
   }
 
   /** Best first. */

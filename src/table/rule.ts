@@ -1,7 +1,7 @@
 /** One route, compiled: its conditions, and its place in the order of routes. */
 import { type Condition, conditionOf, conditionText, holds } from "./matchers.ts";
 import { pathAsSent } from "./path-reading.ts";
-import type { PathMatch, PolicyRoute, RedirectPolicy } from "./policy.ts";
+import { type PathMatch, type PolicyRoute, type RedirectPolicy, wantsRouteKey } from "./policy.ts";
 import type { Subject } from "./subject.ts";
 
 export interface Rule {
@@ -21,11 +21,12 @@ interface Move {
 }
 
 export function ruleOf(route: PolicyRoute, place: number): Rule {
-  const { headers, cookies, query, path } = route.match;
+  const { headers, cookies, query, path, routeKeyLike } = route.match;
   const conditions = [
     ...headers.map((each) => conditionOf("header", each)),
     ...cookies.map((each) => conditionOf("cookie", each)),
     ...query.map((each) => conditionOf("query", each)),
+    ...routeKeyLike === undefined ? [] : [conditionOf("route key", { name: "", matcher: routeKeyLike })],
   ];
   return {
     route,
@@ -70,8 +71,8 @@ export function pathRank({ kind, value }: PathMatch): number {
 
 /** Methods count as one. */
 export function matcherCount({ match }: PolicyRoute): number {
-  const { headers, cookies, query, methods, routeKey } = match;
-  return headers.length + cookies.length + query.length + (methods.length > 0 ? 1 : 0) + (routeKey === null ? 0 : 1);
+  const { headers, cookies, query, methods } = match;
+  return headers.length + cookies.length + query.length + (methods.length > 0 ? 1 : 0) + (wantsRouteKey(match) ? 1 : 0);
 }
 
 /** By segments: `/api` fits `/api` and `/api/x`, not `/apix`. */
@@ -104,10 +105,11 @@ export function whyNot(rule: Rule, subject: Subject): string | null {
   return failing < 0 ? null : `not so: ${conditionTexts(rule.route)[failing]}`;
 }
 
-function conditionTexts({ match: { headers, cookies, query } }: PolicyRoute): string[] {
+function conditionTexts({ match: { headers, cookies, query, routeKeyLike } }: PolicyRoute): string[] {
   return [
     ...headers.map((each) => conditionText(each, "header")),
     ...cookies.map((each) => conditionText(each, "cookie")),
     ...query.map((each) => conditionText(each, "query")),
+    ...routeKeyLike === undefined ? [] : [conditionText({ name: "", matcher: routeKeyLike }, "route key")],
   ];
 }

@@ -3,8 +3,8 @@ import { cookieValues } from "../wire/cookies.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { queryValues } from "../wire/query.ts";
 
-/** Where a named value stands. */
-export type Place = "header" | "cookie" | "query";
+/** Where a named value stands; of route keys there is one, without a name. */
+export type Place = "header" | "cookie" | "query" | "route key";
 
 /** What is looked at. */
 export interface Requested {
@@ -46,6 +46,7 @@ export class Subject {
   /** All values of that name, as text; empty: none. */
   values(place: Place, name: string): readonly string[] {
     if (place === "header") return fieldValues(this.#requested.fields, name);
+    if (place === "route key") return this.routeKey === null ? NONE : [this.routeKey];
     const values = this.#values ??= new Map();
     const key = `${place} ${name}`;
     let found = values.get(key);

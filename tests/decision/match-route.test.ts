@@ -282,3 +282,16 @@ test("matchRoute() sends who has a believed route key to the routes of that key"
   assert.equal(at("s-1--app.test/", null, false), null, "not believed: a host like any other");
   assert.equal(at("claimed--app.test/", null), null, "a host of its own");
 });
+
+test("matchRoute() looks for a route key also where routes want one like that, and not who has none", () => {
+  const like = { match: { routeKeyLike: { kind: "prefix", value: "s-" } as const } };
+  const inFile = policiesOf(filePolicies([policyRoute("sandboxes", { priority: 0.5, ...like })]));
+  const ofDomain = policiesOf(filePolicies([]), [{ host: "app.test", services: [], routes: [policyRoute("own", like)] }]);
+  const bare = [route("app.test", vm("10.0.0.1"))];
+  for (const [policies, id] of [[inFile, "sandboxes"], [ofDomain, "own"]] as const) {
+    const at = (url: string, fields = {}) => matched(requestView(url, { trusted: true, fields }), policies, bare)?.route.id;
+    assert.deepEqual([at("app.test/", { "X-Route-Key": "s-1" }), at("s-1--app.test/")], [id, id]);
+    assert.ok(policies.mayConcern("s-1--app.test"));
+    for (const fields of [{}, { "X-Route-Key": "t-1" }]) assert.notEqual(at("app.test/", fields), id);
+  }
+});

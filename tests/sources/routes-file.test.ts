@@ -172,6 +172,19 @@ test("parseRoutesFile() takes empty parts of rules for none, as the sandbox rout
   assert.deepEqual([route?.match.path.value, route?.match.headers, route?.requestFields.set], ["/", [], []]);
 });
 
+test("parseRoutesFile() compares route keys as other values", () => {
+  const keyed = (routeKey: unknown) => {
+    const [route] = policiesOf(JSON.stringify({ routes: [{ match: { routeKey }, respond: {} }] })).routes;
+    return [route?.match.routeKey, route?.match.routeKeyLike];
+  };
+  assert.deepEqual(keyed("s-1"), ["s-1", undefined]);
+  assert.deepEqual(keyed({ exact: "s-1" }), ["s-1", undefined]);
+  assert.deepEqual(keyed({ prefix: "s-" }), [null, { kind: "prefix", value: "s-" }]);
+  assert.deepEqual(keyed({ pattern: "^s-[0-9]+$" }), [null, { kind: "pattern", pattern: "^s-[0-9]+$" }]);
+  assert.deepEqual(keyed({ present: true }), [null, { kind: "present" }]);
+  assert.match(problemsOf("routes: [{ match: { routeKey: 'a b' }, respond: {} }]").join(), /routeKey: must be 1 to 128 letters/);
+});
+
 test("the schema of the whole, which editors are told of, takes what the file may say", () => {
   const yaml = parseYaml(CONTRACT);
   assert.ok("value" in yaml);

@@ -55,6 +55,7 @@ function randomRoute(id: number, random: () => number): PolicyRoute {
       cookies: named(["c"], random),
       query: named(["q"], random),
       routeKey: random() < 0.2 ? one(["k", "l"], random) : null,
+      ...random() < 0.1 ? { routeKeyLike: one<Matcher>([{ kind: "present" }, { kind: "prefix", value: "k" }], random) } : {},
     },
   });
 }
