@@ -211,7 +211,7 @@ const conditionKeys = {
   priority: whole(-1_000_000, 1_000_000).default(0).describe("Higher first, then most specific, then first in the file."),
 } as const;
 
-const id = routeId.describe("Name in logs, metrics and the admin API. Without it: made of host and path.").optional();
+const id = routeId.describe("Name in logs and the admin API. Without it: made of host and path.").optional();
 
 export const routeSchema = mapping({
   id,

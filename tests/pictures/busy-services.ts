@@ -15,6 +15,7 @@ export interface BusyServices extends AsyncDisposable {
   readonly file: string;
 }
 
+const PATIENCE_MS = 180_000;
 const HOST = "app.example.com";
 /** A line that is only a warning: two routes that differ in nothing. */
 const CONFLICT = [{ id: "news", path: "/news", service: "news" }, { id: "news-again", path: "/news", service: "news" }];
@@ -65,7 +66,8 @@ export async function orderAbout({ platform, edge }: BusyEdge): Promise<void> {
     routes: [{ id: "internal", path: "/internal", respond: { status: 404 } }],
   };
   await platform.database.sql(`insert into route_policies values ('${API}', '${JSON.stringify(policy)}')`);
-  await edge.refresh();
+  const known = async (): Promise<boolean> => (await edge.admin(`/api/services/${API}`)).ok;
+  await edge.waitFor(known, "does not read route_policies", PATIENCE_MS); // with the next refresh
   const order = async (path: string, body: Readonly<Record<string, unknown>>): Promise<void> => {
     const answer = await edge.admin(path, { method: "POST", body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
