@@ -11,6 +11,7 @@ import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import { pseudonym } from "./loop.ts";
 import type { MatchedRoute } from "./match-route.ts";
+import { balanceKey } from "./request-keys.ts";
 import type { Finding, Trace, When } from "./trace.ts";
 
 /** Endpoints by what can be done with them. */
@@ -91,6 +92,10 @@ export class Choice {
     if (drawn !== null) return this.#to(drawn);
     const now = this.#offer(endpoints, "now");
     if (many !== null) this.#around.hooks.looked(many, now.overdue);
+    const hashed = this.#hashed(now);
+    if (hashed !== null) {
+      return now.unprobed.includes(hashed) ? { kind: "probe-first", endpoints: [hashed], patient: true } : this.#to(hashed);
+    }
     if (now.available.length > 0 && !this.#awaitsTurns(now)) return this.#to(this.#one(now.available));
     if (now.available.length > 0) return { kind: "probe-first", endpoints: now.unprobed, patient: false };
     if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
@@ -135,6 +140,16 @@ export class Choice {
       return true;
     }
     return finding === "available";
+  }
+
+  /**
+   * Where its key leads, while some have no verdict yet; null: nothing is hashed. It is waited for as for the endpoint of a sticky client:
+   * whoever was probed first would get the keys of all others meanwhile.
+   */
+  #hashed({ available, unprobed }: Offer): EndpointRecord | null {
+    if (this.#policy === null || unprobed.length === 0 || available.length === 0) return null;
+    const { service: { policy }, matched: { view, routeKey } } = this.#policy;
+    return balanceKey(policy, view, routeKey) === null ? null : this.#one([...available, ...unprobed]);
   }
 
   /** Turns begin when it is known who takes part, or after a moment: or each worker would begin with whoever was probed first. */

@@ -1,7 +1,7 @@
 /** What a request is told apart by: for splits, balancers that hash, and rate limits. */
 import { isIPv6 } from "node:net";
 import { pathIdentity } from "../table/path-reading.ts";
-import type { KeySource } from "../table/policy.ts";
+import type { KeySource, ServicePolicy } from "../table/policy.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import { FieldNames } from "../wire/field-edits.ts";
 import type { HeaderList } from "../wire/header-list.ts";
@@ -21,6 +21,14 @@ export function requestKey(source: KeySource, view: RequestView, routeKey: strin
     case "cookie":
       return cookieValues(view.fields, source.name)[0] ?? null;
   }
+}
+
+const CLIENT: KeySource = { kind: "client-ip" };
+
+/** What the service's balancer hashes; null: it does not hash, or the request has none of it. */
+export function balanceKey({ balance, hashKey }: ServicePolicy, view: RequestView, routeKey: string | null): string | null {
+  if (balance !== "ip-hash" && balance !== "consistent-hash") return null;
+  return requestKey(balance === "ip-hash" ? CLIENT : hashKey, view, routeKey);
 }
 
 /**

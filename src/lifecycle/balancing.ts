@@ -1,9 +1,9 @@
 /** Which endpoint of a service takes a request, as its policy says: its balancer, and the cookie by which a client sticks to one. */
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { PolicyHooks } from "../decision/policy-hooks.ts";
-import { requestKey } from "../decision/request-keys.ts";
+import { balanceKey } from "../decision/request-keys.ts";
 import { ownEndpoints, type PolicyService } from "../table/policies.ts";
-import type { KeySource, ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
+import type { ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { Balancers, type BalanceView, type Told } from "../upstream/balance/balancer.ts";
@@ -29,7 +29,6 @@ export interface BalancingParts {
 
 type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey" | "draw" | "looked">;
 
-const CLIENT: KeySource = { kind: "client-ip" };
 const NOBODY: readonly ServiceEndpoint[] = [];
 /** All endpoints of a service are looked at so often: to be looked at is use, without which nobody is probed. */
 const LOOK_MS = 1000;
@@ -115,8 +114,7 @@ export class Balancing {
 }
 
 /** Only what the service balances by. */
-function hashOf({ balance, hashKey }: ServicePolicy, matched: MatchedRoute): number | null {
-  if (balance !== "ip-hash" && balance !== "consistent-hash") return null;
-  const key = requestKey(balance === "ip-hash" ? CLIENT : hashKey, matched.view, matched.routeKey);
+function hashOf(policy: ServicePolicy, { view, routeKey }: MatchedRoute): number | null {
+  const key = balanceKey(policy, view, routeKey);
   return key === null ? null : keyHash(key);
 }

@@ -152,6 +152,22 @@ test("decideByPolicy() asks the balancer between those that can take it", () => 
   assert.ok(offered.every((each) => each.length === 2));
 });
 
+test("decideByPolicy() waits for the verdict on where a hashed key leads, not for those on others", () => {
+  const policy: Partial<ServicePolicy> = { balance: "consistent-hash", hashKey: { kind: "path" } };
+  const leadsTo = (key: string): Partial<PolicyHooks> => ({
+    balance: (_, endpoints) => endpoints.find((endpoint) => endpoint.key === key) ?? endpoints[0]!,
+  });
+  for (const finding of ["unprobed", "overdue"] as const) {
+    const availability = { [TWO]: finding };
+    assert.equal(outcome({ policy, hooks: leadsTo(TWO), availability }), `probe ${TWO}`);
+    assert.equal(outcome({ policy, hooks: leadsTo(ONE), availability }), ONE);
+    assert.equal(outcome({ policy, hooks: leadsTo(TWO), availability, tried: [TWO] }), ONE, "it has been waited for in vain");
+    const keyless = { ...policy, hashKey: { kind: "header", name: "x-user" } } as const;
+    assert.equal(outcome({ policy: keyless, hooks: leadsTo(TWO), availability }), ONE, "nothing to hash");
+  }
+  assert.equal(outcome({ policy, hooks: leadsTo(TWO), availability: { [TWO]: "unhealthy" } }), ONE);
+});
+
 test("decideByPolicy() tells ways of being out apart", () => {
   const both = (finding: Availability) => ({ availability: { [ONE]: finding, [TWO]: finding } });
   assert.equal(outcome(both("ejected")), "vm_unhealthy");

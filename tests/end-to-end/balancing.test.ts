@@ -17,6 +17,7 @@ before(async () => {
   await served.add("least", { balance: "least-connections" }, [1, 1]);
   await served.add("address", { balance: "ip-hash" }, [1, 1, 1, 1]);
   await served.add("keyed", { balance: "consistent-hash", hashKey: "header:X-User" }, [1, 1, 1, 1]);
+  await served.add("cold", { balance: "consistent-hash", hashKey: "header:X-User", health: { timeout: "20s" } }, [1, 1, 1, 1]);
   await served.add("drained", { balance: "round-robin" }, [1, 0, 1]);
   await served.add("empty", {}, [0, 0]);
   await served.add("sticky", { ...STICKY, balance: "round-robin" }, [1, 1, 1]);
@@ -100,6 +101,21 @@ test("consistent-hash moves only the keys of the VM that goes", async () => {
   const moved = before.flatMap((vm, index) => vm === after[index] ? [] : [vm]);
   assert.deepEqual([...new Set(moved)], ["2"]);
   assert.ok(moved.length > 15 && moved.length < 95, `${moved.length} of 200 have moved`);
+});
+
+test("consistent-hash leads a key where it will lead later, also before there is a verdict on that VM", async () => {
+  const [slow, ...others] = served.vms("cold");
+  const checked = Promise.withResolvers<void>();
+  slow!.onProbe = () => checked.promise;
+  const askAll = () =>
+    Promise.all(Array.from({ length: 80 }, (_, index) => served.ask("cold", 1, () => [`X-User: user-${index}`])));
+  const first = askAll();
+  await Promise.all(others.map((vm) => vm.until(() => vm.requests.length > 0)));
+  checked.resolve();
+  const vmsOf = (answers: RawResponse[][]) => answers.map(([answer]) => bodyOf(answer!));
+  const before = vmsOf(await first);
+  assert.deepEqual([...new Set(before)].sort(), ["1", "2", "3", "4"]);
+  assert.deepEqual(vmsOf(await askAll()), before);
 });
 
 test("a VM of weight 0 gets nothing; with weight 0 everywhere nobody is left", async () => {
