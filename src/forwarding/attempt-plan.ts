@@ -5,12 +5,13 @@ import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
-import type { PolicyService } from "../table/policies.ts";
+import { isEdge } from "../table/policies.ts";
 import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
-import type { FieldChanges } from "../wire/field-edits.ts";
+import { type FieldChanges, FieldNames } from "../wire/field-edits.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
 import type { ExchangeView } from "./request-view.ts";
+import { ATTEMPTS } from "./retries.ts";
 import { editsOf, type RouteEdits } from "./route-edits.ts";
 import { Values } from "./variables.ts";
 import { WrittenAnswer } from "./written-answers.ts";
@@ -58,7 +59,13 @@ export class AttemptPlan implements ExchangeTerms {
    * added would be added twice. What is drawn or counted it is told.
    */
   goesTo(endpoint: EndpointRecord): void {
-    this.#toEdge = isEdge(endpoint, this.matched.service);
+    const { service } = this.matched;
+    // Those of a maintenance are of another service
+    this.#toEdge = service !== null && isEdge(endpoint, service) && (!("service" in endpoint) || endpoint.service === service.name);
+  }
+
+  get toEdge(): boolean {
+    return this.#toEdge;
   }
 
   /** Origin form; null: as it came. */
@@ -71,7 +78,8 @@ export class AttemptPlan implements ExchangeTerms {
   }
 
   get responseFields(): FieldChanges | null {
-    return this.#toEdge ? null : this.#responseFields;
+    if (!this.#toEdge) return this.#responseFields;
+    return this.matched.service?.policy.retry == null ? null : WITHOUT_ATTEMPTS;
   }
 
   get #word(): FieldChanges | null {
@@ -116,11 +124,8 @@ export class AttemptPlan implements ExchangeTerms {
   }
 }
 
-/** Another region's, of the VMs that the service means; endpoints that a file names elsewhere are none, nor are those of a maintenance. */
-function isEdge(endpoint: EndpointRecord, service: PolicyService | null): boolean {
-  if (endpoint.kind !== "region" || service === null || service.endpoints !== null) return false;
-  return !("service" in endpoint) || endpoint.service === service.name;
-}
+/** Of another edge's answer: ours says how many there were together. */
+const WITHOUT_ATTEMPTS: FieldChanges = { dropped: new FieldNames([ATTEMPTS]), lines: "", host: false };
 
 const MAINTENANCE: WeakMap<FixedResponse, WrittenAnswer> = new WeakMap();
 

@@ -187,6 +187,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (head.status >= 500 && this.#isRefusal(head) && this.#owner.onRefusal(this)) return;
     if (this.#visit !== null) this.#visit.answered(head.status);
     const { retries } = this.#owner;
+    if (retries !== null && this.plan?.toEdge === true) retries.addThoseOf(head);
     if (retries !== null && retries.concerns(head.status) && this.#owner.onUnwanted(this, head.status)) return;
     if (retries !== null) {
       retries.body?.drop();

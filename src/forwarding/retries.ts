@@ -7,6 +7,7 @@ import { nowMs } from "../runtime/clock.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import type { RetryPolicy } from "../table/policy.ts";
 import { budgetOf } from "../upstream/retry-budget.ts";
+import type { ResponseHead } from "../wire/h1/message-head.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { BodyMemory, KeptBody } from "./kept-body.ts";
 import { backoffMs, type Failure, isRetried, mayRepeat, retryVerdict } from "./retrying.ts";
@@ -19,6 +20,10 @@ const memory = new BodyMemory(MOST_KEPT_BYTES);
 export function keptBodyBytes(): number {
   return memory.bytes;
 }
+
+/** Of answers, lower-case. */
+export const ATTEMPTS = "x-edgeproxy-attempts";
+const MOST_ELSEWHERE = 100;
 
 /** How an attempt stands when it does not count. */
 interface Attempted {
@@ -36,6 +41,8 @@ export class Retries {
   readonly #random: () => number;
   readonly #idempotencyKey: boolean;
   #attempts = 1;
+  /** Beyond ours: those of other regions' edges. */
+  #elsewhere = 0;
   #bodySent = false;
 
   constructor(exchange: Exchange, policy: RetryPolicy, metrics: Metrics, random: () => number) {
@@ -58,7 +65,19 @@ export class Retries {
    */
   get answerField(): string {
     const { attempts } = this.#exchange.record;
-    return attempts === 0 ? "" : `X-Edgeproxy-Attempts: ${attempts}\r\n`;
+    return attempts === 0 ? "" : `X-Edgeproxy-Attempts: ${attempts + this.#elsewhere}\r\n`;
+  }
+
+  /**
+   * Another region's edge has the same policy: what it has tried for one attempt of ours counts, or attempts would multiply. Its field stands
+   * behind what the VM may have written.
+   */
+  addThoseOf({ fields }: ResponseHead): void {
+    let more = 0;
+    for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, ATTEMPTS)) more = Number(fields.value(i)) - 1;
+    if (!Number.isInteger(more) || more <= 0 || more > MOST_ELSEWHERE) return;
+    this.#attempts += more;
+    this.#elsewhere += more;
   }
 
   /** Whether an answer with this status may be worth another attempt. */

@@ -2,7 +2,7 @@
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { PolicyHooks } from "../decision/policy-hooks.ts";
 import { balanceKey } from "../decision/request-keys.ts";
-import { ownEndpoints, type PolicyService } from "../table/policies.ts";
+import { isEdge, ownEndpoints, type PolicyService } from "../table/policies.ts";
 import type { ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -29,6 +29,8 @@ export interface BalancingParts {
 
 type BalancingHooks = Pick<PolicyHooks, "balance" | "stickyKey" | "draw" | "looked">;
 
+/** Of a cookie that names a region, whose edge names the VM in one of its own. */
+const OF_REGION = "-region";
 const NOBODY: readonly ServiceEndpoint[] = [];
 /** All endpoints of a service are looked at so often: to be looked at is use, without which nobody is probed. */
 const LOOK_MS = 1000;
@@ -63,9 +65,10 @@ export class Balancing {
       // One that takes nobody new keeps whom it has, until their cookies end
       if (endpoint.weight === 0 || stuck.expiresAtMs - nowMs > sticky.ttlMs / 2) return "";
     }
+    const name = isEdge(record, service) ? sticky.cookie + OF_REGION : sticky.cookie;
     const value = this.#cookies.valueFor(endpoint, nowMs + sticky.ttlMs);
     const age = Math.ceil(sticky.ttlMs / 1000);
-    return `Set-Cookie: ${sticky.cookie}=${value}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}\r\n`;
+    return `Set-Cookie: ${name}=${value}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}\r\n`;
   }
 
   #hooks(onlooker: boolean): BalancingHooks {
@@ -96,7 +99,12 @@ export class Balancing {
   #stuck(matched: MatchedRoute, service: PolicyService): Stuck | null {
     const { sticky } = service.policy;
     if (sticky === null) return null;
-    const values = cookieValues(matched.view.fields, sticky.cookie);
+    return this.#named(sticky.cookie, matched, service) ??
+      (service.endpoints === null ? this.#named(sticky.cookie + OF_REGION, matched, service) : null);
+  }
+
+  #named(cookie: string, matched: MatchedRoute, service: PolicyService): Stuck | null {
+    const values = cookieValues(matched.view.fields, cookie);
     return values.length === 0
       ? null
       : this.#cookies.read(values, service.name, this.#endpointsOf(service, matched.host), Date.now());

@@ -5,7 +5,7 @@
  */
 import type { Metrics } from "../observation/metrics.ts";
 import type { Timers } from "../runtime/timers.ts";
-import { ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
+import { isEdge, ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
 import { type ConcurrencyPolicy, type HealthPolicy, tlsPeer } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -90,10 +90,10 @@ export class Watches {
     return count.count;
   };
 
-  readonly watchOf = ({ key }: EndpointRecord): EndpointWatch | null => {
-    const service = this.serviceOf(key);
+  readonly watchOf = (record: EndpointRecord): EndpointWatch | null => {
+    const service = this.serviceOf(record.key);
     if (service === undefined) return null;
-    const guards = this.#guards(key, service);
+    const guards = this.#guards(record, service);
     return guards.length === 0 ? null : new EndpointWatch(guards);
   };
 
@@ -103,7 +103,10 @@ export class Watches {
     return service === null ? undefined : this.#parts.table.policies.service(service, null);
   }
 
-  #guards(key: string, { policy, name }: PolicyService): Guard[] {
+  #guards(record: EndpointRecord, service: PolicyService): Guard[] {
+    const { policy, name } = service, { key } = record;
+    // Of another region's VMs its edge counts each
+    const limits = isEdge(record, service) ? null : policy.limits;
     const guards: Guard[] = [];
     const { cells } = this.#parts;
     if (policy.breaker !== null) {
@@ -114,10 +117,10 @@ export class Watches {
       this.#breakers.set(whose, { guard, service: name });
       guards.push(guard);
     }
-    const limited = policy.limits !== null && (policy.limits.soft > 0 || policy.limits.hard > 0);
+    const limited = limits !== null && (limits.soft > 0 || limits.hard > 0);
     if (limited || policy.balance === "least-connections") {
       const freed = limited ? () => this.queues.of(name).freed() : () => {};
-      guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), policy.limits ?? UNLIMITED, freed));
+      guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), limits ?? UNLIMITED, freed));
     }
     if (policy.ejection !== null) {
       guards.push(

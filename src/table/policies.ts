@@ -173,6 +173,11 @@ function underPolicy(endpoint: EndpointRecord, service: PolicyService): ServiceE
   return { ...endpoint, key, service: service.name, weight: 1 };
 }
 
+/** Another region's edge, which has the same policy for its VMs; what a file names elsewhere is none. */
+export function isEdge({ kind }: EndpointRecord, { endpoints }: PolicyService): boolean {
+  return kind === "region" && endpoints === null;
+}
+
 /** Identity of an endpoint under the policy of a service. */
 export function serviceKey(endpointKey: string, service: string): string {
   return `${endpointKey}@${service}`;

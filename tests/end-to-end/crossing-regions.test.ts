@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { fieldValues } from "../fixtures/http1.ts";
 import { Platform, type Region } from "../fixtures/platform.ts";
 import { startPostgres } from "../fixtures/postgres.ts";
@@ -13,6 +13,7 @@ import { respond, startVm, type Vm } from "../fixtures/vm.ts";
 /** Where clients come from; the edges' own connections come from EDGE, which both trust. */
 const CLIENT = "127.88.7.6", EDGE = "127.0.0.1";
 const REQUESTS = 10_000;
+const PAIR = { sticky: { cookie: "at", ttl: "1h" }, limits: { hard: 1, queue: 0 }, retry: { attempts: 2, on: [503], budget: 1 } };
 
 function routes(canary: Vm): string {
   return `
@@ -34,6 +35,7 @@ let near: Edgeproxy;
 let far: Edgeproxy;
 /** In the far region. */
 let vm: Vm;
+let pair: readonly Vm[];
 let canary: Vm;
 before(async () => {
   resources = new AsyncDisposableStack();
@@ -42,6 +44,11 @@ before(async () => {
   there = await platform.addRegion();
   vm = await platform.vm("app.test", { region: there });
   canary = resources.use(await startVm({ script: respond(200, "canary") }));
+  const { url, sql } = platform.database;
+  const migrated = await runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: url, EDGEPROXY_REGION_ID: here.id } });
+  assert.equal(migrated.exitCode, 0, migrated.stderr);
+  pair = [await platform.vm("pair.test", { region: there }), await platform.vm("pair.test", { region: there })];
+  await sql(`insert into route_policies values ('pair.test', '${JSON.stringify(PAIR)}')`);
   const file = join(resources.use(await temporaryFolder()).path, "routes.yaml");
   await writeFile(file, routes(canary));
   const settings = {
@@ -113,6 +120,38 @@ test("a route key is believed at the second edge if it was at the first, whoever
   assert.deepEqual(await envOf(CLIENT, "/stranger"), []);
   assert.deepEqual(await envOf(EDGE, "/load-balancer"), ["sandbox"]);
   assert.deepEqual(await envOf(EDGE, "/preview", "s-1--app.test"), ["sandbox"]);
+});
+
+test("a client sticks to a VM of another region", async () => {
+  const first = await rawRequest(near.port, getRequest("pair.test"), near.host, CLIENT);
+  const cookies = new Map(fieldValues(first, "set-cookie").map((line) => line.split(";", 1)[0]!.split("=", 2) as [string, string]));
+  const cookie = `Cookie: ${[...cookies].map((each) => each.join("=")).join("; ")}`;
+  for (let i = 0; i < 12; i++) {
+    const again = await rawRequest(near.port, getRequest("pair.test", "/", cookie), near.host, CLIENT);
+    assert.deepEqual([again.body.toString(), fieldValues(again, "set-cookie")], [first.body.toString(), []]);
+  }
+});
+
+test("limits of VMs hold at the edge beside them, not for their region as a whole", async () => {
+  const arrived = Promise.withResolvers<void>();
+  let waiting = 0;
+  for (const each of pair) {
+    each.script = async (request, connection) => {
+      if (++waiting === 2) arrived.resolve();
+      await arrived.promise;
+      respond(200, "both")(request, connection);
+    };
+  }
+  const both = [1, 2].map(() => rawRequest(near.port, getRequest("pair.test"), near.host, CLIENT));
+  assert.deepEqual((await Promise.all(both)).map(({ status }) => status), [200, 200]);
+});
+
+test("edges together make as many attempts as the policy allows, and say how many", async () => {
+  for (const each of pair) each.script = respond(503, "trouble");
+  const before = pair[0]!.requests.length + pair[1]!.requests.length;
+  const answer = await rawRequest(near.port, getRequest("pair.test"), near.host, CLIENT);
+  assert.deepEqual([answer.status, fieldValues(answer, "x-edgeproxy-attempts")], [503, ["2"]]);
+  assert.equal(pair[0]!.requests.length + pair[1]!.requests.length - before, 2);
 });
 
 test("the answer tells of one limit, and the VM nothing of what edges tell each other", async () => {
