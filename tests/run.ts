@@ -139,17 +139,17 @@ async function testFiles(): Promise<string[]> {
 async function runAll(commands: readonly Command[], lanes: number): Promise<Result[]> {
   const results: Result[] = [];
   let next = 0;
-  const lane = async (): Promise<void> => {
-    for (let index = next++; index < commands.length; index = next++) results[index] = await run(commands[index] ?? []);
+  const lane = async (number: number): Promise<void> => {
+    for (let index = next++; index < commands.length; index = next++) results[index] = await run(commands[index] ?? [], number);
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)));
   return results;
 }
 
-async function run([program = "", ...parameters]: Command): Promise<Result> {
+async function run([program = "", ...parameters]: Command, lane: number): Promise<Result> {
   const child = spawn(program, parameters, {
     cwd: ROOT,
-    env: { ...process.env, NO_COLOR: "1" },
+    env: { ...process.env, NO_COLOR: "1", TEST_LANE: String(lane) }, // see fixtures/ports.ts
     stdio: ["ignore", "pipe", "pipe"],
     timeout: STAGE_LIMIT_MS,
   });
