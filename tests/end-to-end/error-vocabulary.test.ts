@@ -67,7 +67,7 @@ before(async () => {
     EDGEPROXY_CONFIG_FILE: join(folder.path, "routes.yaml"),
     EDGEPROXY_REGION_PORT: String(silentRegion.port),
     EDGEPROXY_CONNECT_TIMEOUT: "300ms",
-    EDGEPROXY_HEADER_TIMEOUT: "300ms",
+    EDGEPROXY_HEADER_TIMEOUT: "2s", // clients are there before their routes are
     EDGEPROXY_RESPONSE_TIMEOUT: "500ms",
     EDGEPROXY_STREAM_TIMEOUT: "1s",
     EDGEPROXY_MAX_BODY_SIZE: "100MB",

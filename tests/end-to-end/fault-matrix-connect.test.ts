@@ -105,8 +105,11 @@ test("an upload that its VM takes no more of, PUT and POST, by length and in chu
   const framings = [["Content-Length", `${64 * MIB}`, ""], ["Transfer-Encoding", "chunked", `${(64 * MIB).toString(16)}\r\n`]];
   const uploads = ["PUT", "POST"].flatMap((method) => framings.map((framing) => [method, ...framing] as const));
   const part = Buffer.alloc(32 * MIB); // more than the kernel holds on the way
-  await Promise.all(uploads.map(async ([method, name, value, begin]) => {
-    const { vm, host } = await plane.vm();
+  const vms = await Promise.all(uploads.map(() => plane.vm()));
+  await using warm = await plane.open(); // a probe could be late beside what is sent then
+  for (const { host } of vms) await askAgain(warm, getRequest(host));
+  await Promise.all(uploads.map(async ([method, name, value, begin], i) => {
+    const { vm, host } = vms[i]!;
     vm.onHead = (_head, connection) => {
       connection.takeOver(() => {});
       connection.socket.pause();
