@@ -13,56 +13,20 @@
  *  Prints one JSON line: seconds, MiB (`pss`: shared pages in proportion; `peak`: the highest resident size) and milliseconds.
  */
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
 import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
 import { type Edgeproxy, runEdgeproxy, startEdgeproxy } from "../fixtures/edgeproxy.ts";
+import { insertRoutes, memory, postmasterOf, processesBelow, serveVms, VMS } from "../fixtures/large-platform.ts";
 import { OpenLoop } from "../fixtures/open-loop.ts";
 import { get } from "../fixtures/platform.ts";
-import { freePort } from "../fixtures/ports.ts";
 import { insertRegion, startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { commandOf, cpuSeconds, parentOf } from "../fixtures/processes.ts";
+import { cpuSeconds } from "../fixtures/processes.ts";
 
-const VMS = 250;
 const RATE = 1000;
 const CONNECTIONS = 32;
 const PATIENCE_MS = 60_000;
 
 const [domains = 1_000_000, changes = 100, idleSeconds = 60] = process.argv.slice(2).map(Number);
-
-/** Each answers with its address. */
-async function serveVms(resources: AsyncDisposableStack): Promise<number> {
-  const port = await freePort("127.0.1.1");
-  const answer = (socket: Socket): void => {
-    let received = "";
-    socket.on("error", () => {}).setNoDelay(true).setEncoding("latin1").on("data", (text: string) => {
-      received += text;
-      if (!received.endsWith("\r\n\r\n")) return;
-      received = "";
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${socket.localAddress!.length}\r\n\r\n${socket.localAddress}`);
-    });
-  };
-  for (let n = 1; n <= VMS; n++) {
-    const server = createServer(answer).listen(port, `127.0.1.${n}`);
-    await once(server, "listening");
-    resources.defer(() => void server.close());
-  }
-  return port;
-}
-
-async function insertRoutes({ sql }: TestDatabase, region: string, port: number): Promise<void> {
-  const id = (n: string): string => `md5('d' || ${n})::uuid`;
-  await sql(`insert into vms (id, private_ip, port, region_id, status)
-      select ${id("n")}, ('127.0.1.' || n + 1)::inet, ${port}, '${region}', 'running' from generate_series(0, ${VMS - 1}) as n;
-    insert into deployments (id, vm_id, status) select ${id("n")}, ${id("n")}, 'ready' from generate_series(0, ${VMS - 1}) as n;
-    insert into domains (id, name, deployment_id, verified_at)
-      select gen_random_uuid(), 'd' || n || '.example.com', ${id(`n % ${VMS}`)}, now() from generate_series(0, ${
-    domains - 1
-  }) as n`);
-  await sql("vacuum analyze");
-}
 
 async function answerOf(edge: Edgeproxy, domain: string): Promise<string> {
   const { status, body } = await get(edge, domain);
@@ -85,19 +49,6 @@ async function started(database: TestDatabase, region: string): Promise<Start> {
     await wait(5);
   }
   return { edge, figures: { seconds: (performance.now() - startMs) / 1000, ...memory(edge) } };
-}
-
-function memory(edge: Edgeproxy): { readonly pss: number; readonly peak: number } {
-  const sum = { pss: 0, peak: 0 };
-  for (const pid of edge.pids) {
-    sum.pss += kibOf(`/proc/${pid}/smaps_rollup`, "Pss") / 1024;
-    sum.peak += kibOf(`/proc/${pid}/status`, "VmHWM") / 1024;
-  }
-  return sum;
-}
-
-function kibOf(path: string, name: string): number {
-  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(readFileSync(path, "utf8"))?.[1]);
 }
 
 async function propagation(edge: Edgeproxy, database: TestDatabase): Promise<Readonly<Record<string, number>>> {
@@ -153,23 +104,11 @@ async function idleMinute(edge: Edgeproxy, postmaster: number): Promise<unknown>
   return { proxy: (total(edge.pids) - before[0]) * scale, database: (total(servers()) - before[1]) * scale };
 }
 
-function processesBelow(pid: number): number[] {
-  const ids = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
-  return [pid, ...ids.flatMap(processesBelow)];
-}
-
-async function postmasterOf(database: TestDatabase): Promise<number> {
-  const [row] = await database.sql("select pg_backend_pid() as pid");
-  const pid = parentOf(Number(row?.["pid"]));
-  assert.match(commandOf(pid).join(" "), /postgres/);
-  return pid;
-}
-
 async function bench(resources: AsyncDisposableStack): Promise<unknown> {
   const database = resources.use(await startPostgres({ tables: "inet" }));
   const postmaster = await postmasterOf(database);
   const region = await insertRegion(database);
-  await insertRoutes(database, region, await serveVms(resources));
+  await insertRoutes(database, region, await serveVms(resources), domains);
   const first = await started(database, region);
   const tables = { start: first.figures, idle: await idleMinute(first.edge, postmaster), later: memory(first.edge) };
   assert.equal(await first.edge.stop(), 0, first.edge.report());
