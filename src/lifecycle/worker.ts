@@ -2,13 +2,9 @@
  *  control plane, and never talks to the database.
  */
 import type { Surroundings } from "../decision/decide.ts";
-import { OrdersInForce } from "../decision/orders-in-force.ts";
 import { pseudonym } from "../decision/loop.ts";
-import { Lots } from "../decision/lots.ts";
-import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
 import { RateLimits } from "../decision/rate-limits.ts";
 import { trustedProxies } from "../downstream/client-address.ts";
-import { ErrorPages } from "../downstream/error-page.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";
 import { createEdge } from "../edge.ts";
@@ -26,7 +22,7 @@ import { collectGarbage } from "../runtime/garbage.ts";
 import { later } from "../runtime/later.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import { watchStallsByTimer } from "../runtime/stalls.ts";
-import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
+import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { RoutingTable } from "../table/routing-table.ts";
 import { CellTable } from "../upstream/cell-table.ts";
@@ -38,6 +34,7 @@ import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import { Balancing } from "./balancing.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
 import { explain, type ExplainParts } from "./explaining.ts";
+import { Obedience } from "./obedience.ts";
 import { Outbox } from "./outbox.ts";
 import { PolicyExpiry } from "./policy-expiry.ts";
 import { PolicyReceiver } from "./policy-receiver.ts";
@@ -46,13 +43,12 @@ import { RouteReceiver } from "./route-receiver.ts";
 import { StandInProber } from "./stand-in-prober.ts";
 import { tracingOf } from "./trace-settings.ts";
 import { Watches } from "./watches.ts";
-import type { Answer, Channel, DownMessage, Question, StandingOrders, UpMessage, WorkerSettings } from "./worker-channel.ts";
+import type { Answer, Channel, DownMessage, Question, UpMessage, WorkerSettings } from "./worker-channel.ts";
 import { shareFiles, workerFigures } from "./worker-resources.ts";
+import { liveSurroundings, onlookersSurroundings, type SurroundingsParts } from "./worker-surroundings.ts";
 
 /** What a verdict may take besides its probe: the way to the control plane and back, and other probes before it. */
 const VERDICT_DELAY_MS = 1000;
-/** How often is looked whether a cordon is over: the wall clock may be set. */
-const CORDON_LOOK_MS = 30_000;
 /** Between two hints that the table may be behind. */
 const CONTRADICTION_MS = 250;
 /** Verdicts that are worked in within a turn that has other things to do. */
@@ -82,7 +78,7 @@ export class Worker {
   readonly #watches: Watches;
   readonly #balancing: Balancing;
   readonly #limits: RateLimits;
-  readonly #ordered: OrdersInForce = new OrdersInForce();
+  readonly #obedience: Obedience;
   readonly #standIn: StandInProber;
   readonly #endpoints: Endpoints;
   readonly #routes: RouteReceiver;
@@ -92,12 +88,9 @@ export class Worker {
   /** Of the last `collect`. */
   #serial = 0;
   #contradictedAtMs = -Infinity;
-  #cancelCordons: CancelTimer = () => {};
   /** What clients had sent at the last slice of a delta. */
   #bytesSeen = 0;
   readonly #listener: DownstreamListener;
-  /** Of the error pages. */
-  #pagesRevision = 0;
   readonly #explainParts: ExplainParts;
   readonly #stopStalls: () => void;
 
@@ -148,6 +141,7 @@ export class Worker {
       random: Math.random,
       nowMs: () => this.#sweep.nowMs,
     });
+    this.#obedience = new Obedience({ endpoints: this.#endpoints, listener: () => this.#listener, timers: systemTimers });
     this.#endpoints.watchOf = this.#watches.watchOf;
     this.#endpoints.healthOf = this.#watches.healthOf;
     this.#endpoints.tlsOf = this.#watches.tlsOf;
@@ -183,9 +177,11 @@ export class Worker {
       timers: systemTimers,
     });
     const isTrusted = trustedProxies(settings.trustedProxies);
-    const identity = forwardingIdentity(pseudonym(settings.regionId), isTrusted, settings.secret);
-    this.#listener = this.#createListener(trafficLog, identity);
-    this.#explainParts = { limits: settings, tracing: this.#tracing, identity, surroundings: this.#onlookersView() };
+    const name = pseudonym(settings.regionId);
+    const identity = forwardingIdentity(name, isTrusted, settings.secret);
+    const around = this.#surroundingsParts(name);
+    this.#listener = this.#createListener(trafficLog, identity, liveSurroundings(around));
+    this.#explainParts = { limits: settings, tracing: this.#tracing, identity, surroundings: onlookersSurroundings(around) };
     this.#stopStalls = socketDoors()[0]!.name === "epoll" ? () => {} : watchStallsByTimer();
     channel.onMessage = (message) => this.#receive(message);
   }
@@ -204,7 +200,7 @@ export class Worker {
     this.#standIn.stop();
     this.#expiry.stop();
     this.#policyExpiry.stop();
-    this.#cancelCordons();
+    this.#obedience.stop();
     this.#endpoints.close();
     this.#sweep.close();
     this.#stopStalls();
@@ -255,7 +251,20 @@ export class Worker {
     });
   }
 
-  #createListener(log: Log, identity: ForwardingIdentity): DownstreamListener {
+  #surroundingsParts(name: string): SurroundingsParts {
+    return {
+      table: this.#table,
+      endpoints: this.#endpoints,
+      balancing: this.#balancing,
+      limits: this.#limits,
+      ordered: this.#obedience.policies,
+      sweep: this.#sweep,
+      pseudonym: name,
+      secret: this.#settings.secret,
+    };
+  }
+
+  #createListener(log: Log, identity: ForwardingIdentity, surroundings: Surroundings): DownstreamListener {
     const settings = this.#settings;
     const sweep = this.#sweep;
     const metrics = this.#metrics;
@@ -275,7 +284,7 @@ export class Worker {
       contradicted: () => this.#contradicted(),
       endpoints: this.#endpoints,
       queues: this.#watches.queues,
-      surroundings: this.#surroundings(),
+      surroundings,
     });
     return new DownstreamListener({
       ...settings,
@@ -301,48 +310,6 @@ export class Worker {
     this.#channel.send({ type: "contradicted" });
   }
 
-  #surroundings(): Surroundings {
-    const endpoints = this.#endpoints;
-    const sweep = this.#sweep;
-    return {
-      table: this.#table,
-      previous: (host) => this.#table.previous(host),
-      pseudonym: pseudonym(this.#settings.regionId),
-      availability: (endpoint) => endpoints.of(endpoint).availability(sweep.nowMs),
-      load: (endpoint) => endpoints.of(endpoint).inFlight,
-      random: Math.random,
-      secret: this.#settings.secret,
-      hooks: this.#hooks(),
-    };
-  }
-
-  /** What takes something for a request under a policy; the onlooker's must only look. */
-  #hooks(): PolicyHooks {
-    const { draw: lot } = new Lots(Math.random);
-    const limit: PolicyHooks["limit"] = (matched) => this.#limits.take(matched);
-    return { ...this.#balancing.hooks, ...this.#orderedHooks(), lot, limit };
-  }
-
-  /** What operators have decided: looking takes nothing of it. */
-  #orderedHooks(): Pick<PolicyHooks, "maintenance" | "share"> {
-    const ordered = this.#ordered;
-    return {
-      maintenance: (kind, name) => ordered.maintenance(kind, name),
-      share: (kind, name, drain) => ordered.share(kind, name, drain),
-    };
-  }
-
-  /** The same, for who asks without sending a request. */
-  #onlookersView(): Surroundings {
-    const endpoints = this.#endpoints;
-    return {
-      ...this.#surroundings(),
-      availability: (endpoint) => endpoints.look(endpoint, performance.now()),
-      load: ({ key }) => endpoints.loadOf(key),
-      hooks: { ...NO_HOOKS, ...this.#balancing.onlookers, ...this.#orderedHooks(), limit: (matched) => this.#limits.see(matched) },
-    };
-  }
-
   #receive(message: DownMessage): void {
     this.#standIn.heard();
     this.#outbox.heard();
@@ -359,7 +326,7 @@ export class Worker {
       case "collect":
         return this.#sendStats(message.serial);
       case "standing":
-        return this.#obey(message.orders);
+        return this.#obedience.obey(message.orders);
       case "ask":
         return this.#answerTo(message.serial, message.question);
       case "drain":
@@ -369,25 +336,6 @@ export class Worker {
       case "in-charge":
         return; // told to the process, before there is a worker
     }
-  }
-
-  #obey({ cordoned, policies, errorPages }: StandingOrders): void {
-    this.#ordered.take(policies);
-    this.#cordonUntilOver(cordoned);
-    if (errorPages.revision === this.#pagesRevision) return;
-    this.#pagesRevision = errorPages.revision;
-    this.#listener.errorPages = new ErrorPages(errorPages.files);
-  }
-
-  /** They end by themselves, too: nobody may be there to say so. */
-  #cordonUntilOver(cordoned: StandingOrders["cordoned"]): void {
-    this.#cancelCordons();
-    const nowMs = Date.now();
-    const left = cordoned.filter(({ untilAtMs }) => untilAtMs > nowMs);
-    this.#endpoints.cordon(new Set(left.map(({ key }) => key)));
-    if (left.length === 0) return;
-    const nextMs = Math.min(CORDON_LOOK_MS, ...left.map(({ untilAtMs }) => untilAtMs - nowMs));
-    this.#cancelCordons = systemTimers.after(nextMs, () => this.#cordonUntilOver(left));
   }
 
   /** Curiosity must not end a worker. */

@@ -24,7 +24,7 @@ import { cpuSeconds } from "../fixtures/processes.ts";
 const [domains = 1_000_000, policies = 10_000, rounds = 3, idleSeconds = 60] = process.argv.slice(2, 6).map(Number);
 const compared = process.argv[6];
 const CHANGES = 20;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 
 type Figures = Readonly<Record<string, unknown>>;
 
