@@ -82,8 +82,9 @@ export class PolicyTransfer {
   }
 }
 
-function changesBetween({ domains: before }: Policies, { domains: after }: Policies): Omit<PolicyDelta, "file"> {
-  return before === after ? { upserts: [], removals: [] } : domainChanges(before, after);
+function changesBetween(before: Policies, after: Policies): Omit<PolicyDelta, "file"> {
+  if (before.domains === after.domains) return { upserts: [], removals: [] };
+  return after.changesSince(before) ?? domainChanges(before.domains, after.domains);
 }
 
 /**

@@ -20,6 +20,14 @@ export interface PolicyDelta {
   readonly removals: readonly string[];
 }
 
+/** How one map of domains came from another. */
+interface Derived {
+  /** Not kept alive by what comes after it. */
+  readonly from: WeakRef<ReadonlyMap<string, DomainPolicy>>;
+  readonly upserts: readonly DomainPolicy[];
+  readonly removals: readonly string[];
+}
+
 interface KnownRules {
   readonly domain: string | null;
   readonly rules: HostRules | null;
@@ -56,12 +64,19 @@ export class Policies {
   readonly #wide: boolean;
   /** Some are for a route key, which preview hosts may carry. */
   readonly #keyed: boolean;
+  readonly #derived: Derived | null;
   /** Of hosts that have been asked for, as long as the routing table finds them under the same domain. */
   readonly #known: Map<string, KnownRules> = new Map();
 
-  constructor(file: FilePolicies, domains: ReadonlyMap<string, DomainPolicy>, ofDomains: Tally = tallyOf(domains.values())) {
+  constructor(
+    file: FilePolicies,
+    domains: ReadonlyMap<string, DomainPolicy>,
+    ofDomains: Tally = tallyOf(domains.values()),
+    derived: Derived | null = null,
+  ) {
     this.file = file;
     this.domains = domains;
+    this.#derived = derived;
     this.#ofFile = fileRules(file);
     this.#ofDomains = ofDomains;
     this.#wide = this.#ofFile.wide || ofDomains.wildcards > 0;
@@ -89,7 +104,12 @@ export class Policies {
     };
     for (const host of removals) replace(host, undefined);
     for (const policy of upserts) replace(policy.host, policy);
-    return new Policies(file ?? this.file, domains, tally);
+    return new Policies(file ?? this.file, domains, tally, { from: new WeakRef(this.domains), upserts, removals });
+  }
+
+  /** What `with` was told of domains, if it was to change those of `before`; null: they have to be compared, and may be 100,000. */
+  changesSince(before: Policies): Omit<PolicyDelta, "file"> | null {
+    return this.#derived !== null && this.#derived.from.deref() === before.domains ? this.#derived : null;
   }
 
   /** A quick look: false where no policy can apply to the host. */

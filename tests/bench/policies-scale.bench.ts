@@ -6,7 +6,7 @@
  *  `route_policies`: field edits, rate limits, retries and breakers of the domain's VMs, routes of its own. `none`: neither. `compared`:
  *  the other binary without policies. Each start: seconds until the last domain is served (with its policy), CPU seconds of both processes, MiB of
  *  each (`pss`). `moved`: a domain's VM, COMMIT to traffic, ms; `edited`: a row of `route_policies`; `latency`: of 300 requests a second
- *  beside the edits. `idle`: CPU seconds of a minute without the change feed. Prints one JSON line.
+ *  beside these changes. `idle`: CPU seconds of a minute without the change feed. Prints one JSON line.
  */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -132,14 +132,14 @@ function edits(edge: Edgeproxy, { sql }: TestDatabase, round: number): Promise<F
   });
 }
 
-async function besideEdits(edge: Edgeproxy, database: TestDatabase): Promise<Figures> {
+/** The changes, and what requests notice of them. */
+async function besideLoad(edge: Edgeproxy, changes: () => Promise<Figures>): Promise<Figures> {
   const domain = (request: number): string => `d${request * 7919 % domains}.example.com`;
   using load = new OpenLoop({ ...edge, connections: 16, rate: 300, domain, expected: (_, status) => status === 200 });
   await load.connect();
   await load.run(500);
-  const running = load.run(CHANGES * 100);
-  const edited = await edits(edge, database, 9);
-  return { edited, latency: await running };
+  const running = load.run(CHANGES * 75);
+  return { ...await changes(), latency: await running };
 }
 
 async function fed(database: TestDatabase, region: string, variant: Variant, file: string, round: number): Promise<Figures> {
@@ -147,12 +147,9 @@ async function fed(database: TestDatabase, region: string, variant: Variant, fil
   if (variant.policies) await putPolicies(database);
   const [edge, start] = await started(database, region, variant, file);
   await using _stopped = edge;
-  const moved = await moves(edge, database);
-  return {
-    start,
-    moved,
-    ...variant.policies && { idleEdits: await edits(edge, database, round), ...await besideEdits(edge, database) },
-  };
+  const moved = await besideLoad(edge, () => moves(edge, database));
+  const edited = variant.policies ? await besideLoad(edge, () => edits(edge, database, round)) : null;
+  return { start, moved, edited };
 }
 
 async function idleMinute(database: TestDatabase, region: string, variant: Variant, file: string): Promise<Figures> {

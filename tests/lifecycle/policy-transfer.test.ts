@@ -151,3 +151,18 @@ test("what changes between the policies of domains is what is another object, as
   assert.ok(upserts.length === 2 && upserts[0] === otherB && upserts[1] === meant);
   assert.deepEqual(domainChanges(mapOf(meant), mapOf(named), () => meant), { upserts: [], removals: [] });
 });
+
+test("changesSince() tells a step as it was made, and nothing of two", () => {
+  const [a, b] = domains(2) as [DomainPolicy, DomainPolicy];
+  const none = new Policies(filePolicies([], []), new Map());
+  const first = none.with({ upserts: [a], removals: [] });
+  const second = first.with({ upserts: [b], removals: [a.host] });
+  assert.deepEqual(pick(first.changesSince(none)), { upserts: [a], removals: [] });
+  assert.deepEqual(pick(second.changesSince(first)), { upserts: [b], removals: [a.host] });
+  assert.equal(second.changesSince(none), null);
+  assert.equal(first.changesSince(second), null);
+});
+
+function pick(changes: Omit<PolicyDelta, "file"> | null): unknown {
+  return changes === null ? null : { upserts: changes.upserts, removals: changes.removals };
+}
