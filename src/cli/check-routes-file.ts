@@ -1,5 +1,5 @@
 /** In `edgeproxy check`: would this routes file come into force? */
-import { readConfigFile } from "../sources/config-file.ts";
+import { readConfigFile } from "../sources/file-reading.ts";
 import type { FilePolicies } from "../table/policy.ts";
 import { report } from "./finding.ts";
 

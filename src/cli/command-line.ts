@@ -1,6 +1,7 @@
 /** From arguments to the command that they name. */
 import type { Environment } from "../lifecycle/settings.ts";
 import { LAUNCH } from "../runtime/successor-process.ts";
+import { READ_ROUTES_FILE } from "../sources/aside-reading.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
@@ -9,6 +10,7 @@ import { parseFlags } from "./flags.ts";
 import { runLaunch } from "./launch.ts";
 import { runMigrate } from "./migrate.ts";
 import { print, printError, toleratePipes } from "./output.ts";
+import { runReadRoutesFile } from "./read-routes-file.ts";
 import { runRoutes } from "./routes.ts";
 import { runServe } from "./serve.ts";
 import { runSignRouteKey } from "./sign-route-key.ts";
@@ -19,9 +21,10 @@ import { type CommandName, findCommand, helpText, unknownCommand, versionText } 
 export async function run(argv: readonly string[], env: Environment): Promise<number> {
   toleratePipes();
   const [word = "serve", ...rest] = argv;
-  // These two are not for people, so not in the table of commands
+  // These are not for people, so not in the table of commands
   if (word === LAUNCH) return await runLaunch(rest);
   if (word === "worker") return await runWorker(rest[0]);
+  if (word === READ_ROUTES_FILE) return await runReadRoutesFile(rest);
   if (word === "help" || asksForHelp(argv)) {
     print(helpText());
     return 0;

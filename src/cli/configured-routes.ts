@@ -1,7 +1,8 @@
 /** The routes file that the environment names, or what was good of it before this start. */
 import { type Environment, parseSetting } from "../lifecycle/settings.ts";
 import { systemTimers } from "../runtime/timers.ts";
-import { type FirstFile, type GoodFile, parseFile, readConfigFile } from "../sources/config-file.ts";
+import type { FirstFile } from "../sources/config-file.ts";
+import { type GoodFile, parseFile, readConfigFile } from "../sources/file-reading.ts";
 import { LastGoodPolicies } from "../sources/last-good-policies.ts";
 
 /** `file` null: none is named. */

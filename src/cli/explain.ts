@@ -20,7 +20,7 @@ import { type Environment, ownPorts, parseSetting, parseSettings, type Settings 
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import { NoSource } from "../sources/no-source.ts";
-import { readConfigFile } from "../sources/config-file.ts";
+import { readConfigFile } from "../sources/file-reading.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { partsOfKey, Policies } from "../table/policies.ts";

@@ -8,7 +8,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { EventLog } from "../observation/event-log.ts";
 import type { Log } from "../observation/log.ts";
 import type { Timers } from "../runtime/timers.ts";
-import { ConfigFile, type FirstFile, type GoodFile } from "../sources/config-file.ts";
+import { ConfigFile, type FirstFile } from "../sources/config-file.ts";
+import type { GoodFile } from "../sources/file-reading.ts";
 import type { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { type PolicyRow, PolicyTable } from "../sources/policy-table.ts";
@@ -70,7 +71,7 @@ export class PolicyPlane implements DomainPolicies {
     this.#names = new EndpointNames({ lookup, log, timers, ownPorts: ownPorts(settings), changed: () => this.#apply("dns") });
     this.#file = file === null ? null : new ConfigFile({
       path: settings.configFile,
-      context: { regionId: settings.regionId },
+      regionId: settings.regionId,
       first: file,
       log,
       timers,

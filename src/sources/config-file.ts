@@ -1,18 +1,13 @@
 /*  The routes file on disk: read whole, within bounds, again when it changes and when somebody asks. What it says is in force as soon as it
  *  has been read; a bad one changes nothing, and everybody who looks is told why.
  */
-import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import type { Log } from "../observation/log.ts";
 import { OneAtATime } from "../runtime/one-at-a-time.ts";
 import type { Timers } from "../runtime/timers.ts";
-import type { FilePolicies } from "../table/policy.ts";
+import { readAside } from "./aside-reading.ts";
+import type { GoodFile } from "./file-reading.ts";
 import { FileWatch } from "./file-watch.ts";
-import { type FileContext, type ParsedFile, parseRoutesFile } from "./routes-file.ts";
 
-/** A file is read into memory, and its records go to every worker. */
-export const MOST_FILE_BYTES = 16 * 1024 * 1024;
 /** In one line of the log. */
 const MOST_LOGGED = 100;
 
@@ -21,7 +16,7 @@ export type FileResult = "changed" | "unchanged" | "refused";
 
 export interface ConfigFileOptions {
   readonly path: string;
-  readonly context: Omit<FileContext, "file">;
+  readonly regionId: string;
   /** What was read at the start. */
   readonly first: FirstFile;
   readonly log: Log;
@@ -30,10 +25,6 @@ export interface ConfigFileOptions {
   taken(file: GoodFile, reason: string): Promise<void> | void;
   tell?(result: "refused" | "recovered", problem: string): void;
 }
-
-/** A file that is right. */
-export type GoodFile = Extract<ParsedFile, { readonly policies: FilePolicies }> & { readonly text: string };
-export type FileReading = GoodFile | Extract<ParsedFile, { readonly problems: readonly string[] }>;
 
 /** `problems`: of the file that is there now; then the good one is what was in force before this process. Empty: there are none. */
 export interface FirstFile {
@@ -63,12 +54,12 @@ export class ConfigFile {
   #reason = "change";
   #digest: string;
   #status: ConfigFileStatus;
-  #closed = false;
+  readonly #closing: AbortController = new AbortController();
 
   constructor(options: ConfigFileOptions) {
     const { path, first, timers } = options;
     this.#options = options;
-    this.#digest = digestOf(first.good.policies);
+    this.#digest = first.good.digest;
     const nowMs = timers.nowMs();
     this.#status = {
       path,
@@ -99,17 +90,18 @@ export class ConfigFile {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     this.#watch.close();
     await this.#readings.running;
   }
 
   async #read(): Promise<void> {
-    const { path, context, log } = this.#options;
+    const { path, regionId, log, timers } = this.#options;
+    const { signal } = this.#closing;
     const reason = this.#reason;
     try {
-      const parsed = await readConfigFile(path, context);
-      if (this.#closed) return;
+      const parsed = await readAside({ path, regionId, timers, signal });
+      if (signal.aborted) return;
       if ("problems" in parsed) this.#refuse(parsed.problems, reason);
       else await this.#take(parsed, reason);
     } catch (error) {
@@ -137,10 +129,9 @@ export class ConfigFile {
   }
 
   async #take(file: GoodFile, reason: string): Promise<void> {
-    const { policies, warnings } = file;
+    const { digest, warnings } = file;
     const { log, path, taken, tell, timers } = this.#options;
     const recovered = this.#status.badSinceMs !== null;
-    const digest = digestOf(policies);
     const changed = digest !== this.#digest;
     if (changed) {
       this.#digest = digest;
@@ -158,53 +149,5 @@ export class ConfigFile {
     const { results } = this.#status;
     const readAtMs = this.#options.timers.nowMs();
     this.#status = { ...this.#status, ...news, readAtMs, results: { ...results, [result]: results[result] + 1 } };
-  }
-}
-
-/** Also of what the file refers to, such as certificates. */
-function digestOf(policies: FilePolicies): string {
-  return createHash("sha256").update(JSON.stringify(policies)).digest("base64");
-}
-
-/** What it says now, or all that is wrong with it. */
-export async function readConfigFile(path: string, context: Omit<FileContext, "file">): Promise<FileReading> {
-  let text: string;
-  try {
-    text = await readText(path);
-  } catch (error) {
-    return { problems: [`${path}: ${(error as Error).message}`] };
-  }
-  return parseFile(text, path, context);
-}
-
-/** A text that was read from there. */
-export function parseFile(text: string, path: string, context: Omit<FileContext, "file">): FileReading {
-  const parsed = parseRoutesFile(text, { ...context, file: path });
-  return "problems" in parsed ? parsed : { ...parsed, text };
-}
-
-async function readText(path: string): Promise<string> {
-  // Links are followed, containers mount such files as links; a pipe must not keep us
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const found = await file.stat();
-  if (!found.isFile()) throw new Error("is no file");
-  const bytes = await readBytes(file, found.size);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error("is not UTF-8");
-  }
-}
-
-/** It may grow while it is read. */
-async function readBytes(file: FileHandle, size: number): Promise<Uint8Array> {
-  let buffer = Buffer.alloc(Math.min(size, MOST_FILE_BYTES) + 1);
-  let length = 0;
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, length, buffer.length - length);
-    if (bytesRead === 0) return buffer.subarray(0, length);
-    length += bytesRead;
-    if (length > MOST_FILE_BYTES) throw new Error(`is larger than ${MOST_FILE_BYTES} bytes`);
-    if (length === buffer.length) buffer = Buffer.concat([buffer, Buffer.alloc(length)]);
   }
 }

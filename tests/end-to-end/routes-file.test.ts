@@ -94,6 +94,37 @@ test("without a database the file's routes are served; a changed file is in forc
   assert.deepEqual([line?.["services"], line?.["routes"], line?.["domains"], line?.["reason"]], [1, 1, 0, "change"]);
 });
 
+test("while a large file is read, good or bad, requests are answered: also where one process does everything", async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, "routes.yaml");
+  const route = (i: number) =>
+    `  - { id: r${i}, hosts: [h${i}.example.com], path: /at, respond: { status: 200, body: "at ${i}" } }\n`;
+  const large = `routes:\n${Array.from({ length: 3500 }, (_, i) => route(i)).join("")}`;
+  await writeFile(file, `routes:\n${route(7)}`);
+  await using edge = await startEdgeproxy({
+    database: "",
+    region: REGION,
+    env: { EDGEPROXY_CONFIG_FILE: file, EDGEPROXY_WORKERS: "0" },
+  });
+  /** How many requests are answered, one after the other, while the file is read; a hundred are enough. */
+  const meanwhile = async (text: string): Promise<number> => {
+    await writeFile(file, text);
+    let answers = 0, over = false;
+    const reading = edge.admin("/api/refresh", { method: "POST" }).then(() => over = true);
+    for (; !over && answers < 100; answers++) assert.equal(await bodyOf(edge, "h7.example.com", "/at"), "200 at 7");
+    await reading;
+    return answers;
+  };
+
+  assert.equal(await meanwhile(large), 100);
+  assert.equal(await bodyOf(edge, "h3499.example.com", "/at"), "200 at 3499");
+  assert.equal(await meanwhile(`${large}  - { hosts: nonsense, nonsense: true }\n`), 100);
+  const { file: { ok, problems } } = await policies(edge);
+  assert.equal(ok, false);
+  assert.match(problems[0], /routes\.yaml:3502:\d+: routes\[3500\]/);
+  assert.equal(await bodyOf(edge, "h3499.example.com", "/at"), "200 at 3499");
+});
+
 test("a bad file changes nothing and says why everywhere, until it is right again", async () => {
   await using folder = await temporaryFolder();
   await using named = await startVm({ host: "127.0.0.1", script: (_, c) => c.write(answer("good")) });

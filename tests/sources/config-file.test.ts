@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { systemTimers } from "../../src/runtime/timers.ts";
-import { ConfigFile, MOST_FILE_BYTES, readConfigFile } from "../../src/sources/config-file.ts";
+import { ConfigFile } from "../../src/sources/config-file.ts";
+import { MOST_FILE_BYTES, readConfigFile } from "../../src/sources/file-reading.ts";
 import type { FilePolicies } from "../../src/table/policy.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { HERE } from "../fixtures/records.ts";
@@ -34,7 +35,7 @@ class Watched implements AsyncDisposable {
     assert.ok("policies" in first, JSON.stringify(first));
     watched.file = new ConfigFile({
       path: watched.path,
-      context: CONTEXT,
+      regionId: HERE,
       first: { good: first, problems: [] },
       log: watched.log,
       timers: systemTimers,
