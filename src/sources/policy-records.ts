@@ -170,7 +170,9 @@ export function routeRecord(
   if (maintenance !== null) {
     maintenance.service = reference(maintenance.service, [...path, "maintenance", "service"], names, problems);
   }
-  if (written.splitKey !== undefined && written.split === undefined) problems.add([...path, "splitKey"], "needs a split");
+  if (written.splitKey !== undefined && written.split === undefined && written.drain === undefined) {
+    problems.note([...path, "splitKey"], "has no effect without a split, but while the route drains");
+  }
   return {
     ...identity,
     split,

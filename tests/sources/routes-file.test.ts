@@ -200,6 +200,9 @@ test("parseRoutesFile() notes what has no effect", () => {
     "routes.yaml:41:27: server.grpcPort: ignored: gRPC has no port of its own",
     "routes.yaml:41:43: server.metricsPort: ignored: set EDGEPROXY_ADMIN_ADDR=127.0.0.1:9091",
   ]);
+  assert.deepEqual(warningsOf("routes: [{ service: vms, splitKey: client-ip }]"), [
+    "routes.yaml:1:26: routes[0].splitKey: has no effect without a split, but while the route drains",
+  ]);
 });
 
 test("parseRoutesFile() tells all problems at once, with line and column", () => {
@@ -329,7 +332,6 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["match: { query: { a: { pattern: '(a{1000}){1000}' } } }", "match.query.a.pattern: must be a simpler pattern"],
   ["match: { query: { a: { pattern: '(?=a)' } } }", "match.query.a.pattern: must be a pattern in RE2's syntax"],
   ["priority: 1.5", "priority: must be a whole number, not 1.5"],
-  ["splitKey: client-ip", "splitKey: needs a split"],
   [
     "split: [{ service: vms, weight: 1 }]",
     "split: a route leads to one of service, split, redirect, respond, and this one has service already",
