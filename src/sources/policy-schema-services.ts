@@ -56,7 +56,7 @@ const probeFields = z.record(z.string(), text(8192)).transform((written, context
   return Object.entries(written);
 });
 
-const health = mapping({
+export const healthSchema = mapping({
   type: z.enum(["http", "tcp", "none"]).default("http").describe("A request, a connection, or no check at all."),
   path: z.string().regex(/^\/[\x21\x22\x24-\x7e]{0,2047}$/, "must be a path such as /health").meta({ accepts: "path" })
     .default("/").describe(
@@ -186,7 +186,7 @@ export const endpointPolicyKeys = {
   ),
   hashKey: keySource.prefault("client-ip").describe("What `consistent-hash` goes by."),
   sticky: sticky.describe("A client keeps its endpoint, by a signed cookie.").optional(),
-  health: health.describe("Active checks. Without it: as the settings say.").optional(),
+  health: healthSchema.describe("Active checks. Without it: as the settings say.").optional(),
   ejection: ejection.describe("Out for a time because of what real requests saw.").optional(),
   retry: retry.describe("Other attempts.").optional(),
   breaker: breaker.describe("Protects endpoints that fail from more requests.").optional(),

@@ -3,10 +3,10 @@ import { z } from "zod";
 import type { SandboxPolicy } from "../table/policy.ts";
 import { requestFieldsSet } from "./policy-schema-answers.ts";
 import { bareRouteSchema, domainRouteSchema, path, routeSchema, treatmentKeys } from "./policy-schema-routes.ts";
-import { endpointPolicyKeys, serviceSchema } from "./policy-schema-services.ts";
+import { endpointPolicyKeys, healthSchema, serviceSchema } from "./policy-schema-services.ts";
 import { endpointUrl, fieldName, mapping, routeKey, text, whole } from "./policy-values.ts";
 
-export { bareRouteSchema, domainRouteSchema, routeSchema, serviceSchema };
+export { bareRouteSchema, domainRouteSchema, healthSchema, routeSchema, serviceSchema };
 
 const CARRIERS = ["header", "baggage", "tracestate", "cookie", "host"] as const;
 const TRUST = ["trusted-proxies", "anyone"] as const;

@@ -6,10 +6,17 @@
  */
 import { endpointKey } from "../table/record.ts";
 import { serviceKey } from "../table/policies.ts";
-import { type PathMatch, PLAIN_SERVICE, type PolicyRoute, type ServiceRecord } from "../table/policy.ts";
+import { type PathMatch, PLAIN_SERVICE, type PolicyRoute, type ServicePolicy, type ServiceRecord } from "../table/policy.ts";
 import type { PolicyProblems } from "./policy-problems.ts";
 import { namedAddress, type RouteFrame, routeRecord, USUAL_TLS } from "./policy-records.ts";
-import { bareRouteSchema, routingKeys, sandboxRuleSchema, serverSchema, type WrittenSandboxRule } from "./policy-schema.ts";
+import {
+  bareRouteSchema,
+  healthSchema,
+  routingKeys,
+  sandboxRuleSchema,
+  serverSchema,
+  type WrittenSandboxRule,
+} from "./policy-schema.ts";
 import { entriesOf, itemsOf } from "./policy-sets.ts";
 import { type EndpointAddress, mapping } from "./policy-values.ts";
 import { z } from "zod";
@@ -27,6 +34,8 @@ const EVERYTHING: PathMatch = { kind: "prefix", value: "/" };
 const NO_CONDITION = { path: EVERYTHING, methods: [], headers: [], cookies: [], query: [], routeKey: null };
 const routingSchema = mapping({ ...routingKeys, rules: z.unknown().optional() });
 const PLAIN_TREATMENT = bareRouteSchema.parse({});
+/** Its router asks targets for nothing that they need not have, such as a page at `/`, and its file cannot say what they have. */
+const SANDBOX_SERVICE: ServicePolicy = { ...PLAIN_SERVICE, health: healthSchema.parse({ type: "tcp" }) };
 
 export function readSandboxShape(routing: unknown, regionId: string, problems: PolicyProblems): SandboxShape {
   const none = { services: [], rules: [], fallback: null, routeKeyHeader: null };
@@ -68,7 +77,7 @@ function sandboxService(name: string, target: EndpointAddress, region: string): 
   const { address, port, secure } = target;
   const key = serviceKey(endpointKey("vm", address, port), name);
   const endpoint = { ...namedAddress(target), key, kind: "vm" as const, port, region, service: name, weight: 1 };
-  return { name, endpoints: [endpoint], policy: secure ? { ...PLAIN_SERVICE, tls: USUAL_TLS } : PLAIN_SERVICE };
+  return { name, endpoints: [endpoint], policy: secure ? { ...SANDBOX_SERVICE, tls: USUAL_TLS } : SANDBOX_SERVICE };
 }
 
 function ruleRoutes(

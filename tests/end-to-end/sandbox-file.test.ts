@@ -11,11 +11,12 @@ import { startVm, type Vm } from "../fixtures/vm.ts";
 let stack: AsyncDisposableStack;
 let edge: Edgeproxy;
 
-/** Tells who it is, and which environment and key it was told. */
+/** Tells who it is, and which environment and key it was told. As many interfaces, it has nothing at `/`. */
 async function startTelling(name: string): Promise<Vm> {
   return stack.use(
     await startVm({
       host: loopbackAddress(),
+      healthStatus: 404,
       script: (request, connection) => {
         const told = request.fields.filter(([field]) => /^x-(environment|route-key|trace-id)$/i.test(field)).map(([, value]) =>
           value
