@@ -74,6 +74,12 @@ export function matchRoute(view: RequestView, around: Surroundings, trace?: Trac
   const domain = around.table.match(host) ?? null;
   const sets = policies.rulesOf(host, domain);
   if (sets === null) return null;
+  const alone = sets.length === 1 && trace === undefined ? sets[0]! : null;
+  if (alone !== null && alone.always !== null && !alone.keyed && !losesToBareRoute(alone.always, alone, domain)) {
+    // The usual case: one route for all that is asked of the host
+    const whose = { host, domain, view, routeKey: preview?.key ?? null, word };
+    if (!routeIsLeft(alone.always, whose, around)) return matchedBy(alone.always, whose, around);
+  }
   let keyed = false, byPath = false;
   for (const set of sets) {
     if (set.keyed) keyed = true;
@@ -173,7 +179,7 @@ function bestOf(
       set.rank === best.set.rank && inOrder(route, best.route) < 0;
     if (better) best = { route, set };
   }
-  return best === null || domain !== null && losesToBareRoute(best, hostRank(domain)) ? null : best.route;
+  return best === null || losesToBareRoute(best.route, best.set, domain) ? null : best.route;
 }
 
 /** Nothing in there is better: sets of lower rank come later. */
@@ -182,8 +188,10 @@ function isBelow(set: RuleSet, { route, set: { rank } }: Best): boolean {
 }
 
 /** That has the priority 0, no path and no matcher, and is older than the routes of the file. */
-function losesToBareRoute({ route, set }: Best, bareRank: number): boolean {
+function losesToBareRoute(route: PolicyRoute, set: RuleSet, domain: string | null): boolean {
+  if (domain === null) return false;
   if (route.priority !== 0) return route.priority < 0;
+  const bareRank = hostRank(domain);
   if (set.rank !== bareRank) return set.rank < bareRank;
   return !set.ofDomain && pathRank(route.match.path) === 0 && matcherCount(route) === 0;
 }

@@ -8,7 +8,7 @@
  */
 import { type PolicyRoute, wantsRouteKey } from "./policy.ts";
 import { RuleGroup } from "./rule-group.ts";
-import { hostRank, inOrder, type Rule, ruleOf } from "./rule.ts";
+import { hostRank, inOrder, matcherCount, pathRank, type Rule, ruleOf } from "./rule.ts";
 import type { Subject } from "./subject.ts";
 
 export class RuleSet {
@@ -44,6 +44,11 @@ export class RuleSet {
     return this.#compiled().best(subject);
   }
 
+  /** The best of its routes takes every request, whatever it is. null: it depends on the request. */
+  get always(): PolicyRoute | null {
+    return this.#compiled().always;
+  }
+
   #compiled(): PathIndex {
     return this.#index ??= new PathIndex(this.routes.toSorted(inOrder).map(ruleOf));
   }
@@ -56,11 +61,16 @@ class PathIndex {
   readonly #all: RuleGroup;
   /** By other prefixes. */
   readonly #below: Map<string, RuleGroup> = new Map();
+  readonly always: PolicyRoute | null;
   /** Segments of the longest prefix. */
   #depth = 0;
 
   constructor(rules: readonly Rule[]) {
     this.rules = rules;
+    const first = rules[0];
+    this.always = first !== undefined && pathRank(first.path) === 0 && matcherCount(first.route) === 0 && first.moves === null
+      ? first.route
+      : null;
     const exact = new Map<string, Rule[]>(), below = new Map<string, Rule[]>();
     const all: Rule[] = [];
     for (const rule of rules) {

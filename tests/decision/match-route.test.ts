@@ -4,10 +4,12 @@ import { test } from "node:test";
 import type { Surroundings } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute, type RequestView } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Trace } from "../../src/decision/trace.ts";
 import type { DomainPolicy, PolicyRoute, RedirectPolicy } from "../../src/table/policy.ts";
 import type { Policies } from "../../src/table/policies.ts";
 import type { RouteRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
+import { chance } from "../fixtures/chance.ts";
 import { filePolicies, fileService, policiesOf, policyRoute, requestView } from "../fixtures/requests-under-policies.ts";
 import { route, routesOf, vm } from "../fixtures/records.ts";
 
@@ -294,4 +296,40 @@ test("matchRoute() looks for a route key also where routes want one like that, a
     assert.ok(policies.mayConcern("s-1--app.test"));
     for (const fields of [{}, { "X-Route-Key": "t-1" }]) assert.notEqual(at("app.test/", fields), id);
   }
+});
+
+/** A route of one of few kinds, so that any two of them compete. */
+function anyRoute(id: string, random: () => number): PolicyRoute {
+  const one = <T>(...choices: T[]): T => choices[Math.floor(random() * choices.length)]!;
+  return policyRoute(id, {
+    hosts: one<string[]>(["app.test"], ["app.test"], ["*.test"], []),
+    priority: one(0, 0, 0, 1, -1),
+    match: {
+      path: { kind: "prefix", value: one("/", "/", "/", "/api") },
+      methods: one<string[]>([], [], ["POST"]),
+      routeKey: one(null, null, null, "x"),
+      ...(random() < 0.2 && { routeKeyLike: { kind: "prefix", value: "x" } }),
+    },
+    ...(random() < 0.2 && { redirect: { to: null, scheme: "https", host: null, status: 308 } }),
+  });
+}
+
+test("matchRoute() finds the same route whether or not somebody is told why", () => {
+  const random = chance(1);
+  const found: Record<string, number> = {};
+  for (let i = 0; i < 3000; i++) {
+    const routes = Array.from({ length: 1 + Math.floor(random() * 3) }, (_, at) => anyRoute(`r${at}`, random));
+    const surroundings = around(policiesOf(filePolicies(routes)), random() < 0.5 ? [route("app.test", vm("10.0.0.1"))] : []);
+    const scheme = random() < 0.5 ? "https" : "http", path = random() < 0.5 ? "/api/x" : "/", trusted = random() < 0.5;
+    const view = requestView(`app.test${path}`, { scheme, fields: { "X-Route-Key": "x" }, trusted });
+    const idFound = (trace?: Trace) => {
+      const match = matchRoute(view, surroundings, trace);
+      assert.ok(typeof match !== "string");
+      return `${match?.route.id} ${match?.routeKey} ${match?.service?.name}`;
+    };
+    const id = idFound();
+    assert.equal(id, idFound(() => {}), JSON.stringify(routes));
+    found[id] = (found[id] ?? 0) + 1;
+  }
+  assert.ok(Object.keys(found).length > 6, JSON.stringify(found));
 });
