@@ -32,7 +32,7 @@ function writeStatusLine(out: ByteWriter, head: ResponseHead): void {
 export function writeOwnFields(out: ByteWriter, lines: string, terms: ExchangeTerms | null): void {
   if (lines !== "") out.text(lines);
   const added = terms?.responseFields?.lines;
-  if (added !== undefined && added !== "") out.text(added);
+  if (added !== undefined) out.texts(added);
 }
 
 /** What an endpoint says and its route leaves out, in trailers too. */

@@ -85,7 +85,7 @@ export class AttemptPlan implements ExchangeTerms {
   get #word(): FieldChanges | null {
     if (this.#told !== undefined) return this.#told;
     const lines = edgeWordLine(this.matched, this.#view.requestId, this.#identity);
-    return this.#told = lines === null ? null : { dropped: null, host: false, lines };
+    return this.#told = lines === null ? null : { dropped: null, host: false, lines: [lines] };
   }
 
   get maxBodyBytes(): number | null {
@@ -111,7 +111,7 @@ export class AttemptPlan implements ExchangeTerms {
   /** What the route answers by itself. null: that it is in maintenance, in the proxy's own words. */
   ownAnswer(answer: FixedResponse, why: OwnAnswerReason): OwnAnswer | null {
     const { redirect, respond } = this.#edits;
-    const lines = this.responseFields?.lines ?? "";
+    const lines = this.responseFields?.lines.join("") ?? "";
     if (why === "redirect" && redirect !== null) return redirect.fill(this.#values, lines);
     if (why === "respond" && respond !== null) return respond.fill(this.#values, lines);
     const written = writtenMaintenance(answer);

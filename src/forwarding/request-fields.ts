@@ -117,7 +117,7 @@ export function writeRequestHead(
   if (absolute && (changes === null || !changes.host)) out.text(`Host: ${head.authority}\r\n`);
   if (changes === null || changes.dropped === null) writeFields(out, fields, drops, head.nominated, asReceived ? head.start : -1);
   else writeFieldsWithout(out, fields, drops, head.nominated, changes.dropped, asReceived ? head.start : -1);
-  if (changes !== null) out.text(changes.lines);
+  if (changes !== null) out.texts(changes.lines);
   if (exchange.requestLength === CHUNKED) out.text("Transfer-Encoding: chunked\r\n");
   if (offer !== null) out.text(`${offer.rewritten === null ? "" : `Upgrade: ${offer.rewritten}\r\n`}Connection: Upgrade\r\n`);
   else if (head.acceptsTrailers) out.text("TE: trailers\r\nConnection: TE\r\n");

@@ -94,7 +94,9 @@ function fieldTemplates(direction: Direction, edits: FieldEdits, route: string):
 
 /** A line that differs from request to request. */
 interface LineTemplate {
-  /** The name, with what stands behind it. */
+  /** Lines between the one before and this one, which are the same for every request; empty: none. */
+  readonly above: string;
+  /** They, the name, and what stands behind it. */
   readonly before: string;
   readonly value: Template;
 }
@@ -102,8 +104,9 @@ interface LineTemplate {
 /** Of the fields of one direction. What may not be edited has been refused where it was read, and does nothing here. */
 export class FieldTemplates {
   readonly #dropped: FieldNames | null;
-  /** Lines that are the same for every request are one text where they follow each other. */
-  readonly #lines: readonly (string | LineTemplate)[];
+  readonly #lines: readonly LineTemplate[];
+  /** Behind these; empty: nothing. */
+  readonly #end: string;
   readonly #host: boolean;
   /** Where nothing differs from request to request. */
   readonly #fixed: FieldChanges | null;
@@ -113,32 +116,37 @@ export class FieldTemplates {
     const host = set.find(([name]) => isHostField(direction, name)) ?? null;
     const dropped = [...remove, ...set.map(([name]) => name)].filter(may).concat(host === null ? [] : "host");
     this.#dropped = dropped.length === 0 ? null : new FieldNames(dropped);
-    const lines: (string | LineTemplate)[] = [host === null ? "" : fieldLine("Host", host[1])];
+    const lines: LineTemplate[] = [];
+    let fixed = host === null ? "" : fieldLine("Host", host[1]);
     this.#host = host !== null;
     for (const [name, text] of [...set, ...add]) {
-      const value = new Template(text, route), last = lines.at(-1);
+      const value = new Template(text, route);
       if (!may(name)) continue;
-      if (!value.fixed) lines.push({ before: `${name}: `, value });
-      else if (typeof last === "string") lines[lines.length - 1] = last + fieldLine(name, value.text);
-      else lines.push(fieldLine(name, value.text));
+      if (value.fixed) fixed += fieldLine(name, value.text);
+      else {
+        lines.push({ above: fixed, before: `${fixed}${name}: `, value });
+        fixed = "";
+      }
     }
     this.#lines = lines;
-    this.#fixed = lines.length === 1 ? { dropped: this.#dropped, lines: lines[0] as string, host: this.#host } : null;
+    this.#end = fixed;
+    const texts = fixed === "" ? [] : [fixed];
+    this.#fixed = lines.length === 0 ? { dropped: this.#dropped, lines: texts, host: this.#host } : null;
   }
 
   /** A value whose variables are all empty is not sent: there is nothing to say. */
   fill(values: Values): FieldChanges {
     if (this.#fixed !== null) return this.#fixed;
-    let lines = "";
-    const parts = this.#lines;
-    for (let i = 0; i < parts.length; i++) {
-      const line = parts[i]!;
-      if (typeof line === "string") lines += line;
-      else {
-        const value = line.value.fill(values, PLAIN);
-        if (value !== "") lines += line.before + safeValue(value) + "\r\n";
-      }
+    const lines: string[] = [];
+    for (const { above, before, value } of this.#lines) {
+      const text = value.fill(values, PLAIN);
+      if (text !== "") {
+        lines.push(before); // one at a time: three at once take 60 ns longer
+        lines.push(safeValue(text));
+        lines.push("\r\n");
+      } else if (above !== "") lines.push(above);
     }
+    if (this.#end !== "") lines.push(this.#end);
     return { dropped: this.#dropped, lines, host: this.#host };
   }
 }

@@ -53,6 +53,11 @@ export class ByteWriter {
     this.length += this.bytes.latin1Write(text, this.length);
   }
 
+  /** One after the other: joined to one string they would be put together first, and then copied. */
+  texts(texts: readonly string[]): void {
+    for (let i = 0; i < texts.length; i++) this.text(texts[i]!);
+  }
+
   /** Copies bytes [start, end) of `source`. */
   copy(source: Buffer, start: number, end: number): void {
     this.reserve(end - start);

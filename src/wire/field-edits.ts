@@ -17,8 +17,8 @@ export type Direction = "request" | "response";
 export interface FieldChanges {
   /** Which are not passed on; null: none of them. */
   readonly dropped: FieldNames | null;
-  /** Added behind the others, each with its CRLF; one character is one byte. */
-  readonly lines: string;
+  /** Added behind the others: one after the other these are lines, each with its CRLF; one character is one byte. */
+  readonly lines: readonly string[];
   /** Among them is the Host field. */
   readonly host: boolean;
 }

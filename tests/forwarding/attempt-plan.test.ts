@@ -33,7 +33,7 @@ function sent(lines: readonly string[], change: Partial<PolicyRoute>): string[] 
 /** Values of the fields that are set. */
 function filled(value: string, lines: readonly string[] = [GET, HOST], peer?: string): string {
   const { requestFields } = planOrFail(exchangeOf(lines, peer), request({ set: [["X-V", value]] }));
-  return requestFields!.lines;
+  return requestFields!.lines.join("");
 }
 
 const targetOf = (target: string, change: Partial<PolicyRoute>): string =>
@@ -179,7 +179,7 @@ test("a rewrite never makes a target that means something else to the VM", () =>
 test("edits of an answer's fields are filled in from its request", () => {
   const edits = response({ set: [["X-Served", "{service} {method}"]], add: [["Vary", "Origin"]], remove: ["server"] });
   const { responseFields } = planOrFail(exchangeOf([GET, HOST]), edits);
-  assert.equal(responseFields!.lines, "X-Served: users GET\r\nVary: Origin\r\n");
+  assert.equal(responseFields!.lines.join(""), "X-Served: users GET\r\nVary: Origin\r\n");
   assert.ok(responseFields!.dropped!.has(requestHead(GET, "Server: x", HOST).fields, 0));
 });
 
@@ -189,7 +189,7 @@ test("what goes to another region's edge goes as it came, since that edge has th
   ownVms.goesTo(region(ELSEWHERE, "192.0.2.1"));
   assert.deepEqual([ownVms.target, ownVms.requestFields, ownVms.responseFields], [null, null, null]);
   ownVms.goesTo(vm("10.0.0.1"));
-  assert.deepEqual([ownVms.target, ownVms.requestFields?.lines, ownVms.responseFields?.lines], [
+  assert.deepEqual([ownVms.target, ownVms.requestFields?.lines.join(""), ownVms.responseFields?.lines.join("")], [
     "/v1/a?b=1",
     "X-A: 1\r\n",
     "X-B: 1\r\n",
@@ -204,7 +204,7 @@ test("another region's edge is told what has been drawn, and nobody else", () =>
   const told = (endpoint: EndpointRecord, endpoints: readonly ServiceEndpoint[] | null, edits: Partial<PolicyRoute> = split) => {
     const plan = planOrFail(exchangeOf([GET, HOST]), edits, {}, endpoints);
     plan.goesTo(endpoint);
-    return plan.requestFields?.lines.replace(/ [a-z2-7]{20}\r\n/, "") ?? null;
+    return plan.requestFields?.lines.join("").replace(/ [a-z2-7]{20}\r\n/, "") ?? null;
   };
   const there = region(ELSEWHERE, "192.0.2.1");
   assert.equal(told(there, null), "X-Edgeproxy-Decided: users-api users uncounted -");
