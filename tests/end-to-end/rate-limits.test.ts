@@ -90,7 +90,7 @@ test("two workers let through what one limit allows, within 5 %, whatever connec
   const passedOf = clients.all.map(() => 0);
   // Into the third window, as long as that takes
   await Promise.all(clients.all.map(async (connection, i) => {
-    while (passed.length < 2.5 * FLOOD.requests) {
+    while (passed.length < 2.5 * FLOOD.requests || refused.length < FLOOD.requests) {
       const sentMs = performance.now();
       connection.send(getRequest("flood.test"));
       const { status } = await connection.readResponse();
@@ -100,7 +100,6 @@ test("two workers let through what one limit allows, within 5 %, whatever connec
     }
   }));
   assert.ok(passedOf.every((count) => count > 0), `both workers have let some through: ${passedOf}`);
-  assert.ok(refused.length > FLOOD.requests, `${refused.length} were refused`);
 
   const sent = Float64Array.from(passed, ({ sentMs }) => sentMs).sort();
   const got = Float64Array.from(passed, ({ gotMs }) => gotMs).sort();
