@@ -125,7 +125,7 @@ export class AttemptPlan implements ExchangeTerms {
 }
 
 /** Of another edge's answer: ours says how many there were together. */
-const WITHOUT_ATTEMPTS: FieldChanges = { dropped: new FieldNames([ATTEMPTS]), lines: "", host: false };
+const WITHOUT_ATTEMPTS: FieldChanges = { dropped: new FieldNames([ATTEMPTS]), lines: [], host: false };
 
 const MAINTENANCE: WeakMap<FixedResponse, WrittenAnswer> = new WeakMap();
 
