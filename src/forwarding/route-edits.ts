@@ -9,6 +9,7 @@ import {
   safeValue,
   whyUneditable,
 } from "../wire/field-edits.ts";
+import { normaliseHost } from "../wire/host.ts";
 import { PathEdits, pathProblem, QueryEdits } from "../wire/target-edits.ts";
 import { PLAIN, Template, type Values } from "./variables.ts";
 import { ErrorAnswers, Redirect, WrittenAnswer } from "./written-answers.ts";
@@ -113,7 +114,7 @@ export class FieldTemplates {
 
   constructor(direction: Direction, { set, add, remove }: FieldEdits, route: string) {
     const may = (name: string): boolean => whyUneditable(direction, name) === null;
-    const host = set.find(([name]) => isHostField(direction, name)) ?? null;
+    const host = set.find(([name, value]) => isHostField(direction, name) && normaliseHost(value) !== null) ?? null;
     const dropped = [...remove, ...set.map(([name]) => name)].filter(may).concat(host === null ? [] : "host");
     this.#dropped = dropped.length === 0 ? null : new FieldNames(dropped);
     const lines: LineTemplate[] = [];
