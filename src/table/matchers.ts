@@ -60,7 +60,8 @@ function wishOf(matcher: Matcher): Wish {
 /** What any text that matches begins with, as far as that is easy to see: plain letters after `^`, and no alternatives anywhere. */
 function fixedBeginning(pattern: string): string {
   const [, letters = "", next = ""] = /^\^([\w\-/:@=,;%&~ ]*)(.?)/.exec(pattern) ?? [];
-  if (pattern.includes("|")) return "";
+  // Flags and empty quotes stand for nothing: in `ab(?s)*` and `ab+\Q\E*` the star is about the `b`
+  if (/\||\(\?[\w-]*\)|\\Q/.test(pattern)) return "";
   return "*?{".includes(next) && next !== "" ? letters.slice(0, -1) : letters; // these are about the last letter, which may lack then
 }
 
