@@ -8,6 +8,7 @@
 import type { Log } from "../observation/log.ts";
 import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
 import type { DomainPolicy } from "../table/policy.ts";
+import type { Routes } from "../table/routes.ts";
 import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
 import type { TellState } from "./source-health.ts";
 import type { SourceReading } from "./source.ts";
@@ -61,6 +62,14 @@ export class PolicyGuard {
     return reading;
   }
 
+  /** Those of the reading, also of domains whose policy was good before it became wrong. */
+  routesKept({ allRoutes, excluded }: SourceReading): Routes {
+    const good = this.#options.good();
+    const draft = allRoutes.draft();
+    for (const { code, host } of excluded) if (code === "bad_policy" && host !== null && !good.has(host)) draft.remove(host);
+    return draft.finish();
+  }
+
   async #bringsBack(policies: PoliciesByHost, good: PoliciesByHost): Promise<boolean> {
     const { heldReading } = this;
     if (heldReading === null || heldReading === policies) return false;
@@ -73,18 +82,16 @@ export class PolicyGuard {
 
   /** What is good stays where the reading takes it away, and its domain with it. */
   async #withKept(reading: SourceReading, policies: PoliciesByHost, good: PoliciesByHost): Promise<SourceReading> {
-    const { allRoutes, excluded, excludedCount } = reading;
+    const { excluded, excludedCount } = reading;
     if (this.#kept?.of !== policies || this.#kept.policies !== good) {
       const merged = new Map(good);
       await inSlices(policies, ([host, policy]) => void (saysNothing(policy) || merged.set(host, policy)));
       this.#kept = { of: policies, policies: merged };
     }
     const left = excluded.filter(({ code, host }) => code !== "bad_policy" || host === null || !good.has(host));
-    const draft = allRoutes.draft();
-    for (const { code, host } of left) if (code === "bad_policy" && host !== null) draft.remove(host);
     return {
       ...reading,
-      routes: draft.finish(),
+      routes: this.routesKept(reading),
       excluded: left,
       excludedCount: excludedCount - (excluded.length - left.length),
       policies: this.#kept.policies,

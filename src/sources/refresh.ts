@@ -331,7 +331,9 @@ export class Refresher {
     const cause = { reason, source: source.name, durationMs: this.#lastDurationMs };
     if (this.#served.revision === 0) await this.#firstTable?.precede(reading.routes);
     await policies.takeDomains(reading, false, reason); // no request is to find a route that its policy has not reached
-    const isGood = await this.#served.offer({ routes: reading.routes, fresh }, cause);
+    const confirmed = fresh && heldPolicies !== null && this.#policyGuard.held === 0;
+    const guarded = confirmed ? this.#policyGuard.routesKept(reading) : reading.routes;
+    const isGood = await this.#served.offer({ routes: reading.routes, guarded, fresh }, cause);
     const holdsOthers = this.#served.heldReading !== heldReading || this.#policyGuard.heldReading !== heldPolicies;
     if (holdsOthers) this.#secondOpinionAtMs = null; // a full interval later
     if (!isGood) return;

@@ -52,6 +52,8 @@ export type PinAnswer = "pinned" | "unknown" | "gone";
 /** The first reading of everything since the one that is held decides about it. */
 interface Offer {
   readonly routes: Routes;
+  /** What the guard looks at: also routes that are known to go, because it has been said twice that their policies are wrong. */
+  readonly guarded?: Routes;
   readonly fresh: boolean;
 }
 
@@ -162,15 +164,15 @@ export class ServedTable {
     return done;
   }
 
-  async #offer({ routes, fresh }: Offer, cause: Cause): Promise<boolean> {
+  async #offer({ routes, guarded = routes, fresh }: Offer, cause: Cause): Promise<boolean> {
     if (this.#revision === 0) {
       await this.#take(routes, cause);
       return true;
     }
-    const tally = await compare(this.#good, routes);
-    if (!await this.#passesGuard(routes, fresh, tally)) return false;
+    const tally = await compare(this.#good, guarded);
+    if (!await this.#passesGuard(guarded, fresh, tally)) return false;
     const calmed = await this.#calmed(routes);
-    await this.#take(calmed, cause, calmed === routes && this.#routes === this.#good ? tally : null);
+    await this.#take(calmed, cause, calmed === guarded && this.#routes === this.#good ? tally : null);
     return true;
   }
 

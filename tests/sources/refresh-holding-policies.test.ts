@@ -76,6 +76,17 @@ describe("Refresher with a reading that takes away most of the policies", () => 
     assert.deepEqual([refresher.status().heldPolicies, refresher.table.size, refresher.status().badRows], [0, 800, 201]);
   });
 
+  it("believes at the second word that most of all domains have a wrong policy, though that takes most routes, too", async () => {
+    const { source, refresher, heldPolicies, told } = await loaded(900);
+    source.policies = new Map();
+    source.badPolicies = hosts(900).map(({ host }) => host);
+    await refresher.refreshNow("test");
+    assert.deepEqual([refresher.table.size, ...heldPolicies()], [1000, 900, 900]);
+    await refresher.refreshNow("test");
+    assert.deepEqual([refresher.status().held, refresher.table.size, ...heldPolicies()], [0, 100, 0, 0]);
+    assert.deepEqual(told, ["held would remove 900 of 900 policies", "released"]);
+  });
+
   it("forgets what was held when the policies are back, and holds anew while they are coming back", async () => {
     const { source, refresher, heldPolicies } = await loaded(300);
     source.policies = new Map();
