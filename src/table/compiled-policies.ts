@@ -1,5 +1,13 @@
 /** Policies made ready for requests, once per record: a set of policies that follows another shares what has not changed. */
-import type { DomainPolicy, FilePolicies, PolicyRoute, ServiceEndpoint, ServicePolicy, ServiceRecord } from "./policy.ts";
+import {
+  type DomainPolicy,
+  type FilePolicies,
+  type PolicyRoute,
+  type ServiceEndpoint,
+  type ServicePolicy,
+  type ServiceRecord,
+  wantsRouteKey,
+} from "./policy.ts";
 import { RuleSet } from "./rule-set.ts";
 
 /** Stands where a host's name would. */
@@ -78,7 +86,7 @@ function compiledFile({ routes, services }: FilePolicies): FileRules {
     byHost,
     services: servicesByName(services),
     wide: [...byHost.hosts()].some((host) => host.startsWith(ANY_HOST)),
-    keyed: routes.some(({ match }) => match.routeKey !== null),
+    keyed: routes.some(({ match }) => wantsRouteKey(match)),
   };
 }
 

@@ -290,7 +290,8 @@ test("matchRoute() looks for a route key also where routes want one like that, a
   const inFile = policiesOf(filePolicies([policyRoute("sandboxes", { priority: 0.5, ...like })]));
   const ofDomain = policiesOf(filePolicies([]), [{ host: "app.test", services: [], routes: [policyRoute("own", like)] }]);
   const bare = [route("app.test", vm("10.0.0.1"))];
-  for (const [policies, id] of [[inFile, "sandboxes"], [ofDomain, "own"]] as const) {
+  const ofHost = policiesOf(filePolicies([policyRoute("host", { hosts: ["app.test"], ...like })]));
+  for (const [policies, id] of [[inFile, "sandboxes"], [ofDomain, "own"], [ofHost, "host"]] as const) {
     const at = (url: string, fields = {}) => matched(requestView(url, { trusted: true, fields }), policies, bare)?.route.id;
     assert.deepEqual([at("app.test/", { "X-Route-Key": "s-1" }), at("s-1--app.test/")], [id, id]);
     assert.ok(policies.mayConcern("s-1--app.test"));
