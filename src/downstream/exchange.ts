@@ -129,6 +129,8 @@ export interface ExchangeRecord {
   policy: string;
   /** Under a policy: the service that it was led to; empty: none, or the route answers by itself. */
   service: string;
+  /** Under a policy: the edge of another region, by its name in Via, that has drawn its service or counted it; empty: none. */
+  decidedBy: string;
   /** What a retry policy made of failed attempts, in order: `connect, no budget`; empty: it was not asked. */
   retry: string;
   /** The last attempt went on a pooled connection. */

@@ -44,6 +44,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   attempts = 0;
   policy = "";
   service = "";
+  decidedBy = "";
   retry = "";
   reused = false;
   probeWaitMs = 0;

@@ -60,6 +60,7 @@ export function underPolicy(exchange: Exchange, { surroundings, identity, metric
   if (typeof plan === "string") return plan;
   exchange.record.policy = matched.route.id;
   exchange.record.service = matched.service?.name ?? "";
+  if (matched.told !== null) exchange.record.decidedBy = matched.told.edge;
   exchange.takeTerms(plan);
   const retry = matched.service?.policy.retry ?? null;
   return new UnderPolicy(matched, plan, retry === null ? null : new Retries(exchange, retry, metrics, surroundings.random));

@@ -94,6 +94,7 @@ export class ExchangeObserver {
       route: host === "" ? "" : this.#parts.routeOf(host),
       policy: record.policy,
       service: record.service,
+      decidedBy: record.decidedBy,
       target: withoutUserInfo(head.target),
       protocol: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
       status: record.status,

@@ -44,6 +44,11 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
   },
   { name: "service", type: "string", meaning: "the service that this route led to; empty: none, or the route answered by itself" },
   {
+    name: "decided_by",
+    type: "string",
+    meaning: "name in `Via` of the other region's edge that had drawn this service, and counted the request; empty: none",
+  },
+  {
     name: "outcome",
     type: "string",
     meaning:

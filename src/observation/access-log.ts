@@ -71,11 +71,13 @@ export function accessLine(report: ExchangeReport, share: number): string {
     report.route === report.host ? host : jsonInner(report.route)
   }","policy":"${report.policy === "" ? "" : jsonInner(report.policy)}","service":"${
     report.service === "" ? "" : jsonInner(report.service)
-  }","outcome":"${report.outcome}","blame":"${report.blame ?? ""}","problem":"${
-    jsonInner(report.problem)
-  }","ended_by":"${report.endedBy}","head_wait_ms":${msText(report.headWaitMs)},"probe_wait_ms":${
-    msText(report.probeWaitMs)
-  },"queue_wait_ms":${msText(report.queueWaitMs)},"connect_ms":${msText(report.connectMs)},"first_byte_ms":${
+  }","decided_by":"${report.decidedBy === "" ? "" : jsonInner(report.decidedBy)}","outcome":"${report.outcome}","blame":"${
+    report.blame ?? ""
+  }","problem":"${jsonInner(report.problem)}","ended_by":"${report.endedBy}","head_wait_ms":${
+    msText(report.headWaitMs)
+  },"probe_wait_ms":${msText(report.probeWaitMs)},"queue_wait_ms":${msText(report.queueWaitMs)},"connect_ms":${
+    msText(report.connectMs)
+  },"first_byte_ms":${
     firstByteMs === null ? "null" : msText(firstByteMs)
   },"attempts":${report.attempts},"retry":"${report.retry}","reused":${
     report.reused ? "true" : "false"

@@ -23,6 +23,8 @@ export interface ExchangeReport {
   /** Id of the route of a policy that applied, and the service it led to. */
   readonly policy: string;
   readonly service: string;
+  /** The edge of another region that has drawn its service or counted it. */
+  readonly decidedBy: string;
   readonly target: string;
   /** `HTTP/1.1`, `HTTP/1.0`. */
   readonly protocol: string;

@@ -87,6 +87,8 @@ test("a split over VMs of another region is drawn once, so that shares stay what
   const share = canary.requests.length / REQUESTS;
   assert.ok(Math.abs(share - 0.1) < 0.01, `${canary.requests.length} of ${REQUESTS}`);
   assert.equal(vm.requests.length, REQUESTS - canary.requests.length);
+  const told = await far.waitForLog(({ msg, policy }) => msg === "access" && policy === "split");
+  assert.deepEqual([told["service"], told["decided_by"]], ["vms", `edgeproxy-${here.id}`]);
 });
 
 test("a rate limit counts a request once, at the edge where it arrives", async () => {

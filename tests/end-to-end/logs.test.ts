@@ -163,6 +163,7 @@ test("access log has a line for each request when it is on", async () => {
     route: HOST,
     policy: "",
     service: "",
+    decided_by: "",
     outcome: "forwarded",
     blame: "",
     problem: "",

@@ -94,6 +94,7 @@ test("an exchange on a pooled connection is told with its route, its ids, and no
     attempts: 1,
     policy: "",
     service: "",
+    decidedBy: "",
     retry: "",
     queueWaitMs: 0,
     reused: true,

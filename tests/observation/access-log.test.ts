@@ -41,6 +41,7 @@ test("accessLine() writes every field of the contract and of the table", () => {
     attempts: 1,
     policy: "",
     service: "",
+    decided_by: "",
     retry: "",
     "queue_wait_ms": 0,
     reused: true,
