@@ -16,16 +16,14 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
 import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
 import { type Edgeproxy, startEdgeproxy } from "../fixtures/edgeproxy.ts";
+import { serveVms, VMS } from "../fixtures/large-platform.ts";
 import { type Latencies, OpenLoop } from "../fixtures/open-loop.ts";
 import { get } from "../fixtures/platform.ts";
-import { freePort } from "../fixtures/ports.ts";
 import { insertRegion, startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 
-const VMS = 250;
 const REFUSING = 750;
 /** Seldom enough that a VM never counts as unused: each is asked every 2 s. */
 const REFUSING_RATE = REFUSING / 2;
@@ -57,27 +55,9 @@ function vmAddress(domain: string): string {
   return `127.0.${network}.${(Number(/\d+/.exec(domain)?.[0]) + moves) % VMS + 1}`;
 }
 
-/** Answers every request on these addresses with the domain asked for and the address. */
-async function serveVms(resources: AsyncDisposableStack): Promise<number> {
-  const port = await freePort("127.0.1.1");
-  const answer = (socket: Socket): void => {
-    let received = "";
-    socket.on("error", () => {}).setNoDelay(true).setEncoding("latin1").on("data", (text: string) => {
-      received += text;
-      if (!received.endsWith("\r\n\r\n")) return;
-      const body = `${/\r\nhost: ([^\r]*)/i.exec(received)?.[1]} ${socket.localAddress}`;
-      received = "";
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    });
-  };
-  for (const net of [1, 2]) {
-    for (let n = 1; n <= VMS; n++) {
-      const server = createServer(answer).listen(port, `127.0.${net}.${n}`);
-      await once(server, "listening");
-      resources.defer(() => void server.close());
-    }
-  }
-  return port;
+/** With the domain asked for and the address. */
+function answerOf(address: string, head: string): string {
+  return `${/\r\nhost: ([^\r]*)/i.exec(head)?.[1]} ${address}`;
 }
 
 /** Domains `d0`... on the VMs that answer, `r0`... each on a VM that refuses. */
@@ -177,7 +157,7 @@ async function probes(edge: Edgeproxy): Promise<number> {
 async function bench(resources: AsyncDisposableStack): Promise<Readonly<Record<string, Phase>>> {
   const database = resources.use(await startPostgres({ tables: "inet" }));
   const region = await insertRegion(database);
-  await insertRoutes(database, region, await serveVms(resources));
+  await insertRoutes(database, region, await serveVms(resources, [1, 2], answerOf));
   const env = { EDGEPROXY_WORKERS: "1", EDGEPROXY_UPDATE_INTERVAL: "1h" };
   const edge = resources.use(await startEdgeproxy({ database: database.url, region, env }));
   await assertRouted(edge);
