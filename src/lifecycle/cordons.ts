@@ -6,11 +6,11 @@
 import type { Cordon } from "../observation/cordon.ts";
 import type { Log } from "../observation/log.ts";
 import type { CancelTimer, Timers } from "../runtime/timers.ts";
-import { type CordonFile, MOST_CORDONS } from "./cordon-file.ts";
+import { MOST_CORDONS } from "./cordon-file.ts";
+import type { KeptOrders } from "./kept-orders.ts";
 
 export interface CordonsOptions {
-  /** null: they are not kept. */
-  readonly file: Pick<CordonFile, "read" | "write" | "path"> | null;
+  readonly kept: KeptOrders<Cordon>;
   readonly log: Log;
   readonly timers: Timers;
   /** Since 1970, by the wall clock. */
@@ -28,7 +28,6 @@ export class Cordons {
   readonly #wallMs: () => number;
   readonly #cordons: Map<string, Cordon> = new Map();
   #cancelLook: CancelTimer = () => {};
-  #saved: Promise<void> = Promise.resolve();
   #retired = false;
 
   constructor(options: CordonsOptions) {
@@ -36,19 +35,15 @@ export class Cordons {
     this.#wallMs = options.wallMs ?? Date.now;
   }
 
-  /** Those of before, as far as they have not ended. A file that is no good is left out, and said so. */
+  /** Those of before, as far as they have not ended. */
   async load(): Promise<void> {
-    const { file, log } = this.#options;
-    if (file === null) return;
-    try {
-      const nowMs = this.#wallMs();
-      const kept = (await file.read()).filter(({ untilAtMs }) => untilAtMs > nowMs);
-      this.#cordons.clear();
-      for (const cordon of kept) this.#cordons.set(cordon.key, cordon);
-      if (kept.length > 0) log.info("cordons restored", { endpoints: kept.map(({ key }) => key) });
-    } catch (error) {
-      log.warn("cannot read the cordons, serving without", { path: file.path, error: (error as Error).message });
-    }
+    const before = await this.#options.kept.read();
+    if (before === null) return;
+    const nowMs = this.#wallMs();
+    const lasting = before.filter(({ untilAtMs }) => untilAtMs > nowMs);
+    this.#cordons.clear();
+    for (const cordon of lasting) this.#cordons.set(cordon.key, cordon);
+    if (lasting.length > 0) this.#options.log.info("cordons restored", { endpoints: lasting.map(({ key }) => key) });
     this.#hasChanged();
   }
 
@@ -69,8 +64,7 @@ export class Cordons {
     const cordon: Cordon = { key, sinceAtMs, untilAtMs: nowMs + wish.forMs, reason, by };
     this.#cordons.set(key, cordon);
     this.#options.log.info("endpoint cordoned", { endpoint: key, until: new Date(cordon.untilAtMs).toISOString(), reason, by });
-    this.#hasChanged();
-    await this.#save();
+    await this.#saved();
     return cordon;
   }
 
@@ -78,15 +72,20 @@ export class Cordons {
   async clear(key: string): Promise<boolean> {
     if (!this.#cordons.delete(key)) return false;
     this.#options.log.info("endpoint uncordoned", { endpoint: key });
-    this.#hasChanged();
-    await this.#save();
+    await this.#saved();
     return true;
   }
 
   /** A successor has them now. */
   retire(): void {
     this.#retired = true;
+    this.#options.kept.retire();
     this.#cancelLook();
+  }
+
+  #saved(): Promise<void> {
+    this.#hasChanged();
+    return this.#options.kept.write(() => this.list());
   }
 
   #hasChanged(): void {
@@ -109,18 +108,5 @@ export class Cordons {
     if (over.length > 0) return this.#hasChanged();
     const nextAtMs = Math.min(...this.list().map(({ untilAtMs }) => untilAtMs));
     this.#cancelLook = this.#options.timers.after(Math.min(LOOK_MS, nextAtMs - nowMs), () => this.#look());
-  }
-
-  /** One writing at a time, each with what there is then. */
-  #save(): Promise<void> {
-    return this.#saved = this.#saved.then(async () => {
-      const { file, log } = this.#options;
-      if (file === null || this.#retired) return;
-      try {
-        await file.write(this.list());
-      } catch (error) {
-        log.warn("cannot keep the cordons, a restart would forget them", { path: file.path, error: (error as Error).message });
-      }
-    });
   }
 }

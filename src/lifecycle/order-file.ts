@@ -2,8 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { PolicyOrder } from "../table/policy-order.ts";
-import { MOMENT, MOST_REASON } from "./cordon-file.ts";
-import { KeptFile } from "./kept-file.ts";
+import { KeptFile, MOMENT, MOST_REASON } from "./kept-file.ts";
 
 export const MOST_ORDERS = 1000;
 
@@ -25,24 +24,8 @@ const ORDER = z.object({
   reason: z.string().max(MOST_REASON),
   by: z.string().max(100),
 });
-const FILE = z.object({ version: z.literal(1), orders: z.array(ORDER).max(MOST_ORDERS) });
 
-export class OrderFile {
-  readonly path: string;
-  readonly #file: KeptFile<z.output<typeof FILE>>;
-
-  /** Each region of one machine has its own. */
-  constructor(folder: string, regionId: string) {
-    this.path = join(folder, `policy-orders-${regionId}.json`);
-    this.#file = new KeptFile(this.path, FILE, "policy orders");
-  }
-
-  /** Empty where there is none. Rejects when it cannot be read or is none of ours. */
-  async read(): Promise<readonly PolicyOrder[]> {
-    return (await this.#file.read())?.orders ?? [];
-  }
-
-  write(orders: readonly PolicyOrder[]): Promise<void> {
-    return this.#file.write({ version: 1, orders: orders as z.output<typeof FILE>["orders"] });
-  }
+/** Each region of one machine has its own. */
+export function orderFile(folder: string, regionId: string): KeptFile<PolicyOrder> {
+  return new KeptFile<PolicyOrder>(join(folder, `policy-orders-${regionId}.json`), "orders", ORDER, MOST_ORDERS);
 }

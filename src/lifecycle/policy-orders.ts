@@ -5,11 +5,11 @@
 import type { Log } from "../observation/log.ts";
 import type { DrainPolicy } from "../table/policy.ts";
 import type { OrderedKind, PolicyOrder } from "../table/policy-order.ts";
-import { MOST_ORDERS, type OrderFile } from "./order-file.ts";
+import type { KeptOrders } from "./kept-orders.ts";
+import { MOST_ORDERS } from "./order-file.ts";
 
 export interface PolicyOrdersOptions {
-  /** null: they are not kept. */
-  readonly file: Pick<OrderFile, "read" | "write" | "path"> | null;
+  readonly kept: KeptOrders<PolicyOrder>;
   readonly log: Log;
   /** Since 1970, by the wall clock. */
   readonly wallMs?: () => number;
@@ -31,27 +31,21 @@ export class PolicyOrders {
   readonly #options: PolicyOrdersOptions;
   readonly #wallMs: () => number;
   readonly #orders: Map<string, PolicyOrder> = new Map();
-  #saved: Promise<void> = Promise.resolve();
-  #retired = false;
 
   constructor(options: PolicyOrdersOptions) {
     this.#options = options;
     this.#wallMs = options.wallMs ?? Date.now;
   }
 
-  /** Those of before, as far as they have not ended. A file that is no good is left out, and said so. */
+  /** Those of before, as far as they have not ended. */
   async load(): Promise<void> {
-    const { file, log, changed } = this.#options;
-    if (file === null) return;
-    try {
-      const kept = await file.read();
-      this.#orders.clear();
-      for (const order of kept) this.#orders.set(placeOf(order), order);
-      const names = this.list().map(({ kind, name }) => `${kind} ${name}`);
-      if (names.length > 0) log.info("orders restored", { of: names });
-    } catch (error) {
-      log.warn("cannot read the orders, serving without", { path: file.path, error: (error as Error).message });
-    }
+    const { kept, log, changed } = this.#options;
+    const before = await kept.read();
+    if (before === null) return;
+    this.#orders.clear();
+    for (const order of before) this.#orders.set(placeOf(order), order);
+    const names = this.list().map(({ kind, name }) => `${kind} ${name}`);
+    if (names.length > 0) log.info("orders restored", { of: names });
     changed();
   }
 
@@ -76,7 +70,8 @@ export class PolicyOrders {
     const order: PolicyOrder = { kind, name, maintenance, drain, sinceAtMs: nowMs, untilAtMs, reason, by };
     if (maintenance === null && drain === null) this.#orders.delete(placeOf(order));
     else this.#orders.set(placeOf(order), order);
-    await this.#changed();
+    this.#options.changed();
+    await this.#options.kept.write(() => this.list());
     return order;
   }
 
@@ -92,25 +87,7 @@ export class PolicyOrders {
 
   /** A successor has them now. */
   retire(): void {
-    this.#retired = true;
-  }
-
-  async #changed(): Promise<void> {
-    this.#options.changed();
-    await this.#save();
-  }
-
-  /** One writing at a time, each with what there is then. */
-  #save(): Promise<void> {
-    return this.#saved = this.#saved.then(async () => {
-      const { file, log } = this.#options;
-      if (file === null || this.#retired) return;
-      try {
-        await file.write(this.list());
-      } catch (error) {
-        log.warn("cannot keep the orders, a restart would forget them", { path: file.path, error: (error as Error).message });
-      }
-    });
+    this.#options.kept.retire();
   }
 }
 

@@ -2,11 +2,12 @@
 import type { EventLog } from "../observation/event-log.ts";
 import type { AdjustableLog, LogLevel } from "../observation/log.ts";
 import { systemTimers } from "../runtime/timers.ts";
-import { CordonFile } from "./cordon-file.ts";
+import { cordonFile } from "./cordon-file.ts";
 import { Cordons } from "./cordons.ts";
 import { type ErrorPageFiles, readErrorPages } from "./error-page-folder.ts";
+import { KeptOrders } from "./kept-orders.ts";
 import { LogLevelOrder } from "./log-level-order.ts";
-import { OrderFile } from "./order-file.ts";
+import { orderFile } from "./order-file.ts";
 import { PolicyOrders } from "./policy-orders.ts";
 import type { Settings } from "./settings.ts";
 import { NO_ORDERS, type StandingOrders } from "./worker-channel.ts";
@@ -100,7 +101,7 @@ export class Steering {
   #createPolicyOrders(): PolicyOrders {
     const { settings: { stateDir, regionId }, log } = this.#options;
     return new PolicyOrders({
-      file: stateDir === "" ? null : new OrderFile(stateDir, regionId),
+      kept: new KeptOrders(stateDir === "" ? null : orderFile(stateDir, regionId), "orders", log),
       log,
       changed: () => this.#order({ policies: this.policyOrders.list() }),
     });
@@ -109,7 +110,7 @@ export class Steering {
   #createCordons(): Cordons {
     const { settings: { stateDir, regionId }, log, events } = this.#options;
     return new Cordons({
-      file: stateDir === "" ? null : new CordonFile(stateDir, regionId),
+      kept: new KeptOrders(stateDir === "" ? null : cordonFile(stateDir, regionId), "cordons", log),
       log,
       timers: systemTimers,
       changed: () => this.#order({ cordoned: this.cordons.list().map(({ key, untilAtMs }) => ({ key, untilAtMs })) }),

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import type { Cordon } from "../../src/observation/cordon.ts";
-import { CordonFile, MOST_CORDONS } from "../../src/lifecycle/cordon-file.ts";
+import { cordonFile, MOST_CORDONS } from "../../src/lifecycle/cordon-file.ts";
 import { Cordons } from "../../src/lifecycle/cordons.ts";
+import { KeptOrders } from "../../src/lifecycle/kept-orders.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { FakeTimers } from "../fixtures/fake-timers.ts";
@@ -18,7 +19,7 @@ function cordonsIn(folder: string | null, timers: FakeTimers = new FakeTimers())
   const expired: string[] = [];
   let changes = 0;
   const cordons = new Cordons({
-    file: folder === null ? null : new CordonFile(folder, REGION),
+    kept: new KeptOrders(folder === null ? null : cordonFile(folder, REGION), "cordons", log),
     log,
     timers,
     wallMs: () => timers.nowMs(),
@@ -70,7 +71,7 @@ test("Cordons are there again after a restart, but for those that are over", asy
   await first.cordons.set("vm/10.0.0.1:80", WISH);
   await first.cordons.set("region/203.0.113.7:80", { ...WISH, forMs: 3 * HOUR_MS, reason: "" });
   const kept = first.cordons.list();
-  assert.equal((await stat(new CordonFile(state, REGION).path)).mode & 0o777, 0o600);
+  assert.equal((await stat(cordonFile(state, REGION).path)).mode & 0o777, 0o600);
   const second = cordonsIn(state, timers);
   await second.cordons.load();
   assert.deepEqual(second.cordons.list(), kept);
@@ -84,7 +85,7 @@ test("Cordons are there again after a restart, but for those that are over", asy
 
 test("a file of cordons that is no good is left out with a line in the log", async () => {
   await using folder = await temporaryFolder();
-  const { path } = new CordonFile(folder.path, REGION);
+  const { path } = cordonFile(folder.path, REGION);
   const one = { key: "vm/10.0.0.1:80", sinceAtMs: 1, untilAtMs: 9e12, reason: "", by: "" };
   const many = { version: 1, cordons: Array.from({ length: MOST_CORDONS + 1 }, () => one) };
   for (
@@ -115,16 +116,18 @@ test("a file of cordons that is no good is left out with a line in the log", asy
 });
 
 test("Cordons of a successor that waits for its turn do not undo what is changed meanwhile", async () => {
-  let kept: readonly Cordon[] = [];
+  let onDisk: readonly Cordon[] = [];
   const file = {
     path: "cordons",
-    read: () => Promise.resolve(kept),
-    write: (list: readonly Cordon[]) => Promise.resolve(void (kept = list)),
+    read: () => Promise.resolve(onDisk),
+    write: (list: readonly Cordon[]) => Promise.resolve(void (onDisk = list)),
   };
   const generation = () => {
     const timers = new FakeTimers();
     const expired: string[] = [];
-    const options = { file, log: new CollectingLog(), timers, wallMs: () => timers.nowMs(), changed: () => {} };
+    const log = new CollectingLog();
+    const kept = new KeptOrders(file, "cordons", log);
+    const options = { kept, log, timers, wallMs: () => timers.nowMs(), changed: () => {} };
     return { cordons: new Cordons({ ...options, expired: ({ key }) => expired.push(key) }), timers, expired };
   };
   const serving = generation().cordons;

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { OrderFile } from "../../src/lifecycle/order-file.ts";
+import { KeptOrders } from "../../src/lifecycle/kept-orders.ts";
+import { orderFile } from "../../src/lifecycle/order-file.ts";
 import { PolicyOrders } from "../../src/lifecycle/policy-orders.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { temporaryFolder } from "../fixtures/edgeproxy.ts";
@@ -12,7 +13,8 @@ const MAINTENANCE = { enabled: true, service: null, answer: ANSWER };
 const BY = { reason: "disk", by: "192.0.2.7" };
 
 function ordersIn(path: string, nowMs: () => number, log = new CollectingLog()) {
-  return new PolicyOrders({ file: new OrderFile(path, "region"), log, wallMs: nowMs, changed: () => {} });
+  const kept = new KeptOrders(orderFile(path, "region"), "orders", log);
+  return new PolicyOrders({ kept, log, wallMs: nowMs, changed: () => {} });
 }
 
 test("orders survive a restart, and end by the wall clock", async () => {
@@ -41,7 +43,7 @@ test("a file that is none of ours is left out, and said so; one that handed over
   await using folder = await temporaryFolder();
   const log = new CollectingLog();
   const orders = ordersIn(folder.path, Date.now, log);
-  await writeFile(new OrderFile(folder.path, "region").path, "{}");
+  await writeFile(orderFile(folder.path, "region").path, "{}");
   await orders.load();
   assert.deepEqual([orders.list(), log.lines[0]?.level], [[], "warn"]);
   orders.retire();
@@ -52,7 +54,8 @@ test("a file that is none of ours is left out, and said so; one that handed over
 });
 
 test("there are 1000 orders at most", async () => {
-  const orders = new PolicyOrders({ file: null, log: new CollectingLog(), changed: () => {} });
+  const log = new CollectingLog();
+  const orders = new PolicyOrders({ kept: new KeptOrders(null, "orders", log), log, changed: () => {} });
   const wish = { drain: { overMs: 1 }, forMs: null, ...BY };
   for (let i = 0; i < 1000; i++) assert.ok(await orders.set("service", `s${i}`, wish) !== null);
   assert.equal(await orders.set("service", "one more", wish), null);
