@@ -3,6 +3,7 @@
  *      rules of the host --> best by priority, host, path, matchers, age --.
  *      the host's bare route (priority 0, path `/`, no matcher, oldest) ---'--> route --> split --> service
  */
+import type { SaidFields } from "../table/field-values.ts";
 import { pathReadings } from "../table/path-reading.ts";
 import type { PolicyService } from "../table/policies.ts";
 import { OWN_VMS, PLAIN_SERVICE, type PolicyRoute, type SplitTarget } from "../table/policy.ts";
@@ -10,7 +11,6 @@ import { isOfDomain } from "../table/policy-order.ts";
 import { hostRank, inOrder, matcherCount, pathRank, whyNot } from "../table/rule.ts";
 import type { RuleSet } from "../table/rule-set.ts";
 import { Subject } from "../table/subject.ts";
-import type { HeaderList } from "../wire/header-list.ts";
 import { hashBegun, keyHash } from "../wire/key-hash.ts";
 import type { Surroundings } from "./decide.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
@@ -21,7 +21,7 @@ import { previewHost, routeKeyOf, type Vouched } from "./route-key.ts";
 import type { Trace } from "./trace.ts";
 
 /** What of a request policies look at. */
-export interface RequestView {
+export interface RequestView extends SaidFields {
   /** Normalised. */
   readonly host: string;
   /** As the client speaks to the first of the proxies that we believe. */
@@ -31,7 +31,6 @@ export interface RequestView {
   readonly path: string;
   /** Without the `?`; empty: none. */
   readonly query: string;
-  readonly fields: HeaderList;
   /** The client as trusted proxies tell it. */
   readonly clientAddress: string;
   /** The connection's peer is a trusted proxy. */

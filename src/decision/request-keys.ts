@@ -1,5 +1,6 @@
 /** What a request is told apart by: for splits, balancers that hash, and rate limits. */
 import { isIPv6 } from "node:net";
+import { fieldValue } from "../table/field-values.ts";
 import { pathIdentity } from "../table/path-reading.ts";
 import type { KeySource, ServicePolicy } from "../table/policy.ts";
 import { cookieValues } from "../wire/cookies.ts";
@@ -17,7 +18,7 @@ export function requestKey(source: KeySource, view: RequestView, routeKey: strin
     case "route-key":
       return routeKey;
     case "header":
-      return fieldValue(view.fields, source.name);
+      return fieldValue(view, source.name);
     case "cookie":
       return cookieValues(view.fields, source.name)[0] ?? null;
   }
@@ -46,12 +47,6 @@ function foldedValues(fields: HeaderList, name: string): string[] {
   const values: string[] = [];
   for (let i = 0; i < fields.count; i++) if (names.has(fields, i)) values.push(fields.value(i));
   return values;
-}
-
-/** The first of that name (lower-case); null: none. */
-export function fieldValue(fields: HeaderList, name: string): string | null {
-  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, name)) return fields.value(i);
-  return null;
 }
 
 /** An address; of IPv6 the first 64 bits, which is what one customer has at least. An IPv4 address within IPv6 counts as itself. */

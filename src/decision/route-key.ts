@@ -12,12 +12,12 @@
  *
  *  The first carrier with a believed key counts. A preview host stands for the host behind the `--`; in its key all letters are small.
  */
+import { fieldValue, type SaidFields } from "../table/field-values.ts";
 import type { SandboxPolicy } from "../table/policy.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { isSignatureOf, SIGNATURE_LENGTH, signatureOf } from "../wire/signature.ts";
 import type { RequestView } from "./match-route.ts";
-import { fieldValue } from "./request-keys.ts";
 import type { Trace } from "./trace.ts";
 
 /** In baggage, tracestate and cookies. */
@@ -45,7 +45,7 @@ export function signedPreviewHost(key: string, host: string, secret: string): st
 
 /** The believed key that fields of the request carry; null: none. */
 export function routeKeyOf(
-  { fields }: RequestView,
+  view: RequestView,
   sandbox: SandboxPolicy,
   secret: string,
   vouched: Vouched,
@@ -53,7 +53,7 @@ export function routeKeyOf(
 ): string | null {
   const all = vouched.all || sandbox.trust === "anyone";
   for (const carrier of sandbox.carriers) {
-    const text = carrier === "host" ? null : carried(carrier, fields, sandbox);
+    const text = carrier === "host" ? null : carried(carrier, view, sandbox);
     if (text === null || text === "" || text.length > MAX_LENGTH) continue;
     const key = believed(text, all || text === vouched.key, secret);
     if (key !== null) return key;
@@ -67,17 +67,17 @@ export function routeKeyOf(
 
 function carried(
   carrier: "header" | "baggage" | "tracestate" | "cookie",
-  fields: HeaderList,
+  said: SaidFields,
   sandbox: SandboxPolicy,
 ): string | null {
   switch (carrier) {
     case "header":
-      return fieldValue(fields, sandbox.routeKeyHeader);
+      return fieldValue(said, sandbox.routeKeyHeader);
     case "baggage":
     case "tracestate":
-      return memberOf(fields, carrier);
+      return memberOf(said.fields, carrier);
     case "cookie":
-      return cookieValues(fields, MEMBER)[0] ?? null;
+      return cookieValues(said.fields, MEMBER)[0] ?? null;
   }
 }
 

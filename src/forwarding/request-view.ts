@@ -20,6 +20,11 @@ export class ExchangeView implements RequestView {
     return this.#exchange.host;
   }
 
+  get authority(): string | null {
+    const { authority } = this.#exchange.head;
+    return authority === "" ? null : authority;
+  }
+
   get method(): string {
     return this.#exchange.head.method;
   }

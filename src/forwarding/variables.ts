@@ -7,6 +7,7 @@
 import { regionOf } from "../decision/loop.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import { escaped } from "../downstream/error-page.ts";
+import { fieldValues } from "../table/field-values.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import { utf8Bytes } from "../wire/field-edits.ts";
 import { percentEncoded, queryText } from "../wire/target-edits.ts";
@@ -105,20 +106,11 @@ export class Values {
       case "region":
         return regionOf(this.#pseudonym);
       case "header":
-        return fieldValue(view, variable.of);
+        return fieldValues(view, variable.of).join(", "); // as the list that they are (RFC 9110, 5.3);
       case "cookie":
         return cookieValues(view.fields, variable.of)[0] ?? "";
     }
   }
-}
-
-/** Several of one name as the list that they are (RFC 9110, 5.3). */
-function fieldValue({ fields }: ExchangeView, lower: string): string {
-  let joined: string | null = null;
-  for (let i = 0; i < fields.count; i++) {
-    if (fields.nameIs(i, lower)) joined = joined === null ? fields.value(i) : `${joined}, ${fields.value(i)}`;
-  }
-  return joined ?? "";
 }
 
 /** Behind the host of a URL: what a client sends stays one part of it, but for its path and query, which are a URL's already. */

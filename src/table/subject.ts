@@ -1,13 +1,13 @@
 /** What of a request routes are matched against. */
 import { cookieValues } from "../wire/cookies.ts";
-import type { HeaderList } from "../wire/header-list.ts";
 import { queryValues } from "../wire/query.ts";
+import { fieldValues, type SaidFields } from "./field-values.ts";
 
 /** Where a named value stands; of route keys there is one, without a name. */
 export type Place = "header" | "cookie" | "query" | "route key";
 
 /** What is looked at. */
-export interface Requested {
+export interface Requested extends SaidFields {
   /** Normalised. */
   readonly host: string;
   /** As the client speaks to the first of the proxies that we believe. */
@@ -15,7 +15,6 @@ export interface Requested {
   readonly method: string;
   /** Without the `?`. */
   readonly query: string;
-  readonly fields: HeaderList;
 }
 
 export class Subject {
@@ -45,7 +44,7 @@ export class Subject {
 
   /** All values of that name, as text; empty: none. */
   values(place: Place, name: string): readonly string[] {
-    if (place === "header") return fieldValues(this.#requested.fields, name);
+    if (place === "header") return fieldValues(this.#requested, name).map(asText);
     if (place === "route key") return this.routeKey === null ? NONE : [this.routeKey];
     const values = this.#values ??= new Map();
     const key = `${place} ${name}`;
@@ -61,13 +60,6 @@ export class Subject {
 }
 
 const NONE: readonly string[] = [];
-
-/** Each line for itself. */
-function fieldValues(fields: HeaderList, name: string): readonly string[] {
-  let values: string[] | null = null;
-  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, name)) (values ??= []).push(asText(fields.value(i)));
-  return values ?? NONE;
-}
 
 /** Bytes as UTF-8, which operators write. */
 function asText(value: string): string {

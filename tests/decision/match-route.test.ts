@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Surroundings } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute, type RequestView } from "../../src/decision/match-route.ts";
+import { isAmbiguous, requestKey } from "../../src/decision/request-keys.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import type { Trace } from "../../src/decision/trace.ts";
 import type { DomainPolicy, PolicyRoute, RedirectPolicy } from "../../src/table/policy.ts";
@@ -161,6 +162,26 @@ test("matchRoute() compares methods, fields, cookies and parameters", () => {
     fits(requestView("a.test", { fields: { "X-Name": "J\u00fcrgen" } }), { headers: equal("x-name", "J\u00fcrgen") }),
     "as UTF-8",
   );
+});
+
+// rule: RFC 9112, 3.2.2 | the Host beside an absolute target is ignored
+test("matchRoute() compares the host that counts, not an ignored Host field", () => {
+  const only = (
+    value: string,
+  ) => [policyRoute("it", { match: { headers: [{ name: "host", matcher: { kind: "equal", value } }] } })];
+  const view = requestView("a.test", { authority: "a.test:81", fields: { Host: "evil.test" } });
+  assert.equal(idOf(view, only("a.test:81")), "it");
+  assert.equal(idOf(view, only("evil.test")), null);
+  const hostless = [policyRoute("it", { match: { headers: [{ name: "host", matcher: { kind: "present" } }] } })];
+  assert.equal(idOf(requestView("a.test", { authority: null }), hostless), null);
+});
+
+test("requestKey() and isAmbiguous() go by the host that counts", () => {
+  const view = requestView("a.test", { authority: "a.test:81", fields: { Host: "evil.test" } });
+  const source = { kind: "header", name: "host" } as const;
+  assert.equal(requestKey(source, view, null), "a.test:81");
+  assert.equal(requestKey(source, requestView("", { authority: null }), null), null);
+  assert.equal(isAmbiguous(source, view), false);
 });
 
 test("matchRoute() splits by share, and keeps a client on its side", () => {

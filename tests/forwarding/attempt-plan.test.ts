@@ -104,6 +104,16 @@ test("variables believe trusted proxies, and nobody else", () => {
   assert.equal(filled("{scheme}", [GET, HOST, "X-Forwarded-Proto: javascript"], TRUSTED), "X-V: http\r\n");
 });
 
+// rule: RFC 9112, 3.2.2 | the Host beside an absolute target is ignored
+test("{header:Host} is the host that counts, as it is sent on", () => {
+  for (const target of ["/x", "http://a.test/x"]) {
+    assert.equal(filled("{header:Host}", [`GET ${target} HTTP/1.1`, HOST]), "X-V: a.test\r\n");
+  }
+  assert.equal(filled("{header:host}", ["GET http://A.test:81/x HTTP/1.1", "Host: evil.test"]), "X-V: A.test:81\r\n");
+  assert.equal(filled("{header:Host}", ["GET http://a.test/x HTTP/1.0"]), "X-V: a.test\r\n");
+  assert.equal(filled("{header:Host}", ["GET /x HTTP/1.0"]), "", "there is none");
+});
+
 test("a field whose variables say nothing is not sent, and what the client sent in its place neither", () => {
   const edits = request({ set: [["X-User", "{cookie:user}"], ["X-Empty", ""]] });
   assert.deepEqual(sent([GET, HOST, "X-User: root"], edits), [GET, HOST, "X-Empty: ", ...ADDED]);
