@@ -67,6 +67,8 @@ export interface Exchange {
 
   /** Told, like the sink, when nothing can be sent any more: for whoever keeps the exchange waiting while it has no sink that works. */
   onGone: (() => void) | null;
+  /** Told when the client has ended its side (FIN), perhaps behind a request that nobody has read yet; it may still wait for the answer. */
+  onClientEnd: (() => void) | null;
 
   /** What the policy of its route says of it; null without one. */
   readonly terms: ExchangeTerms | null;
@@ -102,6 +104,8 @@ export interface Exchange {
   respond(response: Response): Promise<void>;
   /** Breaks the connection so that the client cannot take what it got for complete. */
   reset(): void;
+  /** Closes the connection before any answer: the client does not wait for one. */
+  leave(problem: string): void;
 }
 
 /** What is known of an exchange when it has ended. */

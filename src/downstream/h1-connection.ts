@@ -96,6 +96,11 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   onEnd(): void {
     this.input.end();
+    this.input.exchange?.clientEnded();
+  }
+
+  onEndAhead(): void {
+    this.input.exchange?.clientEnded();
   }
 
   onClose(error: SocketError | null): void {
@@ -183,6 +188,11 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     if (input.phase === BODY) this.#expire(DISCARD_MS);
     input.next();
     input.resume();
+  }
+
+  /** Nobody waits for the answer under way, of which nothing has been sent. */
+  hangUp(): void {
+    this.out.hangUp();
   }
 
   // ---- what the listener asks for

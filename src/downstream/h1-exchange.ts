@@ -26,6 +26,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   readonly scheme = "http";
   sink: ExchangeSink | null = null;
   onGone: (() => void) | null = null;
+  onClientEnd: (() => void) | null = null;
   terms: ExchangeTerms | null = null;
   answerFields = "";
   ended = false;
@@ -270,7 +271,19 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.#connection.out.reset();
   }
 
+  leave(problem: string): void {
+    if (this.ended) return;
+    this.code = "client_gone";
+    this.problem = problem;
+    this.#connection.hangUp();
+  }
+
   // ---- what the connection says
+
+  /** Its FIN is there, perhaps behind what has not been read. */
+  clientEnded(): void {
+    this.onClientEnd?.();
+  }
 
   /** The connection is closed; nothing can be sent. `code`: null for the end of a tunnel that is as good as any. */
   connectionLost(code: ErrorCode | null, problem: string): void {

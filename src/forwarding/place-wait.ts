@@ -1,4 +1,8 @@
-/** Requests that wait for a place at an endpoint of their service, as long as their clients do. */
+/*  Requests that wait for a place at an endpoint of their service, as long as their clients do.
+ *
+ *  Whose connection breaks is gone. Whose client ends its side (FIN) may still wait for the answer (RFC 9112, 9.6), as BusyBox's wget does,
+ *  but that does so right behind its request; who does it later has closed a page, or has given up: its place goes to those who wait.
+ */
 import type { Surroundings } from "../decision/decide.ts";
 import { whyFull } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
@@ -15,6 +19,10 @@ export interface Waited {
   /** There is none, and no time or place to wait any longer. */
   refuse(code: "queue_full" | "queue_timeout"): void;
 }
+
+/** How long after its request a client may end its side and be taken for one that has no more to ask. */
+const HALF_CLOSE_MS = 1000;
+const LEFT = "The client has ended its side while its request waited for a place";
 
 class PlaceWait implements Waiter {
   readonly #exchange: Exchange;
@@ -38,6 +46,7 @@ class PlaceWait implements Waiter {
       queue.leave(this);
       this.#over();
     };
+    this.#exchange.onClientEnd = () => this.#clientEnded();
     return true;
   }
 
@@ -59,8 +68,14 @@ class PlaceWait implements Waiter {
     this.#waited.refuse(code);
   }
 
+  #clientEnded(): void {
+    const { record } = this.#exchange;
+    if (nowMs() - record.headAtMs > HALF_CLOSE_MS) this.#exchange.leave(LEFT);
+  }
+
   #over(): void {
     this.#exchange.onGone = null;
+    this.#exchange.onClientEnd = null;
     this.#metrics.exchangesQueued--;
     this.#exchange.record.queueWaitMs += nowMs() - this.#sinceMs;
   }

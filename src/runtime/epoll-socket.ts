@@ -46,6 +46,8 @@ export class EpollSocket implements Socket, Polled {
   #endWhenDrained = false;
   #outputEnded = false;
   #inputEnded = false;
+  /** Of a client: its FIN is there, which we have been told of while we did not read. */
+  #endAhead = false;
   /** Known to be broken; what came before the error may still be read. */
   #broken: SocketError | null = null;
   #closed = false;
@@ -131,6 +133,7 @@ export class EpollSocket implements Socket, Polled {
     if ((events & ~EPOLL.OUT) === 0 && !broken) return;
     if (!this.#paused) this.#receive();
     else if (broken || (events & EPOLL.HUP) !== 0) this.#troubled(); // not by input that came in the turn in which we were paused
+    else if ((events & EPOLL.RDHUP) !== 0) this.#endsAhead();
   }
 
   #receive(): void {
@@ -150,6 +153,13 @@ export class EpollSocket implements Socket, Polled {
       this.handler.onEnd();
     }
     if (this.#outputEnded && !this.#closed) this.#close(null);
+  }
+
+  /** Told of once: it stays true until all before it is read. */
+  #endsAhead(): void {
+    this.#endAhead = true;
+    this.#update();
+    this.handler.onEndAhead?.();
   }
 
   /**
@@ -202,13 +212,17 @@ export class EpollSocket implements Socket, Polled {
 
   /** Tells the kernel what we want to hear of, if that has changed. */
   #update(): void {
-    const input = this.#paused || this.#inputEnded ? 0 : EPOLL.IN;
+    const input = this.#inputEnded ? 0 : this.#paused ? this.#pausedInterest : EPOLL.IN;
     const output = this.pendingBytes > 0 ? EPOLL.OUT : 0;
     const interest = input | output;
     if (this.#muted ? this.#paused : interest === this.#interest) return;
     this.#muted = false;
     this.#interest = interest;
     this.#system.loop.change(this.#fd, interest, this);
+  }
+
+  get #pausedInterest(): number {
+    return this.#origin === "accepted" && !this.#endAhead ? EPOLL.RDHUP : 0;
   }
 
   #close(error: SocketError | null): void {

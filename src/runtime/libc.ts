@@ -114,6 +114,7 @@ export const EPOLL = {
   OUT: 0x004,
   ERR: 0x008,
   HUP: 0x010,
+  RDHUP: 0x2000,
   ONESHOT: 1 << 30,
   ET: 1 << 31,
 } as const;

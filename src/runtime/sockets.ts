@@ -24,6 +24,8 @@ export interface SocketSink {
   /** The kernel has taken some of what was pending; where the runtime tells. */
   onProgress?(): void;
   onEnd(): void;
+  /** While paused: the peer has sent FIN, behind what has not been read. `onEnd` comes in its turn. Where the door can tell. */
+  onEndAhead?(): void;
   /** `error` is null after an orderly end. */
   onClose(error: SocketError | null): void;
 }

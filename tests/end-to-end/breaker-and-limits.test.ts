@@ -204,6 +204,46 @@ test("an endpoint never carries more than its hard limit, also when clients leav
   for (const client of [...left, ...fresh]) await client[Symbol.asyncDispose]();
 });
 
+/** Of what may be sent by who then waits: nothing more, a body that came with it, and one of which more is to come than is kept. */
+const WAITING = [
+  getRequest("narrow.test", "/leaves"),
+  "POST /leaves HTTP/1.1\r\nHost: narrow.test\r\nContent-Length: 3\r\n\r\nabc",
+  `POST /leaves HTTP/1.1\r\nHost: narrow.test\r\nContent-Length: 1000000\r\n\r\n${"x".repeat(1000)}`,
+];
+
+test("a thousand clients that leave while they wait give back all places, with RST and with FIN", async () => {
+  const held = new Held(narrow);
+  const clients: RawConnection[] = [];
+  for (let i = 0; i < HARD; i++) clients.push(await openRaw(edge.port, edge.host));
+  for (const client of clients) client.send(getRequest("narrow.test"));
+  await held.carries(HARD);
+  const leaving = await Promise.all(Array.from({ length: 1000 }, () => openRaw(edge.port, edge.host)));
+  for (const [i, client] of leaving.entries()) client.send(WAITING[i % 3]!);
+  await queued(1000);
+  assert.deepEqual(await together("narrow", 3), { "503 queue_full": 3 });
+  await new Promise((resolve) => setTimeout(resolve, 1100)); // a FIN right behind a request is a half-close
+  for (const [i, client] of leaving.entries()) {
+    if (i % 2 === 0) client.reset();
+    else client.end();
+  }
+  await queued(0);
+  const { status, problem } = await edge.waitForLog(({ error, target, problem }) =>
+    error === "client_gone" && target === "/leaves" && String(problem).includes("ended its side")
+  );
+  assert.deepEqual([status, problem], [0, "The client has ended its side while its request waited for a place"]);
+  assert.equal(narrow.requests.length, HARD, "the VM hears of none of them");
+
+  // One that ends its side right behind its request still waits for the answer
+  const last = await openRaw(edge.port, edge.host);
+  last.send(getRequest("narrow.test"));
+  last.end();
+  await queued(1);
+  held.open();
+  for (const client of [...clients, last]) assert.equal((await client.readResponse()).status, 200);
+  for (const client of [...clients, ...leaving, last]) await client[Symbol.asyncDispose]();
+  await edge.waitFor(async () => await metric(edge, "edgeproxy_exchanges_active") === 0);
+});
+
 test("hundreds of requests at the same time keep to the limit", async () => {
   narrow.requests.length = 0;
   let now = 0, most = 0;

@@ -70,6 +70,43 @@ test("epoll: a client that resets is noticed although nobody reads", { skip: EPO
   assert.deepEqual(events, ["broken"]);
 });
 
+test(
+  "epoll: the end of a client is told of once while nobody reads, and again in its turn",
+  { skip: EPOLL === undefined },
+  async () => {
+    const events: string[] = [];
+    const opened = Promise.withResolvers<Socket>();
+    const ahead = Promise.withResolvers<void>(), ended = Promise.withResolvers<void>();
+    const listener = await EPOLL!.listen({
+      host: "127.0.0.1",
+      port: 0,
+      onConnection(socket) {
+        socket.pause();
+        opened.resolve(socket);
+        return {
+          ...recording(events, () => {}, () => {}),
+          onEndAhead: () => ahead.resolve(void events.push("end ahead")),
+          onEnd: () => ended.resolve(void events.push("end")),
+        };
+      },
+    });
+    const raw = netConnect({ host: "127.0.0.1", port: listener.port, allowHalfOpen: true });
+    raw.end("not read yet");
+    const socket = await opened.promise;
+    await ahead.promise;
+    socket.resume();
+    socket.pause();
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(events, ["end ahead"]);
+    socket.resume();
+    await ended.promise;
+    assert.deepEqual(events, ["end ahead", "data not read yet", "end"]);
+    socket.destroy();
+    raw.destroy();
+    listener.close();
+  },
+);
+
 test("epoll: a connect that is given up holds no file", { skip: EPOLL === undefined }, async () => {
   await using silent = await UnresponsiveListener.start();
   const before = openFiles();
