@@ -7,6 +7,7 @@ import type { ServiceEndpoint } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
 import { takesTurns } from "../upstream/balance/balancer.ts";
+import { byLot } from "./breaker-lot.ts";
 import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import { pseudonym } from "./loop.ts";
@@ -69,6 +70,8 @@ export class Choice {
   readonly #policy: UnderPolicy | null;
   /** Those whose breaker is open, and fails fast. */
   #shut: Set<string> | null = null;
+  /** One of those drawn has been looked at. */
+  #hasDrawn: boolean = false;
 
   constructor(
     asked: Asked,
@@ -132,14 +135,26 @@ export class Choice {
     return this.#around.hooks.draw(service, many, matched, (endpoint) => this.#isUsable(endpoint));
   }
 
-  /** As `#offer` sees VMs that have a weight, when there are others like it. */
+  /**
+   * As `#offer` sees VMs that have a weight, when there are others like it. The first one is drawn by weight alone: if it is shut, that is
+   * its share (see `byLot`).
+   */
   #isUsable(endpoint: ServiceEndpoint): boolean {
     const finding = this.#around.availability(endpoint);
+    const isFirst = !this.#hasDrawn;
+    this.#hasDrawn = true;
     if (finding === "open" && this.#policy?.service.policy.breaker?.strategy !== "retry-elsewhere") {
+      if (!isFirst && this.#goesByLoad()) return false;
       (this.#shut ??= new Set()).add(endpoint.key);
       return true;
     }
     return finding === "available";
+  }
+
+  #goesByLoad(): boolean {
+    if (this.#policy === null) return false;
+    const { service: { policy }, matched: { view, routeKey } } = this.#policy;
+    return !takesTurns(policy.balance) && balanceKey(policy, view, routeKey) === null;
   }
 
   /**
@@ -302,7 +317,11 @@ export class Choice {
     return { kind: "fall-back", endpoint: this.#one(endpoints), probe };
   }
 
-  #one(endpoints: readonly EndpointRecord[]): EndpointRecord {
+  #one(all: readonly EndpointRecord[]): EndpointRecord {
+    const shut = this.#shut;
+    const endpoints = shut !== null && this.#goesByLoad()
+      ? byLot(all as readonly ServiceEndpoint[], shut, this.#around.random)
+      : all;
     const alone = endpoints.length === 1;
     if (this.#policy === null) return alone ? endpoints[0]! : this.#lessBusy(endpoints);
     const { service, matched } = this.#policy;

@@ -33,6 +33,8 @@ class Deciding {
   readonly found: Map<string, Availability> = new Map();
   readonly keys: readonly string[];
   nowMs = 10_000;
+  /** Requests under way. */
+  load: (key: string) => number = () => 0;
   /** Endpoints that the last request looked at. */
   looks = 0;
   readonly #around: Surroundings;
@@ -44,8 +46,17 @@ class Deciding {
     this.keys = service.endpoints!.map(({ key }) => key);
     table.policies = policiesOf(filePolicies([policyRoute("users")], [service]));
     const endpoints = new Endpoints({ wanted() {}, failed() {} });
+    endpoints.loadOf = (key) => this.load(key);
     const cells = new CellTable();
-    const parts = { table, endpoints, cells, secret: "s", random, nowMs: () => this.nowMs, placesOf: () => 0 };
+    const parts = {
+      table,
+      endpoints,
+      cells,
+      secret: "s",
+      random,
+      nowMs: () => this.nowMs,
+      placesOf: (key: string) => this.load(key),
+    };
     this.#around = {
       table,
       previous: () => [],
@@ -71,7 +82,7 @@ class Deciding {
   }
 }
 
-for (const balance of ["p2c", "round-robin", "ip-hash", "consistent-hash"] as const) {
+for (const balance of ["p2c", "round-robin", "weighted", "least-connections", "ip-hash", "consistent-hash"] as const) {
   test(`${balance}: after a look at all a request looks at those that it draws, for a second`, () => {
     const deciding = new Deciding({ balance });
     deciding.outcome();
@@ -137,3 +148,16 @@ test("a breaker that fails fast takes the share of its endpoint, one that retrie
     else assert.ok(Math.abs(refused / 4000 - 0.3) < 0.03, `${refused} of 4000 refused`);
   }
 });
+
+for (const balance of ["p2c", "least-connections"] as const) {
+  for (const count of [4, 20, 100]) {
+    test(`${balance}: one of ${count} whose breaker fails fast is no less busy than the others, and draws no more than its share`, () => {
+      const deciding = new Deciding({ balance, breaker: { ...BREAKER, strategy: "fail-fast" } }, ADDRESSES.slice(0, count));
+      const shut = deciding.keys.slice(0, count / 4);
+      for (const key of shut) deciding.found.set(key, "open");
+      deciding.load = (key) => shut.includes(key) ? 0 : 3; // nobody gets in there, so nothing is under way
+      const refused = Array.from({ length: 4000 }, () => deciding.outcome()).filter((each) => each === "breaker_open").length;
+      assert.ok(Math.abs(refused / 4000 - 0.25) < 0.03, `${refused} of 4000 refused`);
+    });
+  }
+}
