@@ -3,7 +3,7 @@
  *      bun tests/bench/choice.bench.ts [BALANCER,... [NUMBER,...]]
  *
  *  Prints one JSON line, the fastest of several rounds. `sticky`: a client with a cookie; those that hash do it by one of 512 paths, or 256
- *  addresses. All endpoints can take the request.
+ *  addresses. All endpoints can take the request; those of `weighted` weigh 1 to 3, those of `least-connections-busy` all have requests.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -21,7 +21,8 @@ import { CellTable } from "../../src/upstream/cell-table.ts";
 import { Endpoints } from "../../src/upstream/endpoint-state.ts";
 import { filePolicies, fileService, policiesOf, policyRoute, requestView } from "../fixtures/requests-under-policies.ts";
 
-const KINDS = ["p2c", "round-robin", "weighted", "least-connections", "ip-hash", "consistent-hash", "sticky"];
+const BUSY = "least-connections-busy";
+const KINDS = ["p2c", "round-robin", "weighted", "least-connections", BUSY, "ip-hash", "consistent-hash", "sticky"];
 const ROUNDS = 40;
 const SECRET = "secret";
 
@@ -29,12 +30,13 @@ function measure(kind: string, count: number): number {
   const table = new RoutingTable(), cells = new CellTable(), endpoints = new Endpoints({ wanted() {}, failed() {} });
   let nowMs = performance.now();
   const watches = new Watches({ table, cells, metrics: new Metrics(), timers: systemTimers, send() {} });
-  const { placesOf } = watches;
+  const busy = kind === BUSY ? 1 : 0;
+  const placesOf = (key: string): number => watches.placesOf(key) + busy;
   const balancing = new Balancing({ table, endpoints, cells, placesOf, secret: SECRET, random: Math.random, nowMs: () => nowMs });
   endpoints.watchOf = watches.watchOf;
   const sticky = kind === "sticky" ? { cookie: "edge", ttlMs: 3_600_000 } : null;
   const policy: Partial<ServicePolicy> = {
-    balance: sticky === null ? kind as BalanceKind : "p2c",
+    balance: sticky !== null ? "p2c" : kind === BUSY ? "least-connections" : kind as BalanceKind,
     sticky,
     hashKey: { kind: "path" },
   };
@@ -97,7 +99,7 @@ function processorUs(): number {
 }
 
 const kinds = process.argv[2]?.split(",") ?? KINDS;
-const counts = process.argv[3]?.split(",").map(Number) ?? [10, 100, 1000];
+const counts = process.argv[3]?.split(",").map(Number) ?? [2, 8, 100, 1000];
 const result: Record<string, Record<number, number>> = {};
 for (const kind of kinds) result[kind] = Object.fromEntries(counts.map((count) => [count, measure(kind, count)]));
 process.stdout.write(`${JSON.stringify({ bench: "choice", unit: "us per decision", ...result })}\n`);

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type BalanceKind, PLAIN_SERVICE, type ServiceEndpoint } from "../../src/table/policy.ts";
 import { Balancers, type BalanceView, type Usable } from "../../src/upstream/balance/balancer.ts";
+import { goldenStride } from "../../src/upstream/balance/draw-list.ts";
+import { CellTable } from "../../src/upstream/cell-table.ts";
 import { chance } from "../fixtures/chance.ts";
 import { serviceVm } from "../fixtures/services.ts";
 
@@ -85,7 +87,7 @@ for (const balance of ["ip-hash", "consistent-hash"] as const) {
   });
 }
 
-for (const balance of ["p2c", "round-robin", "weighted"] as const) {
+for (const balance of ["p2c", "round-robin", "weighted", "least-connections"] as const) {
   test(`${balance} gives those of many that are usable the shares that they have when all are looked at`, () => {
     const REQUESTS = 20_000;
     for (const weights of [Array<number>(20).fill(2), [0, ...Array<number>(10).fill(1), ...Array<number>(9).fill(3)]]) {
@@ -105,7 +107,10 @@ for (const balance of ["p2c", "round-robin", "weighted"] as const) {
       const drawn = shares((balancers, view) => drawnOrChosen(balancers, balance, all, view, usable));
       const looked = shares((balancers, view) => balancers.choose({ ...PLAIN_SERVICE, balance }, offered(all, usable), view));
       for (const [i, share] of looked.entries()) {
-        assert.ok(Math.abs(drawn[i]! - share) < 0.005, `endpoint ${i}: ${drawn[i]} drawn, ${share} when all are looked at`);
+        assert.ok(
+          Math.abs(drawn[i]! - share) < (balance === "least-connections" ? 0.012 : 0.005),
+          `endpoint ${i}: ${drawn[i]} drawn, ${share} when all are looked at`,
+        );
       }
     }
   });
@@ -119,18 +124,77 @@ test("round-robin gives each of many one of each round, over all workers", () =>
   }
 });
 
-test("least-connections, and turns by different weights, are for those who have looked at all", () => {
-  const balancers = new Balancers(), view = viewOf(chance(6));
-  const draw = (balance: BalanceKind, weights: number[]) =>
-    balancers.draw({ ...PLAIN_SERVICE, balance }, vms(weights), view, everyone);
-  assert.equal(draw("least-connections", Array(20).fill(1)), null);
-  assert.equal(draw("weighted", [2, ...Array<number>(20).fill(1)]), null);
-  assert.notEqual(draw("weighted", Array(20).fill(2)), null);
+for (
+  const [what, weights] of [
+    ["1 to 3", Array.from({ length: 30 }, (_, i) => 1 + i % 3)],
+    ["of many sizes", [900, 300, 300, ...Array.from({ length: 40 }, (_, i) => 3 * (i + 1))]],
+  ] as const
+) {
+  test(`weighted gives many with weights ${what} exactly their turns in a round, smoothly, over all workers`, () => {
+    const cells = new CellTable(), all = vms(weights), view = viewOf(chance(6));
+    const workers = [new Balancers(cells), new Balancers(cells)];
+    const unit = what === "1 to 3" ? 1 : 3, round = weights.reduce((sum, weight) => sum + weight, 0) / unit;
+    const policy = { ...PLAIN_SERVICE, balance: "weighted" as const };
+    const counts = new Map(all.map(({ key }) => [key, 0]));
+    let most = 0;
+    for (let turn = 1; turn <= 2 * round; turn++) {
+      const { key } = workers[turn * 7 % 3 % 2]!.draw(policy, all, view, everyone)!;
+      counts.set(key, counts.get(key)! + 1);
+      const off = all.map((each) => Math.abs(counts.get(each.key)! - turn * each.weight / unit / round));
+      most = Math.max(most, ...off);
+      if (turn % round === 0) assert.ok(Math.max(...off) < 1e-9, `after ${turn} turns`);
+    }
+    assert.ok(most < 3, `somebody is ${most} turns early or late`);
+  });
+}
+
+test("goldenStride() comes by every place once, however many there are", () => {
+  for (let whole = 1; whole <= 200; whole++) {
+    const stride = goldenStride(whole), seen = new Set<number>();
+    for (let i = 0, place = 0; i < whole; i++, place = (place + stride) % whole) seen.add(place);
+    assert.equal(seen.size, whole, `${whole} by ${stride}`);
+  }
+});
+
+test("least-connections draws one of those with the fewest under way, as when all are looked at", () => {
+  const random = chance(8);
+  for (let i = 0; i < 2000; i++) {
+    const all = someVms(random);
+    const loads = new Map(all.map(({ key }) => [key, Math.floor(random() * 3)]));
+    const out = new Set(all.filter(() => random() < 0.3).map(({ key }) => key));
+    const usable: Usable = ({ key }) => !out.has(key);
+    const view = viewOf(random, { load: ({ key }) => loads.get(key)! });
+    const perWeight = ({ key, weight }: ServiceEndpoint) => loads.get(key)! / weight;
+    const fewest = Math.min(...offered(all, usable).map(perWeight));
+    const drawn = new Balancers().draw({ ...PLAIN_SERVICE, balance: "least-connections" }, all, view, usable);
+    if (drawn === null) assert.equal(fewest, Infinity);
+    else assert.equal(perWeight(drawn), fewest, `of ${all.length}`);
+  }
+});
+
+test("least-connections: of more than 64 that all are busy it is one of the better ones", () => {
+  const random = chance(9), all = vms(Array(1000).fill(1));
+  const places = new Map(all.map(({ key }, i) => [key, i]));
+  const view = viewOf(random, { load: ({ key }) => 1 + places.get(key)! });
+  const balancers = new Balancers(), policy = { ...PLAIN_SERVICE, balance: "least-connections" as const };
+  const drawn = Array.from({ length: 2000 }, () => places.get(balancers.draw(policy, all, view, everyone)!.key)!).sort((a, b) =>
+    a - b
+  );
+  assert.ok(drawn[1000]! < 40, `the median is number ${drawn[1000]} of 1000`);
+  assert.ok(drawn[1980]! < 250, `of 100 the worst is number ${drawn[1980]} of 1000`);
+});
+
+test("weights that differ by the factor of a million cost no more than others", () => {
+  const all = vms([1_000_000, 999_999, ...Array<number>(10_000).fill(1)]);
+  const balancers = new Balancers(), view = viewOf(chance(10));
+  const policy = { ...PLAIN_SERVICE, balance: "weighted" as const };
+  const first = Array.from({ length: 2000 }, () => balancers.draw(policy, all, view, everyone)!.weight > 1).filter(Boolean).length;
+  assert.ok(Math.abs(first / 2000 - 1_999_999 / 2_009_999) < 0.002, `${first} of 2000`);
 });
 
 test("nobody is drawn where nobody is usable, or there is none with a weight", () => {
   const balancers = new Balancers(), view = viewOf(chance(7), { keyHash: 77 });
-  for (const balance of ["p2c", "round-robin", "weighted", "ip-hash", "consistent-hash"] as const) {
+  for (const balance of ["p2c", "round-robin", "weighted", "least-connections", "ip-hash", "consistent-hash"] as const) {
     assert.equal(balancers.draw({ ...PLAIN_SERVICE, balance }, vms(Array(20).fill(1)), view, () => false), null, balance);
     assert.equal(balancers.draw({ ...PLAIN_SERVICE, balance }, vms(Array(20).fill(0)), view, everyone), null, balance);
     const regions = vms(Array(20).fill(1)).map((each) => ({ ...each, kind: "region" as const }));

@@ -7,13 +7,17 @@
  *  comes back, or gets another weight, gets no burst. Who takes a request alone owes it to the others, if they are only late (their first
  *  probe).
  *
- *  Many with equal weights take turns by one count; whose turn it is and cannot take it leaves it to those who have saved most.
+ *  Many take turns by one number: a count where they have equal weights, else a place on a line on which each has as much as it weighs
+ *  (`DrawList`). Whose turn it is and cannot take it leaves it to one of the others, by lot.
  */
 import type { ServiceEndpoint } from "../../table/policy.ts";
 import type { CellTable } from "../cell-table.ts";
 import type { Balancer, BalanceView, Told, Usable } from "./balancer.ts";
-import { drawListOf } from "./draw-list.ts";
+import { type DrawList, drawListOf } from "./draw-list.ts";
 import { countsInFull } from "./power-of-two.ts";
+
+/** Draws until a usable one is found. */
+const TRIES = 8;
 
 export class SmoothWeighted implements Balancer {
   readonly #weightOf: (endpoint: ServiceEndpoint, view: BalanceView) => number;
@@ -45,15 +49,30 @@ export class SmoothWeighted implements Balancer {
     return chosen;
   }
 
-  /** Only with equal weights: else what each has saved says whose turn it is. */
   draw(all: readonly ServiceEndpoint[], view: BalanceView, usable: Usable): ServiceEndpoint | null {
-    const list = drawListOf(all), count = list.endpoints.length;
-    if (count === 0 || this.#weightOf !== equalWeights && !list.even) return null;
+    const list = drawListOf(all);
+    if (list.endpoints.length === 0) return null;
+    let endpoint = list.endpoints[this.#turn(list)]!;
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (countsInFull(endpoint, view) && usable(endpoint)) return endpoint;
+      endpoint = list.endpoints[this.#lot(list, view.random())]!;
+    }
+    return null;
+  }
+
+  #turn(list: DrawList): number {
     const cells = this.#cells.of(list.turnsName);
-    const turn = cells[0]! % count;
-    cells[0] = turn + 1;
-    const endpoint = list.endpoints[turn]!;
-    return countsInFull(endpoint, view) && usable(endpoint) ? endpoint : null;
+    const at = cells[0]!;
+    cells[0] = this.#isEven ? (at + 1) % list.endpoints.length : list.afterTurnAt(at);
+    return this.#isEven ? at % list.endpoints.length : list.turnAt(at);
+  }
+
+  #lot(list: DrawList, lot: number): number {
+    return this.#isEven ? Math.floor(lot * list.endpoints.length) : list.at(lot);
+  }
+
+  get #isEven(): boolean {
+    return this.#weightOf === equalWeights;
   }
 
   #nameOf(endpoint: ServiceEndpoint): string {
