@@ -57,7 +57,7 @@ export function alertsOf(watched: Watched): Alert[] {
 }
 
 function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert> {
-  const { lastSuccessAtMs, pinned, held, heldPolicies, lastError } = status;
+  const { lastSuccessAtMs, pinned, held, heldPolicies, keptPolicies, lastError } = status;
   const staleMs = Math.max(STALE_MS, STALE_INTERVALS * updateIntervalMs);
   if (status.revision === 0) {
     yield { severity: "critical", name: "EdgeproxyTableStale", what: "No routing table has been loaded yet", sinceAtMs: null };
@@ -74,6 +74,11 @@ function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert>
     const most = [held > 0 ? `${held} routes` : "", heldPolicies > 0 ? `${heldPolicies} policies of domains` : ""];
     const what = `A refresh that would remove ${most.filter((each) => each !== "").join(" and ")} is held back`;
     yield { severity: "critical", name: "EdgeproxyRefreshHeld", what, sinceAtMs: null };
+  }
+  if (keptPolicies !== null) {
+    const { count, problem, sinceAtMs } = keptPolicies;
+    const what = `The policies of ${count} domains stay as they were: ${problem}`;
+    yield { severity: "warning", name: "EdgeproxyPoliciesUnreadable", what, sinceAtMs };
   }
   if (pinned !== null) {
     const what = `Revision ${pinned.revision} is served whatever the source says`;

@@ -80,6 +80,8 @@ export interface AdminDeps {
   readonly policies: () => PolicyStatus;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;
+  /** What stays of a table of policies that cannot be read goes with the next refresh. */
+  readonly letPoliciesGo: () => void;
   /** Served now. */
   readonly routes: () => Routes;
   /** What the routes leave out; the first of them. */

@@ -43,6 +43,7 @@ const OVERVIEW = z.object({
   table_source: z.string().nullable(),
   held_removals: z.int(),
   held_policies: z.int(),
+  kept_policies: z.int(),
   database: z.object({
     state: z.enum(["ok", "away", "unread", "none"]).describe("unread: no reading has ended yet; none: there is no database"),
     problem: z.string().nullable(),
@@ -105,6 +106,7 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     table_source: status.tableSource,
     held_removals: status.held,
     held_policies: status.heldPolicies,
+    kept_policies: status.keptPolicies?.count ?? 0,
     database: {
       state: databaseState(status),
       problem: status.lastError,

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { ConfigFileStatus } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
+import type { KeptPolicies } from "../sources/policy-outage.ts";
 import { hasDatabase, isReadable, type RefreshStatus } from "../sources/refresh-status.ts";
 import { isAuthorised } from "./auth.ts";
 import type { AdminDeps } from "./deps.ts";
@@ -48,6 +49,11 @@ const READINESS = z.object({
     path: z.string().optional().describe(DETAIL),
     first_problems: z.array(z.string()).optional().describe(`${DETAIL}; /api/policies has all`),
   }).optional().describe("Where there is one"),
+  route_policies: z.object({
+    kept: z.int().describe("Policies that stay in force"),
+    unreadable_seconds: z.number(),
+    problem: z.string().optional().describe(DETAIL),
+  }).optional().describe("While the table was there and cannot be read any more"),
   workers: z.object({ serving: z.int(), total: z.int() }),
   drain: DRAIN.partial().optional().describe("While it drains"),
 });
@@ -91,6 +97,7 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
     database: databaseOf(status, detailed),
     ...(lastGood !== null && { state: stateOf(lastGood, deps.nowMs(), detailed) }),
     ...(file !== null && { routes_file: routesFileOf(file, deps.nowMs(), detailed) }),
+    ...(status.keptPolicies !== null && { route_policies: keptOf(status.keptPolicies, deps.nowMs(), detailed) }),
     workers: { serving: serving.length, total: new Set(workers.map(({ worker }) => worker)).size },
     ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
   }, ready ? 200 : 503);
@@ -98,12 +105,13 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
 
 function tableOf(status: RefreshStatus, nowMs: number): z.output<typeof TABLE> | null {
   if (status.revision === 0) return null;
-  const { held, heldPolicies, lastError, pinned } = status;
+  const { held, heldPolicies, keptPolicies, lastError, pinned } = status;
   return {
     revision: status.revision,
     routes: status.routes,
     age_seconds: ageSeconds(status.lastSuccessAtMs, nowMs),
-    stale: lastError !== null || held + heldPolicies > 0 || pinned !== null || status.tableSource === LAST_GOOD,
+    stale: lastError !== null || held + heldPolicies > 0 || keptPolicies !== null || pinned !== null ||
+      status.tableSource === LAST_GOOD,
     held_removals: status.held,
     held_policies: status.heldPolicies,
     bad_rows: status.badRows,
@@ -138,6 +146,16 @@ function routesFileOf(
   const loaded = Math.round(Math.max(0, nowMs - loadedAtMs)) / 1000;
   const file = { ok: problems.length === 0, "loaded_seconds_ago": loaded, problems: problems.length };
   return detailed ? { ...file, path, first_problems: problems.slice(0, MOST_PROBLEMS) } : file;
+}
+
+/** Nobody's readiness depends on it: what it said serves on. */
+function keptOf(
+  { count, problem, sinceAtMs }: KeptPolicies,
+  nowMs: number,
+  detailed: boolean,
+): z.output<typeof READINESS>["route_policies"] {
+  const state = { kept: count, "unreadable_seconds": ageSeconds(sinceAtMs, nowMs) ?? 0 };
+  return detailed ? { ...state, problem } : state;
 }
 
 function ageSeconds(atMs: number | null, nowMs: number): number | null {

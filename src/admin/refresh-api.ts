@@ -13,6 +13,7 @@ const REFRESH = z.object({
   routes: z.int(),
   held_removals: z.int(),
   held_policies: z.int(),
+  kept_policies: z.int().describe("They stay in force although route_policies cannot be read any more"),
   bad_rows: z.int(),
   duration_ms: z.number(),
   error: z.string().nullable(),
@@ -26,11 +27,14 @@ export const RUN_REFRESH = adminPath({
   action: "refresh",
   tag: "table",
   summary: "Read the source now; answers when what was read is in force",
+  query: z.strictObject({
+    let_go: z.enum(["policies"]).optional().describe("Of a table route_policies that cannot be read any more: take it for empty"),
+  }),
   answers: {
     200: { meaning: "The source was read, also when the result is held back", schema: REFRESH },
     502: { meaning: "It could not be read: the table serves on as it was", schema: REFRESH },
   },
-  answer: runRefresh,
+  answer: (c, deps, { query }) => runRefresh(c, deps, query.let_go !== undefined),
 });
 
 export const LIST_REGIONS = adminPath({
@@ -54,8 +58,9 @@ export const LIST_REGIONS = adminPath({
   },
 });
 
-async function runRefresh(c: AdminContext, deps: AdminDeps): Promise<Response> {
+async function runRefresh(c: AdminContext, deps: AdminDeps, letGo: boolean): Promise<Response> {
   const before = deps.refreshStatus();
+  if (letGo) deps.letPoliciesGo();
   await deps.refreshNow("admin");
   const after = deps.refreshStatus();
   return c.json({
@@ -65,6 +70,7 @@ async function runRefresh(c: AdminContext, deps: AdminDeps): Promise<Response> {
     routes: after.routes,
     held_removals: after.held,
     held_policies: after.heldPolicies,
+    kept_policies: after.keptPolicies?.count ?? 0,
     bad_rows: after.badRows,
     duration_ms: Math.round(after.lastDurationMs * 10) / 10,
     error: after.lastError,

@@ -63,6 +63,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     lastGood: () => control.lastGoodFigures(),
     policies: () => control.policies.status,
     refreshNow: (reason) => generation.refreshNow(reason),
+    letPoliciesGo: () => control.refresher.letPoliciesGo(),
     routes: () => control.table,
     excluded: () => control.refresher.excluded,
     history: () => control.refresher.history,
@@ -135,6 +136,7 @@ function controlFigures(control: ControlPlane, settings: Settings, generation: G
     // Everything in one process: the worker tells of it
     logLinesDropped: settings.workers === 0 ? 0 : standardOutput.lost,
     badRows: status.badRows,
+    policiesKept: status.keptPolicies?.count ?? 0,
     refreshHeld: status.held + status.heldPolicies > 0,
     excluded: status.excluded,
     tableSource: status.tableSource,

@@ -19,6 +19,7 @@ import { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LastGoodFolder } from "../sources/last-good-folder.ts";
 import { NoSource } from "../sources/no-source.ts";
 import { PostgresSource } from "../sources/postgres.ts";
+import { PolicyTable } from "../sources/policy-table.ts";
 import { Refresher } from "../sources/refresh.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Source } from "../sources/source.ts";
@@ -90,7 +91,10 @@ export class ControlPlane {
     this.#log = log;
     this.#mayPause = settings.workers > 0;
     const tidy = this.#mayPause ? { tidy: collectGarbage } : {};
-    this.#source = databaseUrl === "" ? new NoSource() : new PostgresSource({ url: databaseUrl, here, services, log, ...tidy });
+    const policies = new PolicyTable(here);
+    this.#source = databaseUrl === ""
+      ? new NoSource()
+      : new PostgresSource({ url: databaseUrl, here, services, policies, log, ...tidy });
     this.#lastGood = stateDir === "" || databaseUrl === ""
       ? null
       : new LastGood({ folder: new LastGoodFolder(stateDir, here), services, log, timers: systemTimers });
@@ -99,6 +103,7 @@ export class ControlPlane {
       settings,
       file,
       lastGood: this.#lastGoodPolicies,
+      table: policies,
       log,
       events,
       timers: systemTimers,

@@ -12,7 +12,7 @@ import { ConfigFile, type FirstFile } from "../sources/config-file.ts";
 import type { GoodFile } from "../sources/file-reading.ts";
 import type { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
-import { type PolicyRow, PolicyTable } from "../sources/policy-table.ts";
+import type { PolicyRow, PolicyTable } from "../sources/policy-table.ts";
 import type { DomainPolicies, ReadPolicies } from "../sources/refresh.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import type { Policies } from "../table/policies.ts";
@@ -28,6 +28,8 @@ export interface PolicyPlaneOptions {
   readonly file: FirstFile | null;
   /** null: none is kept. */
   readonly lastGood: LastGoodPolicies | null;
+  /** The one that the source fills: so what was in force before this process stays where the database's cannot be read. */
+  readonly table: PolicyTable;
   readonly log: Log;
   readonly events: EventLog;
   readonly timers: Timers;
@@ -130,8 +132,7 @@ export class PolicyPlane implements DomainPolicies {
 
   /** Until the source answers. */
   async #takeSaved(rows: readonly PolicyRow[]): Promise<void> {
-    const { settings } = this.#options;
-    const table = new PolicyTable({ regionId: settings.regionId, ownPorts: ownPorts(settings) });
+    const { table } = this.#options;
     await table.take({ kind: "all", digest: "", rows });
     await this.#take({ domains: table.policies }, LAST_GOOD);
   }

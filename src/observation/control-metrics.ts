@@ -65,6 +65,11 @@ export const CONTROL_METRICS: readonly MetricRow[] = [
     ({ control }) => Number(control.refreshHeld),
   ),
   gauge(
+    "edgeproxy_policies_kept",
+    "Rows of route_policies that stay in force although the table was there and cannot be read any more.",
+    ({ control }) => control.policiesKept,
+  ),
+  gauge(
     "edgeproxy_bad_rows",
     "Rows that are not served: they cannot be used, or another one has their host (conflicts).",
     ({ control }) => control.badRows,

@@ -41,6 +41,8 @@ export interface ControlFigures {
   readonly badRows: number;
   /** A refresh that would remove too much waits for the next to say the same. */
   readonly refreshHeld: boolean;
+  /** Although their table cannot be read any more. */
+  readonly policiesKept: number;
   /** Domains that are not served, or not as their rows say, by code. */
   readonly excluded: Readonly<Record<string, number>>;
   /** null before the first table. */

@@ -46,14 +46,18 @@ export class PolicyGuard {
     return this.#guard.state === "holding" ? this.#guard.reading : null;
   }
 
-  /** The reading as it is to be taken. `fresh`: everything was read, long enough after a reading that is held. */
+  /**
+   * The reading as it is to be taken. `fresh`: everything was read, long enough after a reading that is held; a table of policies that
+   * could not be read confirms nothing. Those that somebody lets go need no second word.
+   */
   async judge(reading: SourceReading, fresh: boolean): Promise<SourceReading> {
-    const { policies } = reading;
+    const { policies, policyTable } = reading;
     if (policies === undefined) return reading;
     const good = this.#options.good();
     const removals = policies === good ? 0 : await piecesInSlices(countMissing(good, policies));
     const bringsBack = removals > 0 && await this.#bringsBack(policies, good);
-    const { guard, apply } = step(this.#guard, good.size, { reading: policies, removals, bringsBack, fresh });
+    const said = { reading: policies, removals, bringsBack, fresh: fresh && (policyTable?.problem ?? null) === null };
+    const { guard, apply } = policyTable?.letGo === true ? { guard: OPEN, apply: true } : step(this.#guard, good.size, said);
     if (!apply && guard !== this.#guard) this.#tellHeld(removals, good.size);
     if (apply && this.#guard.state === "holding") this.#options.tell("released", "");
     this.#guard = guard;

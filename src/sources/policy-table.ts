@@ -1,6 +1,7 @@
 /*  The table `route_policies`: what is said of domains beyond their VMs, as rows of text, and what they mean.
  *
- *  It may be absent. A row that is wrong excludes its domain: whoever wrote it wants requests treated so, and might be hurt if they were
+ *  It may be absent. One that has been read and cannot be any more (dropped, renamed, altered, forbidden) says nothing: what it said stays,
+ *  until it can be read again or somebody says that it is meant (`letGo`). A row that is wrong excludes its domain: whoever wrote it wants requests treated so, and might be hurt if they were
  *  not, while all other domains are served as ever.
  *
  *  Where everything is compared a digest says whether there is anything to read; where the log is followed it names the domains.
@@ -24,20 +25,39 @@ export interface PolicyRow {
 
 /** What a reading has found. */
 export type PolicyNews =
-  /** `unreadable`: there may be some, but this user may not see them. */
-  | { readonly kind: "none"; readonly unreadable: boolean }
+  | { readonly kind: "none"; readonly why: "absent" | "other" | "forbidden" }
   /** `rows` null: as before. */
   | { readonly kind: "all"; readonly digest: string; readonly rows: readonly PolicyRow[] | null }
   /** Of these names; those without a row have none any more. */
   | { readonly kind: "some"; readonly names: readonly string[]; readonly rows: readonly PolicyRow[] };
 
+/** How the table itself stands. */
+export interface PolicyTableState {
+  /** Why it cannot be read; null: it can, or there has never been one. */
+  readonly problem: string | null;
+  /** Rows that stay in force although it cannot be read. */
+  readonly kept: number;
+  /** They have gone with this reading, because somebody said so. */
+  readonly letGo: boolean;
+}
+
+const PROBLEMS = {
+  "absent": `${POLICY_TABLE} is not there any more`,
+  "other": `${POLICY_TABLE} has no columns domain and policy that can be understood`,
+  "forbidden": `this user may not read ${POLICY_TABLE}`,
+} as const;
+
 /** A row of this size is a mistake, and would be parsed at every change. */
 const MOST_BYTES = 256 * 1024;
 
-/** One row: is there a table of policies, and may this user read it? */
+/** One row: is there a table of policies, and may this user read it? `policy` may be of any type whose text is JSON. */
 export const POLICY_TABLE_QUERY = `
-  select count(*) = 2 as policy_table, coalesce(bool_and(has_column_privilege(attrelid, attnum, 'select')), false) as policy_readable
-  from pg_attribute where attrelid = to_regclass('${POLICY_TABLE}') and attname in ('domain', 'policy') and not attisdropped`;
+  select case when to_regclass('${POLICY_TABLE}') is null then 'absent' when count(*) < 2 then 'other'
+    when bool_and(has_column_privilege(attrelid, attnum, 'select')) then 'readable' else 'forbidden' end as policy_table
+  from pg_attribute join pg_type on pg_type.oid = atttypid
+  where attrelid = to_regclass('${POLICY_TABLE}') and not attisdropped and (attname = 'domain' or attname = 'policy' and (
+    typcategory = 'S' or typcategory = 'U' and pg_type.oid not in ('bytea'::regtype, 'uuid'::regtype)
+  ))`;
 
 const DIGEST_QUERY = `
   select count(*) || ':' || coalesce(sum(hashtextextended(domain::text || E'\\n' || policy::text, 0)), 0) as policy_digest
@@ -51,10 +71,10 @@ export function policiesWhere(condition: string): string {
 /** Everything, if it is not as it was. `found`: what POLICY_TABLE_QUERY says. */
 export async function allPolicies(
   transaction: ReadTransaction,
-  { policy_table: present, policy_readable: readable }: Answer["others"],
+  { policy_table: found }: Answer["others"],
   known: string | null,
 ): Promise<PolicyNews> {
-  if (present !== true || readable !== true) return { kind: "none", unreadable: present === true };
+  if (found !== "readable") return { kind: "none", why: found as keyof typeof PROBLEMS };
   const digest = String((await transaction.ask(DIGEST_QUERY)).others["policy_digest"]);
   const rows = digest === known ? null : (await transaction.ask(policiesWhere("true"))).policies;
   return { kind: "all", digest, rows };
@@ -72,7 +92,9 @@ export class PolicyTable {
   #parsed: ReadonlyMap<string, Parsed> = new Map();
   #rows: readonly PolicyRow[] | null = null;
   #digest: string | null = null;
-  #unreadable = false;
+  #problem: string | null = null;
+  #letGoMeant = false;
+  #letGo = false;
   #policies: ReadonlyMap<string, DomainPolicy> = new Map();
   #exclusions: readonly Exclusion[] = [];
   /** What `exclude` has answered, and of what. */
@@ -82,9 +104,21 @@ export class PolicyTable {
     this.#around = around;
   }
 
-  /** There may be some, but this user may not see them. */
+  /** Whether there may be some that cannot be read. */
   get unreadable(): boolean {
-    return this.#unreadable;
+    return this.#problem !== null;
+  }
+
+  /** What stays of a table that cannot be read goes with the next reading, unless that can read it again. */
+  letGo(): void {
+    this.#letGoMeant = this.unreadable;
+  }
+
+  /** As of the last reading, for that one. */
+  takeState(): PolicyTableState {
+    const letGo = this.#letGo;
+    this.#letGo = false;
+    return { problem: this.#problem, kept: this.unreadable ? this.#parsed.size : 0, letGo };
   }
 
   /** Of what `take` was last told of everything; null: something else has been said since. */
@@ -108,10 +142,15 @@ export class PolicyTable {
   }
 
   async take(news: PolicyNews): Promise<void> {
-    this.#unreadable = news.kind === "none" && news.unreadable;
+    const letGo = this.#letGoMeant;
+    this.#letGoMeant = false;
+    this.#problem = null;
     switch (news.kind) {
       case "none":
         this.#digest = null;
+        if (news.why === "forbidden" || this.#parsed.size > 0 && !letGo) this.#problem = PROBLEMS[news.why];
+        if (!letGo) return;
+        this.#letGo = this.#parsed.size > 0;
         return await this.#replace([], null);
       case "all":
         this.#digest = news.digest;

@@ -148,7 +148,7 @@ export class PostgresSession {
     return await allPolicies(transaction, others, this.#options.policyDigest());
   }
 
-  /** Compared as a whole where everything is, too. */
+  /** Compared as a whole where everything is, too. The log does not tell when a table can be read again: it is looked at each time. */
   async #policyNews(
     transaction: ReadTransaction,
     feed: FeedFinding,
@@ -156,8 +156,9 @@ export class PostgresSession {
     some: boolean,
     all: boolean,
   ): Promise<PolicyNews | null> {
-    if (some && this.#options.policiesUnreadable()) return null;
-    if (all) return await this.#allPolicies(transaction, await transaction.ask(POLICY_TABLE_QUERY));
+    if (all || this.#options.policiesUnreadable()) {
+      return await this.#allPolicies(transaction, await transaction.ask(POLICY_TABLE_QUERY));
+    }
     return some ? await policiesAfter(transaction, feed, since) : null;
   }
 

@@ -26,7 +26,7 @@ import { type DatabaseHost, type DatabaseTarget, nameOf, parseDatabaseUrl } from
 import { askForFeed, PostgresSession, type SessionOptions, type WholeReading, whyUnusable } from "./postgres-session.ts";
 import { HostPreference } from "./host-preference.ts";
 import type { ReadingTools, RouteState } from "./route-reading.ts";
-import { type PolicyNews, PolicyTable } from "./policy-table.ts";
+import { PolicyTable, type PolicyTableState } from "./policy-table.ts";
 import { isPassing } from "./table-reading.ts";
 import { TableDigests } from "./table-digests.ts";
 import { type TimeLimit, timeLimit } from "./time-limit.ts";
@@ -46,7 +46,7 @@ const UNUSABLE_DIGESTS = "digests of the tables cannot be used: they are read wh
 const NO_FEED = "there is no change feed: the tables are compared";
 const UNUSABLE_FEED = "the change feed cannot be used: the tables are compared";
 const MISSED = "the change feed missed changes: its triggers may have been disabled";
-const UNREADABLE_POLICIES = "no policy of a domain is in force: this user may not read route_policies";
+const NO_POLICIES = "no policy of a domain is in force";
 const NOT_COMPARED = "cannot compare everything";
 const MOST_ATTEMPTS = 4;
 
@@ -59,6 +59,8 @@ export interface PostgresOptions {
   readonly timers?: Timers;
   /** To be shared with other tables that are compared with this one's. */
   readonly services?: Services;
+  /** May hold what the table said before this process. */
+  readonly policies?: PolicyTable;
   /** Called after much was read, or worked in; may take its time. Absent where nothing may. */
   readonly tidy?: () => void;
   readonly statementTimeoutMs?: number;
@@ -111,7 +113,7 @@ export class PostgresSource implements Source {
     this.#complaints = new Complaints(options.log);
     const { services = new Services(), here, tidy } = options;
     this.#tools = { services, here, like: () => this.like(), ...tidy !== undefined && { tidy } };
-    this.#policies = new PolicyTable(here);
+    this.#policies = options.policies ?? new PolicyTable(here);
     this.#timers = options.timers ?? systemTimers;
     this.#hosts = new HostPreference({
       target,
@@ -162,6 +164,10 @@ export class PostgresSource implements Source {
     }
   }
 
+  letPoliciesGo(): void {
+    this.#policies.letGo();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new Error("The source is closed"));
     this.#cancelCompare();
@@ -185,7 +191,7 @@ export class PostgresSource implements Source {
     }
     if (session.position !== null) this.#hosts.hasRead(session.position.newest);
     if (news.rows > 0) this.#announcements.found();
-    if (news.policies !== null) await this.#takePolicies(news.policies);
+    if (news.policies !== null) await this.#policies.take(news.policies);
     if (comparison === null) return this.#take(news.state, this.#regions, false);
     if (news.compared === null) return await this.#readAll(session, signal);
     if (news.compared.routes === news.state.routes) this.#complaints.settle(MISSED);
@@ -199,7 +205,7 @@ export class PostgresSource implements Source {
       const { state, regions, feed, policies } = await session.readTables(this.#state, this.#digests, signal);
       if (this.#digests.distrust !== null) this.#complaints.say("warn", UNUSABLE_DIGESTS, { reason: this.#digests.distrust });
       this.#takeFeed(session, feed);
-      await this.#takePolicies(policies);
+      await this.#policies.take(policies);
       return this.#take(state, regions, true);
     } catch (error) {
       if (sqlState(error) === UNDEFINED_FUNCTION) this.#digests.giveUp(describeError(error));
@@ -209,7 +215,7 @@ export class PostgresSource implements Source {
 
   async #readAll(session: PostgresSession, signal: AbortSignal): Promise<SourceReading> {
     const { state, regions, feed, position, policies } = await session.readAll(this.#state, signal);
-    await this.#takePolicies(policies);
+    await this.#policies.take(policies);
     if (position !== null) this.#hosts.hasRead(position.newest);
     this.#takeFeed(session, feed);
     return this.#take(state, regions, true);
@@ -230,13 +236,15 @@ export class PostgresSource implements Source {
       whole,
       policies,
       policyRows: this.#policies.rows,
+      policyTable: this.#policyState(),
     };
   }
 
-  async #takePolicies(news: PolicyNews): Promise<void> {
-    await this.#policies.take(news);
-    if (this.#policies.unreadable) this.#complaints.say("warn", UNREADABLE_POLICIES);
-    else this.#complaints.settle(UNREADABLE_POLICIES);
+  #policyState(): PolicyTableState {
+    const state = this.#policies.takeState();
+    if (state.problem === null || state.kept > 0) this.#complaints.settle(NO_POLICIES);
+    else this.#complaints.say("warn", NO_POLICIES, { reason: state.problem });
+    return state;
   }
 
   /** The same list as long as neither changes. */

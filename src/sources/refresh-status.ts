@@ -1,6 +1,7 @@
 /** How the table stands to its source. */
 import type { DurationSums } from "../observation/duration-counts.ts";
 import type { ExclusionCounts } from "./exclusion-report.ts";
+import type { KeptPolicies } from "./policy-outage.ts";
 import type { Following, RegionRow } from "./source.ts";
 
 /** What readiness, metrics and the admin API show. */
@@ -27,6 +28,8 @@ export interface RefreshStatus {
   readonly held: number;
   /** Policies of domains that one would remove, likewise. */
   readonly heldPolicies: number;
+  /** Those that stay in force although their table cannot be read any more; null: it can, or there are none. */
+  readonly keptPolicies: KeptPolicies | null;
   /** Conflicts count, too. */
   readonly badRows: number;
   readonly excluded: ExclusionCounts;

@@ -21,6 +21,7 @@ import { ExclusionReport } from "./exclusion-report.ts";
 import { FirstTable } from "./first-table.ts";
 import type { LastGood } from "./last-good.ts";
 import type { SavedTable } from "./last-good-file.ts";
+import { PolicyOutage } from "./policy-outage.ts";
 import type { RefreshStatus } from "./refresh-status.ts";
 import type { RevisionHistory } from "./revision-history.ts";
 import { type PoliciesByHost, PolicyGuard } from "./policy-guard.ts";
@@ -82,6 +83,7 @@ export class Refresher {
   readonly #setLoaded: () => void;
   readonly #served: ServedTable;
   readonly #policyGuard: PolicyGuard;
+  readonly #policyOutage: PolicyOutage;
   /** Until there is a table; it holds the one of the file. */
   #firstTable: FirstTable | null = null;
   readonly #readings: OneAtATime = new OneAtATime(() => this.#readNext());
@@ -110,6 +112,7 @@ export class Refresher {
     this.#options = options;
     this.#served = new ServedTable({ intervalMs, log, timers, prepare, publish, tell });
     this.#policyGuard = new PolicyGuard({ good: () => policies.domains, log, tell });
+    this.#policyOutage = new PolicyOutage(log, timers, tell);
     this.#exclusions = new ExclusionReport(log);
     this.#health = new SourceHealth(log, timers, source.name, tell);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -142,6 +145,11 @@ export class Refresher {
     if (this.#options.source.compare === null || this.#health.refreshes === 0) return this.#read({ reason, whole: true });
     this.#compareReason = reason;
     return this.#comparisons.run();
+  }
+
+  /** What stays of a table of policies that cannot be read any more goes with the next reading. */
+  letPoliciesGo(): void {
+    if (this.#policyOutage.kept !== null) this.#options.source.letPoliciesGo?.();
   }
 
   /** The source may say something else, though it has not told: reads soon, unless it has been read just now. */
@@ -198,6 +206,7 @@ export class Refresher {
       failures: this.#health.failures,
       held: this.#served.held,
       heldPolicies: this.#policyGuard.held,
+      keptPolicies: this.#policyOutage.kept,
       badRows: this.#exclusions.count,
       excluded: this.#exclusions.counts(this.#served.flapping),
       lastDurationMs: this.#lastDurationMs,
@@ -325,6 +334,7 @@ export class Refresher {
     const isDue = this.#secondOpinionAtMs !== null && timers.nowMs() >= this.#secondOpinionAtMs;
     const fresh = read.whole && isDue;
     const { heldReading: heldPolicies } = this.#policyGuard, { heldReading } = this.#served;
+    if (read.policyTable !== undefined) this.#policyOutage.take(read.policyTable);
     const reading = await this.#policyGuard.judge(read, fresh);
     this.#regions = reading.regions;
     this.#exclusions.take(reading);

@@ -3,7 +3,7 @@
  *  with what is served, and publishes the difference.
  */
 import type { DomainPolicy } from "../table/policy.ts";
-import type { PolicyRow } from "./policy-table.ts";
+import type { PolicyRow, PolicyTableState } from "./policy-table.ts";
 import type { Routes } from "../table/routes.ts";
 
 /** A row of the platform's regions, for the admin API. */
@@ -40,6 +40,8 @@ export interface SourceReading {
   readonly policies?: ReadonlyMap<string, DomainPolicy>;
   /** The rows that say so, also those that are wrong; likewise the same list. */
   readonly policyRows?: readonly PolicyRow[];
+  /** How the table of policies itself stands; absent: the source has none. */
+  readonly policyTable?: PolicyTableState;
   /** Everything was compared, not only what a feed has named. */
   readonly whole: boolean;
 }
@@ -70,6 +72,8 @@ export interface Source {
    * Rejects when that fails. null where each reading compares everything anyway.
    */
   readonly compare: ((signal: AbortSignal) => Promise<void>) | null;
+  /** What stays of a table of policies that cannot be read any more goes with the next reading: somebody says that this is meant. */
+  letPoliciesGo?(): void;
   /** Gives everything back; nothing is read afterwards. */
   close(): Promise<void>;
 }

@@ -511,6 +511,7 @@ test("POST /api/refresh runs a refresh and answers its result", async () => {
     routes: 9,
     held_removals: 0,
     held_policies: 0,
+    kept_policies: 0,
     bad_rows: 1,
     duration_ms: 12.3,
     error: null,

@@ -61,6 +61,8 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   assert.deepEqual(await alertsOf(statusOf({ revision: 0, lastSuccessAtMs: null })), ["critical EdgeproxyTableStale"]);
   assert.deepEqual(await alertsOf(statusOf({ held: 700 })), ["critical EdgeproxyRefreshHeld"]);
   assert.deepEqual(await alertsOf(statusOf({ heldPolicies: 300 })), ["critical EdgeproxyRefreshHeld"]);
+  const keptPolicies = { count: 3, problem: "it is gone", sinceAtMs: NOW_MS - 1000 };
+  assert.deepEqual(await alertsOf(statusOf({ keptPolicies })), ["warning EdgeproxyPoliciesUnreadable"]);
   const pinned = { revision: 1, sinceAtMs: NOW_MS - 1000, untilAtMs: NOW_MS + 60_000 };
   assert.deepEqual(await alertsOf(statusOf({ pinned, lastSuccessAtMs: NOW_MS - 1_000_000 })), ["warning EdgeproxyTablePinned"]);
   assert.deepEqual(await alertsOf(states("serving", "silent")), ["warning EdgeproxyWorkerDown"]);

@@ -41,6 +41,7 @@ interface Readiness {
     readonly held_removals: number;
     readonly held_policies: number;
   };
+  readonly "route_policies"?: { readonly kept: number };
   readonly database: { readonly readable: boolean | null; readonly "last_error"?: string | null };
 }
 
@@ -274,6 +275,50 @@ test("edgeproxy holds back what would take most policies away, follows the route
   assert.equal((await refreshed(edge))["held_policies"], 0);
   await edge.waitFor(async () => await status(edge, "d7.example.com") === 200);
   assert.equal(await metric(edge, "edgeproxy_refresh_held"), 0);
+});
+
+test("edgeproxy keeps policies whose table cannot be read any more, also over a restart, until it can or somebody lets them go", async () => {
+  await using platform = await Platform.start(server);
+  await using folder = await temporaryFolder();
+  const { database } = platform;
+  await platform.vm(HOST);
+  const migrate = () => runEdgeproxy(["migrate"], { env: { EDGEPROXY_DATABASE_URL: database.url } });
+  assert.equal((await migrate()).exitCode, 0);
+  await database.sql(`insert into route_policies values ('${HOST}', '{"respond": {"status": 418}}')`);
+  const env = { EDGEPROXY_STATE_DIR: folder.path, EDGEPROXY_UPDATE_INTERVAL: "100ms" };
+  const before = await platform.edge(env);
+  assert.equal(await status(before, HOST), 418);
+
+  await database.sql("alter table route_policies rename to mislaid");
+  const isTold = ({ level, msg, reason, policies }: LogLine) =>
+    level === "error" && String(msg).startsWith("cannot read the table of policies") &&
+    String(reason).includes("not there any more") &&
+    policies === 1;
+  await before.waitForLog(isTold);
+  for (let word = 0; word < 3; word++) assert.equal((await refreshed(before))["kept_policies"], 1);
+  assert.equal(await status(before, HOST), 418, "however often it is said");
+  assert.equal(await metric(before, "edgeproxy_policies_kept"), 1);
+  const { ready, table, route_policies } = await readiness(before);
+  assert.deepEqual([ready, table?.stale, route_policies?.kept], [true, true, 1]);
+  const { alerts } = await (await before.admin("/api/overview")).json() as { alerts: { name: string }[] };
+  assert.ok(alerts.some(({ name }) => name === "EdgeproxyPoliciesUnreadable"), JSON.stringify(alerts));
+  assert.equal(await before.stop(), 0);
+
+  const edge = await platform.edge(env);
+  await edge.waitForLog(isTold);
+  assert.equal(await status(edge, HOST), 418, "after a restart");
+  await database.sql("alter table mislaid rename to route_policies");
+  await database.sql(`update route_policies set policy = '{"respond": {"status": 410}}'`);
+  await edge.waitFor(async () => await status(edge, HOST) === 410);
+  await edge.waitForLog(({ msg }) => msg === "table of policies can be read again");
+  await edge.waitFor(async () => (await readiness(edge)).route_policies === undefined);
+
+  await database.sql("drop table route_policies");
+  await edge.waitFor(async () => (await readiness(edge)).route_policies?.kept === 1);
+  const letGo = await (await edge.admin("/api/refresh?let_go=policies", { method: "POST" })).json();
+  assert.equal(letGo.kept_policies, 0);
+  await edge.waitFor(async () => await status(edge, HOST) === 200);
+  assert.equal((await readiness(edge)).route_policies, undefined);
 });
 
 test("edgeproxy serves on while the database is killed, says so, and follows again by itself", async () => {

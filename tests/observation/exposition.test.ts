@@ -32,6 +32,7 @@ async function figuresOf(metrics: Metrics): Promise<Figures> {
       lastRefreshSeconds: 0.02,
       badRows: 2,
       refreshHeld: true,
+      policiesKept: 3,
       excluded: { "bad_row": 1, conflict: 0, flapping: 2, "bad_policy": 0 },
       tableSource: "last good table",
       pinned: true,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { isUsable } from "../../src/sources/change-feed.ts";
+import { PolicyTable } from "../../src/sources/policy-table.ts";
 import { migrateScript } from "../../src/sources/feed-schema.ts";
 import { PostgresSource } from "../../src/sources/postgres.ts";
 import type { SourceReading } from "../../src/sources/source.ts";
@@ -118,7 +119,113 @@ for (const [name, prepare] of [["the change feed", migrateScript()], ["a table w
   });
 }
 
+/** What a migration that went wrong may do to the table, or whoever looks after rights; and what mends it. */
+const ACCIDENTS: Readonly<Record<string, readonly [change: string, undo: string, problem: RegExp]>> = {
+  "dropped": [
+    "create table kept as table route_policies; drop table route_policies",
+    `${TABLE}; insert into route_policies table kept; drop table kept`,
+    /^route_policies is not there any more$/,
+  ],
+  "renamed": [
+    "alter table route_policies rename to old_policies",
+    "alter table old_policies rename to route_policies",
+    /not there/,
+  ],
+  "without its column": [
+    "alter table route_policies rename column policy to rules",
+    "alter table route_policies rename column rules to policy",
+    /^route_policies has no columns domain and policy that can be understood$/,
+  ],
+  "of another type": [
+    "alter table route_policies rename column policy to rules; alter table route_policies add column policy bytea",
+    "alter table route_policies drop column policy; alter table route_policies rename column rules to policy",
+    /can be understood/,
+  ],
+  "forbidden": [
+    "revoke select on route_policies from policy_reader",
+    "grant select on route_policies to policy_reader",
+    /^this user may not read route_policies$/,
+  ],
+};
+
+for (const [name, prepare] of [["the change feed", migrateScript()], ["a table without the feed", TABLE]] as const) {
+  describe(`PostgresSource with ${name} that cannot be read any more`, () => {
+    /** Of a user who owns nothing: `a.test` has a policy, that of `b.test` is wrong. */
+    async function readable() {
+      const db = await platform(prepare);
+      await db.sql(put("a.test", { maxBodySize: 1000 }));
+      await db.sql(put("b.test", { maxBodysize: 1000 }));
+      await db.sql(`create role policy_reader login password 'p'; grant select on all tables in schema public to policy_reader`);
+      const url = new URL(db.url);
+      [url.username, url.password] = ["policy_reader", "p"];
+      const source = new PostgresSource({ url: url.href, here });
+      const read = async (whole = true) => {
+        const reading = await source.read({ whole }, never);
+        const { problem = null, kept = 0, letGo = false } = reading.policyTable ?? {};
+        return { ...essence(reading), problem, kept, letGo };
+      };
+      const close = async (): Promise<void> => {
+        await source.close();
+        await db.sql("drop owned by policy_reader cascade; drop role policy_reader");
+        await db[Symbol.asyncDispose]();
+      };
+      return { db, source, read, [Symbol.asyncDispose]: close };
+    }
+    const IN_FORCE = { served: ["a.test"], policies: ["a.test 1000"], excluded: ["bad_policy b.test"], excludedCount: 1 };
+    const WELL = { ...IN_FORCE, problem: null, kept: 0, letGo: false };
+
+    for (const [accident, [change, undo, problem]] of Object.entries(ACCIDENTS)) {
+      it(`keeps what is in force when it is ${accident}, and follows again when that is mended`, async () => {
+        await using scene = await readable();
+        const { db, read } = scene;
+        assert.deepEqual(await read(), WELL);
+        await db.sql(change);
+        for (let reading = 0; reading < 3; reading++) {
+          const { problem: said, kept, ...found } = await read();
+          assert.deepEqual(found, { ...IN_FORCE, letGo: false });
+          assert.match(said ?? "", problem);
+          assert.equal(kept, 2);
+        }
+        await db.sql(undo);
+        await db.sql("grant select on route_policies to policy_reader");
+        assert.deepEqual(await read(false), WELL, "noticed without a comparison of everything");
+        await db.sql("delete from route_policies where domain = 'b.test'");
+        assert.deepEqual(await read(), { ...WELL, served: ["a.test", "b.test"], excluded: [], excludedCount: 0 });
+      });
+    }
+
+    it("lets go of it when somebody says that this is meant, once", async () => {
+      await using scene = await readable();
+      const { db, read, source } = scene;
+      await read();
+      source.letPoliciesGo();
+      assert.deepEqual(await read(), WELL, "of nothing that can be read");
+      await db.sql("alter table route_policies rename to old_policies");
+      assert.deepEqual((await read()).policies, ["a.test 1000"]);
+      source.letPoliciesGo();
+      assert.deepEqual(await read(), { ...PLAIN, problem: null, kept: 0, letGo: true });
+      assert.deepEqual(await read(), { ...PLAIN, problem: null, kept: 0, letGo: false });
+      await db.sql("alter table old_policies rename to route_policies");
+      assert.deepEqual(await read(), WELL);
+    });
+  });
+}
+
 describe("PostgresSource", () => {
+  it("keeps policies of before this process when the table is not there", async () => {
+    await using db = await platform("");
+    const policies = new PolicyTable(here);
+    await policies.take({ kind: "all", digest: "", rows: [{ domain: "a.test", text: '{"maxBodySize": 1000}' }] });
+    const source = new PostgresSource({ url: db.url, here, policies });
+    try {
+      const reading = await source.read({ whole: true }, never);
+      assert.deepEqual(essence(reading), { ...PLAIN, policies: ["a.test 1000"] });
+      assert.equal(reading.policyTable?.kept, 1);
+    } finally {
+      await source.close();
+    }
+  });
+
   it("serves without the table, and with one of that name that is something else", async () => {
     for (const prepare of ["", "create table route_policies (id int, rules text)"]) {
       await using db = await platform(prepare);
@@ -142,7 +249,7 @@ describe("PostgresSource", () => {
         await db.sql(put("b.test", { maxBodySize: 1000 + reading }));
       }
       assert.deepEqual(log.take().filter((line) => line.startsWith("warn")), [
-        "warn no policy of a domain is in force: this user may not read route_policies",
+        "warn no policy of a domain is in force",
       ]);
     } finally {
       await source.close();

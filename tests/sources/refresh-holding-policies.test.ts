@@ -131,4 +131,35 @@ describe("Refresher with a reading that takes away most of the policies", () => 
     await refresher.refreshNow("test");
     assert.deepEqual([refresher.status().held, refresher.table.size, ...heldPolicies()], [0, 0, 0, 0]);
   });
+
+  it("does not take it for a second word that the table cannot be read, and tells of that", async () => {
+    const { source, refresher, log, timers, told, heldPolicies } = await loaded(300);
+    source.policies = policiesOf(hosts(10));
+    await refresher.refreshNow("test");
+    source.policyTable = { problem: "it is forbidden", kept: 10, letGo: false };
+    log.take();
+    for (let i = 0; i < 3; i++) await refresher.refreshNow("test");
+    assert.deepEqual(heldPolicies(), [290, 300]);
+    assert.deepEqual(refresher.status().keptPolicies, { count: 10, problem: "it is forbidden", sinceAtMs: timers.nowMs() });
+    assert.deepEqual(log.take(), ["error cannot read the table of policies: what it said stays in force"]);
+    source.policyTable = { problem: null, kept: 0, letGo: false };
+    await refresher.refreshNow("test");
+    assert.deepEqual([...heldPolicies(), refresher.status().keptPolicies], [0, 10, null]);
+    assert.deepEqual(log.take(), ["info table of policies can be read again"]);
+    assert.deepEqual(told.slice(1), ["held it is forbidden: its 10 policies stay in force", "released", "released"]);
+  });
+
+  it("believes at once what somebody lets go of a table that cannot be read", async () => {
+    const { source, refresher, heldPolicies } = await loaded(300);
+    source.policyTable = { problem: "it is forbidden", kept: 300, letGo: false };
+    refresher.letPoliciesGo();
+    assert.equal(source.letGoes, 0, "nothing is known of that yet");
+    await refresher.refreshNow("test");
+    refresher.letPoliciesGo();
+    assert.equal(source.letGoes, 1);
+    source.policies = new Map();
+    source.policyTable = { problem: null, kept: 0, letGo: true };
+    await refresher.refreshNow("test");
+    assert.deepEqual([...heldPolicies(), refresher.status().keptPolicies], [0, 0, null]);
+  });
 });
