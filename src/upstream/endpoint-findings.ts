@@ -1,7 +1,8 @@
 /*  What checks and live traffic have found out about one endpoint, and the verdict that follows from it. When checks run is the prober's.
  *
- *  Of a service with a policy of its own so many results in a row turn the verdict. The first result counts at once, and so does the
- *  first one after a passive failure: requests wait for it.
+ *  Of a service with a policy of its own so many results in a row turn the verdict. The first result counts at once. What a passive failure
+ *  has put out the next good result heals (contract, section 6), a VM that restarts would be out for two intervals else; but once so many
+ *  bad results in a row would have put it out, too, so many good ones are wanted.
  */
 import type { HealthPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
@@ -54,7 +55,7 @@ export class EndpointFindings {
   latencyMs: number | null = null;
   /** Results in a row that said the same as the last. */
   consecutive = 0;
-  /** A connection failed: whatever the next probe says is the verdict. */
+  /** A connection failed, and no checks have condemned the endpoint since: what the next probe says is the verdict. */
   doubted = false;
   #lastHealthy: boolean | null = null;
 
@@ -79,7 +80,7 @@ export class EndpointFindings {
     const early = this.#isEarly(result);
     // What we lack is no news of a VM; were it gone, requests would tell
     const keeps = early || (result.ours === true && verdict === "healthy");
-    this.doubted = false;
+    this.doubted = this.doubted && !result.healthy && this.consecutive < (this.health?.unhealthyAfter ?? 0);
     const next = result.healthy ? "healthy" : "unhealthy";
     return this.judge(keeps ? verdict : next, early && verdict === "unhealthy" ? reason : result.reason, nowMs);
   }

@@ -435,6 +435,31 @@ test("Prober heals by one result after a passive failure, whatever the threshold
   assert.deepEqual(news(), ["vm/a unprobed", "vm/a unhealthy"]);
 });
 
+test("Prober heals by the next good result what live traffic has put out, until checks alone would have", async () => {
+  const { prober, timers, probes, news } = proberByHand(1, () => HEALTH);
+  const next = async (healthy: boolean): Promise<void> => {
+    await timers.advance(HEALTH.intervalMs);
+    prober.used(["vm/a"]);
+    probes.at(-1)!.answer(healthy);
+  };
+  prober.want(vm("a"));
+  probes[0]!.answer(true);
+  prober.failed(vm("a"), "connection refused");
+  probes[1]!.answer(false); // still starting
+  await next(false);
+  news();
+  await next(true);
+  assert.deepEqual(news(), ["vm/a healthy"], "two failures are not three");
+  prober.failed(vm("a"), "connection refused");
+  probes.at(-1)!.answer(false);
+  for (const healthy of [false, false]) await next(healthy);
+  news();
+  await next(true);
+  assert.deepEqual(news(), [], "three checks in a row have condemned it, too");
+  await next(true);
+  assert.deepEqual(news(), ["vm/a healthy"]);
+});
+
 test("Prober.want() probes nothing where the service wants no checks", async () => {
   const { prober, probes, news, state } = proberByHand(1, () => ({ ...HEALTH, type: "none" }));
   prober.want(vm("a"));
