@@ -56,10 +56,12 @@ function fields(side: Side, description: string, host = false): z.ZodType<Pairs,
 }
 
 function removals(side: Side): z.ZodType<readonly string[], unknown> {
-  return z.array(fieldName).max(100).transform((names, context) => {
+  return z.union([fieldName, z.array(fieldName).max(100)]).transform((written, context) => {
+    const names = [written].flat();
     for (const [index, name] of names.entries()) {
       const problem = whyUneditable(side, name);
-      if (problem !== null) context.addIssue({ code: "custom", message: problem, path: [index] });
+      const path = Array.isArray(written) ? [index] : [];
+      if (problem !== null) context.addIssue({ code: "custom", message: problem, path });
     }
     return names.map((name) => name.toLowerCase());
   }).meta({ description: "Removed whatever they hold.", accepts: "list of header names" });

@@ -22,6 +22,7 @@ import {
   mapping,
   matcher,
   method,
+  part,
   pattern,
   routeId,
   serviceName,
@@ -97,7 +98,7 @@ const match = mapping({
 
 const target = mapping({
   service: serviceName.describe("Name of a service, or `vms` for the VMs of the requested host."),
-  weight: z.number().min(0).max(1_000_000).default(1).describe("Its share beside the others', in steps of 0.01 % of all."),
+  weight: part(1_000_000).prefault(1).describe("Its share beside the others', in steps of 0.01 % of all."),
 });
 
 const prefix = z.string().superRefine((written, context) => {
@@ -116,7 +117,8 @@ const queryPairs = z.record(z.string().min(1).max(256), text(8192)).transform((w
 const queryEdits = mapping({
   set: queryPairs.describe("Takes the place of parameters of that name.").optional(),
   add: queryPairs.describe("Put beside parameters of that name.").optional(),
-  remove: z.array(z.string().min(1).max(256)).max(100).describe("Removed.").optional(),
+  remove: z.union([parameterName, z.array(parameterName).max(100)]).transform((written) => [written].flat())
+    .meta({ accepts: "list of names" }).describe("Removed.").optional(),
 }).transform(({ set = [], add = [], remove = [] }) => ({ set, add, remove }));
 
 const rewrite = mapping({

@@ -83,15 +83,17 @@ const ejection = mapping({
   errors: whole(1, 10_000).default(3).describe("So many errors of real requests put an endpoint out."),
   window: duration(100, HOUR).prefault("10s").describe("Within that time."),
   time: duration(100, DAY).prefault("10s").describe("Out for so long, doubled each time it happens again."),
-  maxShare: fraction().default(0.5).describe("Of the endpoints, never more are out."),
+  maxShare: fraction().prefault(0.5).describe("Of the endpoints, never more are out."),
 }).transform(({ errors, window, time, maxShare }): EjectionPolicy => ({ errors, windowMs: window, timeMs: time, maxShare }));
 
 const CAUSES: readonly RetryCause[] = ["connect", "reset", "timeout"];
 
-const retryOn = z.array(z.union([z.string(), z.int()])).max(50).transform((written, context) => {
+const cause = [z.string(), z.int()] as const;
+
+const retryOn = z.union([...cause, z.array(z.union(cause)).max(50)]).transform((written, context) => {
   const on: RetryCause[] = [];
   const statuses: StatusRange[] = [];
-  for (const [index, each] of written.entries()) {
+  for (const [index, each] of [written].flat().entries()) {
     const cause = CAUSES.find((name) => name === each);
     const range = cause === undefined ? readStatusRange(String(each)) : null;
     if (cause !== undefined) on.push(cause);
@@ -99,7 +101,7 @@ const retryOn = z.array(z.union([z.string(), z.int()])).max(50).transform((writt
     else {context.addIssue({
         code: "custom",
         message: `must be ${CAUSES.join(", ")} or statuses such as 503 or 502-504`,
-        path: [index],
+        path: Array.isArray(written) ? [index] : [],
       });}
   }
   return { on: [...new Set(on)], statuses };
@@ -108,7 +110,7 @@ const retryOn = z.array(z.union([z.string(), z.int()])).max(50).transform((writt
 const retry = mapping({
   attempts: whole(1, 10).default(2).describe("All together, the first included; 1 = no retry."),
   on: retryOn.prefault(["connect"]).describe("What is worth another attempt."),
-  budget: fraction().default(0.2).describe("Retries of the service as a share of its requests."),
+  budget: fraction().prefault(0.2).describe("Retries of the service as a share of its requests."),
   backoff: duration(0, MINUTE).prefault("25ms").describe("Before the second attempt; doubles, with jitter."),
   maxBodySize: size(0, 1_048_576).prefault("64KiB").describe("Request bodies up to here are kept to be sent again."),
   total: duration(0, HOUR).prefault("0s").describe("For all attempts together; 0s = no limit but the timeouts."),
@@ -123,7 +125,7 @@ const retry = mapping({
 
 const breaker = mapping({
   failures: whole(0, 10_000).default(5).describe("Failures in a row that open it; 0 = not by this."),
-  failureRate: fraction().default(0.5).describe("Share of failures that opens it; 0 = not by this."),
+  failureRate: fraction().prefault(0.5).describe("Share of failures that opens it; 0 = not by this."),
   minRequests: whole(1, 1_000_000).default(10).describe("Before the share counts."),
   window: duration(100, HOUR).prefault("10s").describe("For the share."),
   openFor: duration(100, HOUR).prefault("30s").describe("Until trials begin."),

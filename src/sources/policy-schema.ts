@@ -13,7 +13,8 @@ const TRUST = ["trusted-proxies", "anyone"] as const;
 
 export const sandboxSchema = mapping({
   routeKeyHeader: fieldName.prefault("X-Route-Key").describe("The header field with the key."),
-  carriers: z.array(z.enum(CARRIERS)).max(5).default([...CARRIERS]).describe("What a key may come in, in this order."),
+  carriers: z.union([z.enum(CARRIERS), z.array(z.enum(CARRIERS)).max(5)]).transform((written) => [written].flat())
+    .meta({ accepts: `list of ${CARRIERS.join(", ")}` }).prefault([...CARRIERS]).describe("What a key may come in, in this order."),
   trust: z.enum(TRUST).default("trusted-proxies").describe("From whom an unsigned key is believed."),
 }).transform(({ routeKeyHeader, carriers, trust }): SandboxPolicy => ({
   routeKeyHeader: routeKeyHeader.toLowerCase(),
@@ -24,7 +25,8 @@ export const sandboxSchema = mapping({
 export const sandboxRuleSchema = mapping({
   routeKey: routeKey.describe("Only requests with this key."),
   targetService: endpointUrl.describe("Where they go."),
-  pathPrefixes: z.array(path).max(100).default([]).describe("Only paths below one of them. Without it: any."),
+  pathPrefixes: z.union([path, z.array(path).max(100)]).transform((written) => [written].flat())
+    .meta({ accepts: "list of paths" }).prefault([]).describe("Only paths below one of them. Without it: any."),
   headerMatchers: z.record(z.string(), z.union([text(8192), z.int(), z.boolean()])).transform((written, context) => {
     for (const name of Object.keys(written)) {
       if (!fieldName.safeParse(name).success) {

@@ -5,6 +5,7 @@ import type { PolicyProblems } from "./policy-problems.ts";
 import { type PolicySurroundings, reference, routeRecord, type ServiceNames, serviceRecord } from "./policy-records.ts";
 import { matchOf, type WrittenRoute } from "./policy-schema-routes.ts";
 import { serviceSchema } from "./policy-schema.ts";
+import type { WrittenService } from "./policy-schema-services.ts";
 import { isServiceName, SERVICE_NAME } from "./policy-values.ts";
 import type { ValuePath } from "./placed-value.ts";
 import { noteConflicts, type RouteIds } from "./route-identity.ts";
@@ -37,9 +38,22 @@ export function readServices(
     if (name === OWN_VMS) problems.add(path, `the name ${OWN_VMS} is taken: it means the VMs of the requested host`);
     else if (!isServiceName(name)) problems.add(path, `must be the name of a service: ${SERVICE_NAME}`);
     const service = problems.read(serviceSchema, value, path);
-    if (service !== null) services.push(serviceRecord(fullName(name), service, path, around, names, problems));
+    if (service === null) continue;
+    noteIdle(value, service, path, problems);
+    services.push(serviceRecord(fullName(name), service, path, around, names, problems));
   }
   return services;
+}
+
+/** What has been written and changes nothing, so that nobody waits for its effect. */
+function noteIdle(value: unknown, { balance, endpoints }: WrittenService, path: ValuePath, problems: PolicyProblems): void {
+  if (balance !== "consistent-hash" && partAt(value, "hashKey") !== undefined) {
+    problems.note([...path, "hashKey"], "has no effect: only balance: consistent-hash goes by it");
+  }
+  const weights = new Set(endpoints.map(({ weight }) => weight).filter((weight) => weight > 0));
+  if (balance === "round-robin" && weights.size > 1) {
+    problems.note([...path, "balance"], "does not heed weights, but for 0: weighted does, in turn, too");
+  }
 }
 
 export interface RouteSetting {

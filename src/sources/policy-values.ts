@@ -62,8 +62,20 @@ export function whole(least: number, most: number): z.ZodNumber {
   return z.int().min(least).max(most).meta({ accepts: `whole number, ${least} to ${most}` });
 }
 
-export function fraction(): z.ZodNumber {
-  return z.number().min(0).max(1).meta({ accepts: "number, 0 to 1" });
+/** `0.2` or `20%`. */
+export function fraction(): z.ZodType<number, number | string> {
+  const percent = z.string().regex(/^(100|\d{1,2}(\.\d{1,6})?) ?%$/, "must be a share such as 0.2 or 20%");
+  return z.union([z.number().min(0).max(1), percent]).transform((written) =>
+    typeof written === "number" ? written : parseFloat(written) / 100
+  ).meta({ accepts: "share, 0 to 1 or 0% to 100%" });
+}
+
+/** A part beside others; `90%` is 90. */
+export function part(most: number): z.ZodType<number, number | string> {
+  const percent = z.string().regex(/^\d{1,4}(\.\d{1,6})? ?%$/, "must be a number, or such as 90%");
+  return z.union([z.number().min(0).max(most), percent]).transform((written) =>
+    typeof written === "number" ? written : parseFloat(written)
+  ).meta({ accepts: "number, or such as 90%" });
 }
 
 export function text(most: number): z.ZodString {

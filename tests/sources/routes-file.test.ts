@@ -195,6 +195,7 @@ test("the schema of the whole, which editors are told of, takes what the file ma
 
 test("parseRoutesFile() notes what has no effect", () => {
   assert.deepEqual(warningsOf(CONTRACT), [
+    "routes.yaml:8:5: services.users.hashKey: has no effect: only balance: consistent-hash goes by it",
     "routes.yaml:16:5: services.users.tls: has no effect: no endpoint begins with https://",
     "routes.yaml:41:11: server.httpPort: ignored: set EDGEPROXY_HTTP_ADDR=:8080",
     "routes.yaml:41:27: server.grpcPort: ignored: gRPC has no port of its own",
@@ -203,6 +204,40 @@ test("parseRoutesFile() notes what has no effect", () => {
   assert.deepEqual(warningsOf("routes: [{ service: vms, splitKey: client-ip }]"), [
     "routes.yaml:1:26: routes[0].splitKey: has no effect without a split, but while the route drains",
   ]);
+  const turns = (weights: number[], balance = "round-robin") =>
+    warningsOf(
+      `services: { a: { balance: ${balance}, endpoints: [${
+        weights.map((weight, index) => `{ url: "http://10.0.0.${index}", weight: ${weight} }`).join(", ")
+      }] } }`,
+    );
+  assert.deepEqual(turns([3, 1]), [
+    "routes.yaml:1:18: services.a.balance: does not heed weights, but for 0: weighted does, in turn, too",
+  ]);
+  for (const quiet of [turns([2, 2, 0]), turns([3, 1], "weighted"), turns([3, 1], "p2c")]) assert.deepEqual(quiet, []);
+});
+
+test("parseRoutesFile() takes one text where a list may have one, and shares as per cents", () => {
+  const { services, routes, sandbox } = policiesOf(`services:
+  a:
+    endpoints: [{ url: "http://10.0.0.5" }]
+    retry: { on: connect, budget: 10% }
+    ejection: { maxShare: 25% }
+    breaker: { failureRate: 50 % }
+  b: { endpoints: [{ url: "http://10.0.0.6" }], retry: { on: 503 } }
+routes:
+  - split: [{ service: a, weight: 99.5% }, { service: b, weight: 0.5% }]
+    headers: { request: { remove: Cookie } }
+    rewrite: { query: { remove: debug } }
+sandbox: { carriers: header }
+routing: { rules: [{ routeKey: k, targetService: "http://10.0.0.9", pathPrefixes: /api }] }
+`);
+  const [a, b] = services.map(({ policy }) => policy);
+  assert.deepEqual([a?.retry?.on, a?.retry?.budget, a?.ejection?.maxShare], [["connect"], 0.1, 0.25]);
+  assert.deepEqual([a?.breaker?.failureRate, b?.retry?.statuses], [0.5, [{ from: 503, to: 503 }]]);
+  const [rule, split] = routes;
+  assert.deepEqual(split?.split, [{ service: "a", share: 9950 }, { service: "b", share: 50 }]);
+  assert.deepEqual([split?.requestFields.remove, split?.rewrite?.query?.remove], [["cookie"], ["debug"]]);
+  assert.deepEqual([sandbox.carriers, rule?.match.path.value], [["header"], "/api"]);
 });
 
 test("parseRoutesFile() tells all problems at once, with line and column", () => {
@@ -331,6 +366,7 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["match: { headers: { X-A: { present: false } } }", "match.headers.X-A.present: must be true, not false"],
   ["match: { query: { a: { pattern: '(a{1000}){1000}' } } }", "match.query.a.pattern: must be a simpler pattern"],
   ["match: { query: { a: { pattern: '(?=a)' } } }", "match.query.a.pattern: must be a pattern in RE2's syntax"],
+  ["headers: { request: { remove: host } }", "headers.request.remove: is the proxy's own and cannot be edited"],
   ["priority: 1.5", "priority: must be a whole number, not 1.5"],
   [
     "split: [{ service: vms, weight: 1 }]",
@@ -453,6 +489,10 @@ const BAD_SERVICES: readonly (readonly [string, string])[] = [
     "health.headers.Content-Length: is no header field for a probe",
   ],
   ["endpoints: []\n    breaker: { strategy: fallback }", "breaker.strategy: needs a fallback"],
+  ["endpoints: []\n    retry: { on: teapot }", "retry.on: must be connect, reset, timeout or statuses such as 503 or 502-504"],
+  ["endpoints: []\n    ejection: { maxShare: 2 }", "ejection.maxShare: must be at most 1"],
+  ["endpoints: []\n    retry: { budget: 120% }", "retry.budget: must be a share such as 0.2 or 20% (is"],
+  ["endpoints: []\n    retry: { budget: [1] }", "retry.budget: must be a number or a text, not a list"],
   ["endpoints: []\n    limits: { soft: 5, hard: 3 }", "limits.soft: must not be above hard (3)"],
   ["endpoints: []\n    sticky: { cookie: 'a=b' }", "sticky.cookie: must be the name of a cookie"],
   ["endpoints: []\n    maintenance: { enabled: yes }", 'maintenance.enabled: must be true or false, not "yes"'],
