@@ -4,6 +4,7 @@
  *  ours, which needs nothing that could be missing. Every value that is put in is escaped, also those that nobody outside can choose: a
  *  value stands in text or between quotes.
  */
+import { STATUS_CODES } from "node:http";
 import { ANSWER_CODES, type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
 
 /** What pages can say, as `{{name}}`. */
@@ -16,6 +17,8 @@ export interface PageFacts {
   readonly requestId: string;
   /** Normalised; empty where there is none. */
   readonly host: string;
+  /** The status that is sent instead of the code's. */
+  readonly wished?: number | null;
 }
 
 type Part = string | { readonly name: Placeholder };
@@ -39,9 +42,9 @@ const REASONS: Readonly<Record<number, string>> = {
   508: "Loop Detected",
 };
 
-export function reasonOf(code: AnswerCode): string {
+export function reasonOf(code: AnswerCode, wished: number | null = null): string {
   const { status, text } = CODES[code];
-  return REASONS[status] ?? text;
+  return wished === null ? REASONS[status] ?? text : REASONS[wished] ?? STATUS_CODES[wished] ?? "";
 }
 
 /** The pages that answers are made of; one object until they change, so no answer is made of two. */
@@ -86,13 +89,13 @@ function isPlaceholder(name: string): name is Placeholder {
   return (PLACEHOLDERS as readonly string[]).includes(name);
 }
 
-function valueOf(name: Placeholder, code: AnswerCode, { blame, requestId, host }: PageFacts): string {
+function valueOf(name: Placeholder, code: AnswerCode, { blame, requestId, host, wished = null }: PageFacts): string {
   const { status, text, meaning } = CODES[code];
   switch (name) {
     case "status":
-      return String(status);
+      return String(wished ?? status);
     case "reason":
-      return reasonOf(code);
+      return reasonOf(code, wished);
     case "message":
       return text;
     case "meaning":

@@ -1,7 +1,7 @@
 /** What the policy of its route says of an exchange, as far as the client's side carries it out. */
 import type { AnswerCode } from "../observation/proxy-error.ts";
 import type { FieldChanges } from "../wire/field-edits.ts";
-import type { OwnAnswer } from "./own-answer.ts";
+import type { OwnAnswer, OwnWords } from "./own-answer.ts";
 
 export interface ExchangeTerms {
   /** Of the request body, 0 = no limit; null: as the settings say. */
@@ -11,5 +11,5 @@ export interface ExchangeTerms {
   /** Of what an endpoint answers; names are left out of interim answers and trailers too. null: none. */
   readonly responseFields: FieldChanges | null;
   /** What is answered in the place of a refusal; null: the refusal. */
-  answerInsteadOf(code: AnswerCode): OwnAnswer | null;
+  answerInsteadOf(code: AnswerCode): OwnAnswer | OwnWords | null;
 }

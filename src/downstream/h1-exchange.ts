@@ -231,8 +231,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     this.code = code;
     if (this.answered) return this.reset();
     const instead = this.terms?.answerInsteadOf(code) ?? null;
-    if (instead !== null) return this.answer(instead);
-    this.answer(ownRefusal(code, this, this.#connection.environment.errorPages));
+    if (instead !== null && instead.head !== null) return this.answer(instead);
+    this.answer(ownRefusal(code, this, this.#connection.environment.errorPages, instead?.status));
   }
 
   /** As `refuse`, when what follows on this connection cannot be trusted. */

@@ -12,9 +12,21 @@ export interface OwnAnswer {
   readonly body: Buffer;
 }
 
-/** A refusal (contract, section 8). */
-export function ownRefusal(code: AnswerCode, { requestId, host, head, record }: Exchange, pages: ErrorPages): OwnAnswer {
-  const request = { requestId, host, accept: head.fields.joined(FieldKind.Accept), blame: blameOf(code, record.upstreamKind) };
+/** A refusal in the proxy's own words, with a status that its route wants. */
+export interface OwnWords {
+  readonly status: number;
+  readonly head: null;
+}
+
+/** A refusal (contract, section 8). `wished`: instead of the code's status; null: that. */
+export function ownRefusal(
+  code: AnswerCode,
+  { requestId, host, head, record }: Exchange,
+  pages: ErrorPages,
+  wished: number | null = null,
+): OwnAnswer {
+  const accept = head.fields.joined(FieldKind.Accept);
+  const request = { requestId, host, accept, blame: blameOf(code, record.upstreamKind), wished };
   const { status, reason, fields, body } = refusal(code, request, pages);
   const bytes = Buffer.from(body);
   const date = new Date().toUTCString();

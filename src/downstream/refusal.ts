@@ -20,12 +20,12 @@ const OWN_PAGES = new ErrorPages();
 
 /** `requestId` must be safe for a field. */
 export function refusal(code: AnswerCode, request: RefusedRequest, pages: ErrorPages = OWN_PAGES): Refusal {
-  const { requestId, blame } = request;
+  const { requestId, blame, wished = null } = request;
   const [type, body] = representation(code, request, pages);
   const retry = code === "no_table" || code === "overloaded" ? "Retry-After: 1\r\n" : "";
   const fields = `Content-Type: ${type}; charset=utf-8\r\nCache-Control: no-store\r\nVary: Accept\r\n` +
     `X-Request-Id: ${requestId}\r\nX-Edgeproxy-Error: ${code}\r\nX-Edgeproxy-Blame: ${blame}\r\n${retry}`;
-  return { status: CODES[code].status, reason: reasonOf(code), fields, body };
+  return { status: wished ?? CODES[code].status, reason: reasonOf(code, wished), fields, body };
 }
 
 function representation(code: AnswerCode, request: RefusedRequest, pages: ErrorPages): [type: string, body: string] {

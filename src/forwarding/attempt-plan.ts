@@ -3,7 +3,7 @@ import type { OwnAnswerReason } from "../decision/decision.ts";
 import { edgeWordLine } from "../decision/edge-word.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
-import type { OwnAnswer } from "../downstream/own-answer.ts";
+import type { OwnAnswer, OwnWords } from "../downstream/own-answer.ts";
 import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
 import { isEdge } from "../table/policies.ts";
 import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
@@ -96,7 +96,7 @@ export class AttemptPlan implements ExchangeTerms {
     return this.timeouts.idleMs;
   }
 
-  answerInsteadOf(code: AnswerCode): OwnAnswer | null {
+  answerInsteadOf(code: AnswerCode): OwnAnswer | OwnWords | null {
     const { errors } = this.#edits;
     if (errors === null) return null;
     const view = this.#view;

@@ -3,7 +3,7 @@
  *  host only where the operator has written so.
  */
 import { STATUS_CODES } from "node:http";
-import type { OwnAnswer } from "../downstream/own-answer.ts";
+import type { OwnAnswer, OwnWords } from "../downstream/own-answer.ts";
 import { preferred } from "../downstream/refusal.ts";
 import { type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
 import type { ErrorAnswer, FieldEdits, FixedResponse, RedirectPolicy } from "../table/policy.ts";
@@ -134,7 +134,7 @@ export class ErrorAnswers {
   }
 
   /** null: the refusal itself. */
-  answer({ code, cause, retried }: Refused, values: Values, request: AnsweredRequest): OwnAnswer | null {
+  answer({ code, cause, retried }: Refused, values: Values, request: AnsweredRequest): OwnAnswer | OwnWords | null {
     const found = this.#answers.find(({ codes }) =>
       codes.has(code) || (cause !== null && codes.has(cause)) || (retried && codes.has(TOO_MANY_RETRIES))
     );
@@ -158,7 +158,7 @@ interface AnsweredRequest {
 class WrittenError {
   readonly #status: number | null;
   readonly #location: LocationTemplate | null;
-  /** By the media type that clients ask for; best for those who ask for none: the first. */
+  /** By media type; those that clients ask for first. */
   readonly #bodies: ReadonlyMap<string, Template>;
 
   constructor({ status, redirect, text, json, html }: ErrorAnswer) {
@@ -168,15 +168,21 @@ class WrittenError {
     this.#bodies = new Map(written.flatMap(([type, body]) => body === null ? [] : [[type, new Template(body)] as const]));
   }
 
-  fill(code: AnswerCode, values: Values, { accept, blame }: AnsweredRequest): OwnAnswer {
-    const asked = preferred(accept);
-    const type = asked !== null && this.#bodies.has(asked) ? asked : [...this.#bodies.keys()][0];
+  fill(code: AnswerCode, values: Values, { accept, blame }: AnsweredRequest): OwnAnswer | OwnWords {
     const { text, status } = CODES[code];
+    const type = this.#typeFor(preferred(accept));
+    if (type === undefined && this.#location === null) return { status: this.#status ?? status, head: null };
     const body = type === undefined ? text : this.#bodies.get(type)!.fill(values, encodingFor(type));
     const location = this.#location === null ? "" : fieldLine("Location", this.#location.fill(values));
     const fields =
       `${location}Content-Type: ${type ?? "text/plain"}; charset=utf-8\r\nCache-Control: no-store\r\nVary: Accept\r\n` +
       `X-Edgeproxy-Error: ${code}\r\nX-Edgeproxy-Blame: ${blame}\r\n`;
     return ownAnswer(this.#status ?? status, fields, body, values);
+  }
+
+  /** undefined: nothing written fits. People can read all of it; programs that ask for JSON would stumble (contract, section 8). */
+  #typeFor(asked: ReturnType<typeof preferred>): string | undefined {
+    if (asked !== null && this.#bodies.has(asked)) return asked;
+    return asked === "application/json" ? undefined : [...this.#bodies.keys()][0];
   }
 }

@@ -76,6 +76,14 @@ const ROUTES = [
     timeouts: { response: "200ms" },
     errors: [{ on: "timeout", status: 503, json: { sorry: "{request_id}" }, html: "<p>{path}</p>" }],
   },
+  { id: "busy", hosts: ["app.test"], path: "/busy", service: "nobody", errors: [{ on: "no_endpoints", status: 501 }] },
+  {
+    id: "shown",
+    hosts: ["app.test"],
+    path: "/shown",
+    service: "nobody",
+    errors: [{ on: "no_endpoints", status: 501, html: "<p>soon</p>" }],
+  },
   { id: "patient", hosts: ["app.test"], path: "/patient", service: "app", timeouts: { response: "1m", idle: "1m" } },
   { id: "silent", hosts: ["app.test"], path: "/silent", service: "silent", timeouts: { connect: "200ms" } },
   { id: "stalling", hosts: ["app.test"], path: "/stalling", service: "app", timeouts: { idle: "300ms" } },
@@ -371,6 +379,19 @@ test("a client that waits for 100 is told at once that its body is too large for
   assert.deepEqual([answer.status, answer.interim.length, answer.body.toString()], [413, 0, "too much"]);
   assert.equal(await client.ended, "end", "nobody could tell what its next bytes are");
   assert.equal(vm.requests.length, 0);
+});
+
+test("what errors leave out is as the proxy's own answer: for programs that ask for JSON, and for all where only a status is written", async () => {
+  const json = "Accept: application/json";
+  for (const [path, accept] of [["/busy", json], ["/shown", json]] as const) {
+    const answer = await get(path, accept);
+    assert.deepEqual([answer.status, fieldValue(answer, "x-edgeproxy-error")], [501, "no_endpoints"]);
+    assert.equal(JSON.parse(answer.body.toString()).error, "no_endpoints");
+  }
+  const page = await get("/busy", "Accept: text/html");
+  assert.match(page.raw.toString("latin1"), /^HTTP\/1\.1 501 Not Implemented\r\n[^]*text\/html/);
+  assert.match(page.body.toString(), /<title>501 Service Unavailable<\/title>/);
+  assert.equal((await get("/shown")).body.toString(), "<p>soon</p>");
 });
 
 test("errors can lead elsewhere", async () => {

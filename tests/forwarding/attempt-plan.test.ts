@@ -376,7 +376,9 @@ function errorAnswer(
     errors: errors.map((error) => ({ ...NO_ERROR, ...error })),
   });
   const answer = plan.answerInsteadOf(code);
-  return answer === null ? null : { ...answer, text: answer.body.toString() };
+  if (answer === null) return null;
+  if (answer.head === null) return { ...answer, head: "", text: "the proxy's own" };
+  return { ...answer, text: answer.body.toString() };
 }
 
 test("errors are answered by their code, or by a name for several", () => {
@@ -403,7 +405,16 @@ test("errors have the body that the client asks for, as far as there is one", ()
   assert.equal(errorAnswer("connect_failed", all, "text/html,*/*")!.text, `<p>${ID}</p>`);
   assert.equal(errorAnswer("connect_failed", all, "application/json")!.text, `{"id":"${ID}"}`);
   assert.equal(errorAnswer("connect_failed", [{ codes: ["refused"], json: "{}" }], "text/html")!.text, "{}");
-  assert.equal(errorAnswer("connect_failed", [{ codes: ["refused"], status: 503 }])!.text, "Bad Gateway");
+  const ownWords = errorAnswer("connect_failed", [{ codes: ["refused"], status: 503 }])!;
+  assert.deepEqual([ownWords.status, ownWords.text], [503, "the proxy's own"]);
+});
+
+test("errors without a body for programs that ask for JSON leave them the proxy's own", () => {
+  const human = [{ codes: ["refused"], status: 503, text: "t", html: "<p>h</p>" }];
+  const forPrograms = errorAnswer("connect_failed", human, "application/json")!;
+  assert.deepEqual([forPrograms.status, forPrograms.text], [503, "the proxy's own"]);
+  assert.equal(errorAnswer("connect_failed", [{ codes: ["refused"], html: "<p>h</p>" }], "*/*")!.text, "<p>h</p>");
+  assert.equal(errorAnswer("connect_failed", [{ codes: ["refused"], text: "t" }], "text/html")!.text, "t");
 });
 
 test("errors can lead elsewhere", () => {
@@ -419,7 +430,7 @@ test("too_many_retries is any error after the last attempt that the policy allow
     const exchange = exchangeOf([GET, HOST]);
     exchange.record.attempts = attempts;
     const answer = planOrFail(exchange, { errors }, { retry }).answerInsteadOf("connect_failed");
-    assert.equal(answer?.body.toString() ?? null, expected);
+    assert.equal(answer !== null && answer.head !== null ? answer.body.toString() : null, expected);
   }
   assert.equal(errorAnswer("connect_failed", errors), null, "one attempt is no retry");
 });
@@ -429,7 +440,8 @@ test("errors know what the refusal comes of: a VM that refuses connections is al
   const plan = planOrFail(exchangeOf([GET, HOST]), { errors });
   assert.equal(plan.answerInsteadOf("vm_unhealthy"), null);
   plan.lastFailure = "connect_failed";
-  assert.equal(plan.answerInsteadOf("vm_unhealthy")!.body.toString(), "refused");
+  const answer = plan.answerInsteadOf("vm_unhealthy");
+  assert.ok(answer !== null && answer.head !== null && answer.body.toString() === "refused");
 });
 
 test("timeouts are the route's, else its service's, else the settings'", () => {
