@@ -171,6 +171,7 @@ export class StandInProber implements ProbeRequests {
 
   #standIn(): void {
     this.#state = "standing-in";
+    this.#options.log.debug("standing in for the supervisor", { waiting: this.#waiting.size });
     this.#probeWaiting();
     this.#reportUse();
   }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { metric } from "../fixtures/served-vms.ts";
+import { metric, reaches, stoodIn } from "../fixtures/served-vms.ts";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { get, Platform, postRequest, send } from "../fixtures/platform.ts";
@@ -18,7 +18,7 @@ after(() => server[Symbol.asyncDispose]());
 
 const HOST = "app.example.com";
 /** No probe but those that a request or a failure causes. */
-const NO_BACKGROUND = { EDGEPROXY_HEALTH_INTERVAL: "1h" };
+const NO_BACKGROUND = { EDGEPROXY_HEALTH_INTERVAL: "1h", EDGEPROXY_LOG_LEVEL: "debug" };
 const OFTEN = { EDGEPROXY_HEALTH_INTERVAL: "100ms" };
 
 interface WatchedEndpoint {
@@ -30,6 +30,10 @@ interface WatchedEndpoint {
 async function watched(edge: Edgeproxy): Promise<readonly WatchedEndpoint[]> {
   const { endpoints } = await (await edge.admin("/api/health")).json() as { endpoints: WatchedEndpoint[] };
   return endpoints;
+}
+
+function assertProbes(edge: Edgeproxy, vm: Vm, count: number): void {
+  assert.ok(vm.probes === count || vm.probes > count && stoodIn(edge), `${vm.probes} probes instead of ${count}`);
 }
 
 /** From now on the VM's answers to probes wait for `open`; `arrived` resolves with the next probe. */
@@ -55,8 +59,10 @@ test("VM is healthy when its probe is answered with 200 to 399, and with nothing
     assert.equal(response.status, 503, `probe answered ${status}`);
     assert.equal(fieldValue(response, "x-edgeproxy-error"), "vm_unhealthy");
   }
-  assert.equal(await metric(edge, 'edgeproxy_probes_total{result="healthy"}'), healthy.length);
-  assert.equal(await metric(edge, 'edgeproxy_probes_total{result="unhealthy"}'), unhealthy.length);
+  await reaches(edge, {
+    'edgeproxy_probes_total{result="healthy"}': healthy.length,
+    'edgeproxy_probes_total{result="unhealthy"}': unhealthy.length,
+  });
 });
 
 test("VM is unhealthy when it does not answer its probe in time, breaks it off, or refuses the connection", async () => {
@@ -64,12 +70,12 @@ test("VM is unhealthy when it does not answer its probe in time, breaks it off, 
   await platform.vm("slow.example.com", { healthStatus: "hang" });
   await platform.vm("reset.example.com", { healthStatus: "reset" });
   await (await platform.vm("refused.example.com")).die();
-  const edge = await platform.edge({ ...NO_BACKGROUND, EDGEPROXY_HEALTH_TIMEOUT: "200ms" });
+  const edge = await platform.edge({ ...NO_BACKGROUND, EDGEPROXY_HEALTH_TIMEOUT: "1s" });
   const hosts = ["slow.example.com", "reset.example.com", "refused.example.com"];
   const statuses = await Promise.all(hosts.map(async (host) => (await get(edge, host)).status));
   assert.deepEqual(statuses, [503, 503, 503]);
   const reasons = (await watched(edge)).map(({ reason }) => reason);
-  for (const reason of ["no answer within 200ms", "connection refused"]) assert.ok(reasons.includes(reason), reasons.join(", "));
+  for (const reason of ["no answer within 1s", "connection refused"]) assert.ok(reasons.includes(reason), reasons.join(", "));
 });
 
 test("edgeproxy probes with GET on the configured path, and says who asks", async () => {
@@ -101,7 +107,7 @@ test("edgeproxy probes once when fifty first requests come at the same time", as
   probe.open();
   assert.deepEqual(new Set((await Promise.all(responses)).map(({ status }) => status)), new Set([200]));
   assert.equal(vm.requests.length, 50);
-  assert.equal(vm.probes, 1);
+  assertProbes(edge, vm, 1);
 });
 
 test("edgeproxy answers fifty first requests with 503 after one probe when the VM is unhealthy", async () => {
@@ -113,7 +119,7 @@ test("edgeproxy answers fifty first requests with 503 after one probe when the V
   await edge.waitFor(async () => await metric(edge, "edgeproxy_exchanges_active") === 50, "does not have 50 requests waiting");
   probe.open();
   assert.deepEqual(new Set((await Promise.all(responses)).map(({ status }) => status)), new Set([503]));
-  assert.equal(vm.probes, 1);
+  assertProbes(edge, vm, 1);
 });
 
 test("edgeproxy sends no probe per request", async () => {
@@ -125,7 +131,7 @@ test("edgeproxy sends no probe per request", async () => {
     assert.equal((await get(edge, HOST)).status, 200);
     assert.equal((await get(edge, "sick.example.com")).status, 503);
   }
-  assert.deepEqual([vm.probes, sick.probes], [1, 1]);
+  for (const each of [vm, sick]) assertProbes(edge, each, 1);
 });
 
 test("edgeproxy probes a VM in the background while it is used, and stops when it is not", async () => {
@@ -177,7 +183,7 @@ test("edgeproxy answers 503 at once when a VM is killed, and uses it again when 
   const line = await edge.waitForLog((each) => each["msg"] === "VM unhealthy");
   assert.equal(line["level"], "warn");
   assert.equal(line["endpoint"], `vm/${vm.host}:${vm.port}`);
-  assert.equal(await metric(edge, 'edgeproxy_endpoints{verdict="unhealthy"}'), 1);
+  await reaches(edge, { 'edgeproxy_endpoints{verdict="unhealthy"}': 1 });
 
   await vm.listen();
   await edge.waitFor(async () => await request() === "200 from the VM", "did not use the VM again");
@@ -189,7 +195,7 @@ for (const method of ["GET", "POST"]) {
   test(`edgeproxy sends a ${method} again when the connection was refused but a fresh probe passes`, async () => {
     await using platform = await Platform.start(server);
     const vm = await platform.vm(HOST);
-    const edge = await platform.edge(OFTEN);
+    const edge = await platform.edge({ ...OFTEN, EDGEPROXY_HEALTH_TIMEOUT: "20s" }); // the probe is held for as long as this test takes
     vm.script = respond(200, "first", "Connection: close");
     assert.equal((await get(edge, HOST)).status, 200);
     vm.script = respond(200, "again");
@@ -206,7 +212,7 @@ for (const method of ["GET", "POST"]) {
     assert.equal(vm.requests.length, 2);
     assert.equal(vm.requests[1]?.body.toString(), method === "GET" ? "" : "the body");
     assert.ok(vm.probes > probes, "a fresh probe decided");
-    assert.equal(await metric(edge, 'edgeproxy_upstream_retries_total{reason="probe_passed"}'), 1);
+    await reaches(edge, { 'edgeproxy_upstream_retries_total{reason="probe_passed"}': 1 });
   });
 }
 
@@ -231,7 +237,7 @@ test("edgeproxy takes a connection broken by the VM as a sign, and a fresh probe
   await edge.waitForLog((line) => line["msg"] === "VM unhealthy");
   vm.script = respond(200, "well again");
   assert.equal((await get(edge, HOST)).body.toString(), "well again");
-  assert.equal(vm.probes, 2);
+  assertProbes(edge, vm, 2);
 });
 
 test("edgeproxy breaks off the client's connection when the VM dies in the middle of its answer", async () => {
@@ -257,5 +263,5 @@ test("edgeproxy breaks off the client's connection when the VM dies in the middl
       assert.equal(await client.ended, "reset", `${framing}, ${end}`);
     }
   }
-  assert.equal(await metric(edge, 'edgeproxy_requests_total{outcome="truncated",status_class="2xx"}'), 4);
+  await reaches(edge, { 'edgeproxy_requests_total{outcome="truncated",status_class="2xx"}': 4 });
 });
