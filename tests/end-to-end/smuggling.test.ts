@@ -86,6 +86,7 @@ async function poisoned(vectors: readonly Vector[], host: string): Promise<strin
 /** Requests that the VM believes in and the proxy did not forward to it. */
 async function uncounted(vm: FooledVm, host: string): Promise<Believed[]> {
   const last = `/last/${vm.port}`;
+  await settled(plane.proxy); // what goes on is not logged yet
   await ask(host, last);
   const isOurs = (line: LogLine): boolean => line["msg"] === "access" && line["host"] === host;
   await plane.proxy.waitForLog((line) => isOurs(line) && line["path"] === last);

@@ -7,7 +7,7 @@ import { Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { clientPorts } from "../fixtures/processes.ts";
 import { getRequest, openRaw, type RawConnection } from "../fixtures/raw-client.ts";
-import { metric } from "../fixtures/served-vms.ts";
+import { metric, reaches } from "../fixtures/served-vms.ts";
 import type { Vm, VmConnection } from "../fixtures/vm.ts";
 
 const HOST = "app.example.com";
@@ -65,9 +65,7 @@ class TwoWorkers implements AsyncDisposable {
   }
 
   async reaches(expected: Readonly<Record<string, number>>): Promise<void> {
-    for (const [sample, value] of Object.entries(expected)) {
-      await this.edge.waitFor(async () => await metric(this.edge, sample) === value, `does not show ${sample} ${value}`);
-    }
+    await reaches(this.edge, expected);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,6 +137,7 @@ async function holdWork(two: TwoWorkers): Promise<{ readonly held: VmConnection[
     assert.equal((await connection.readResponse()).status, 101);
   }
   await two.vm.until(() => held.length === 3);
+  await two.reaches({ "edgeproxy_exchanges_active": 5, "edgeproxy_tunnels_active": 2 }); // both workers have said so
   return { held, tunnels };
 }
 
@@ -188,7 +187,9 @@ test("EDGEPROXY_MAX_CONNECTIONS holds in each worker: one that is full closes, t
   };
   try {
     for (let tries = 0; served.length < 2 * most && tries < 300; tries++) await open();
-    for (const { pid } of await edge.workers()) assert.equal(clientPorts(pid, edge.port).size, most);
+    for (const { pid } of await edge.workers()) {
+      await edge.waitFor(() => Promise.resolve(clientPorts(pid, edge.port).size === most), "has not closed what it sheds");
+    }
     for (let more = 0; more < 10; more++) await open();
     assert.equal(served.length, 2 * most);
     await two.reaches({ "edgeproxy_connections": 2 * most, "edgeproxy_connections_shed_total": shed });
