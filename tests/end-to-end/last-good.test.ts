@@ -1,8 +1,8 @@
 /** The last good table (EDGEPROXY_STATE_DIR): a start while the database is away, files that are not to be believed, disks that fail. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdirSync, statSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { encodeTable } from "../../src/sources/last-good-file.ts";
@@ -14,7 +14,7 @@ import { type Edgeproxy, runEdgeproxy, temporaryFolder } from "../fixtures/edgep
 import { get, Platform } from "../fixtures/platform.ts";
 import { freePort } from "../fixtures/ports.ts";
 import { insertDomain, startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
-import { signalTo } from "../fixtures/processes.ts";
+import { signalTo, stopProcess } from "../fixtures/processes.ts";
 import { metric } from "../fixtures/served-vms.ts";
 import { respond, type Vm } from "../fixtures/vm.ts";
 
@@ -111,8 +111,10 @@ async function restartWithoutDatabase(feed: boolean): Promise<void> {
     );
     await insertDomain(platform.database, { name: "after.example.com", deploymentId: String(vm?.["id"]) });
     await edge.waitFor(async () => (await get(edge, "after.example.com")).status === 200);
-    const { database } = await (await edge.admin("/readyz")).json() as { database: { following: string } };
-    assert.equal(database.following, feed ? "notifications" : "tables");
+    await edge.waitFor(async () => {
+      const { database } = await (await edge.admin("/readyz")).json() as { database: { following: string } };
+      return database.following === (feed ? "notifications" : "tables");
+    }, "follows something else");
   } finally {
     if (away) await server.restart();
   }
@@ -250,20 +252,36 @@ test("kill -9 in the middle of a write leaves the file as it was", async () => {
   const edge = await platform.edge(env);
   await saved(edge, 1);
   const { path } = folderOf(state.path, platform);
-  const good = await readFile(path);
-  await insertDomain(platform.database, { name: "late.example.com", deploymentId: String(deployment?.["id"]) });
-  await edge.refresh();
-  while (!readdirSync(state.path).some((name) => name.endsWith(".tmp"))) await wait(0);
-  await wait(2);
+  const good = await caughtWriting(edge, path, async (attempt) => {
+    await insertDomain(platform.database, { name: `late${attempt}.example.com`, deploymentId: String(deployment?.["id"]) });
+    await edge.refresh();
+  });
   edge.signal("SIGKILL");
   await edge.exited;
-  const left = (await readdir(state.path)).filter((name) => name.endsWith(".tmp"));
-  assert.equal(left.length, 1, "it was in the middle");
-  assert.deepEqual(await readFile(path), good);
+  assert.equal((await halfWritten(state.path)).length, 1, "it was in the middle");
+  assert.deepEqual(await readFile(path), good.bytes);
   const next = await platform.edge(env, { database: await noDatabase() });
   assert.equal((await get(next, "d200000.example.com")).status, 200);
-  assert.equal((await get(next, "late.example.com")).status, 404);
+  assert.equal((await get(next, `late${good.attempt}.example.com`)).status, 404);
 });
+
+const halfWritten = async (folder: string) => (await readdir(folder)).filter((name) => name.endsWith(".tmp"));
+
+/** Has it write until it is caught in the middle, and stops it there; what was written whole before. */
+async function caughtWriting(edge: Edgeproxy, file: string, change: (attempt: number) => Promise<void>) {
+  for (let attempt = 1; attempt <= 20; attempt++) {
+    const { mtimeMs } = await stat(file);
+    const bytes = await readFile(file);
+    await change(attempt);
+    const [folder, isOver] = [dirname(file), () => statSync(file).mtimeMs !== mtimeMs];
+    while (!readdirSync(folder).some((name) => name.endsWith(".tmp")) && !isOver()) await wait(0);
+    await wait(2);
+    await stopProcess(edge.pid);
+    if ((await halfWritten(folder)).length > 0 && !isOver()) return { bytes, attempt };
+    edge.signal("SIGCONT"); // it was quicker
+  }
+  return assert.fail("it was always quicker");
+}
 
 test("a generation that has been succeeded writes no more", async () => {
   await using platform = await Platform.start(server);
@@ -284,8 +302,8 @@ test("a generation that has been succeeded writes no more", async () => {
   await edge.waitFor(async () => await metric(edge, "edgeproxy_exchanges_active") === 1);
   edge.signal("SIGUSR2");
   const successor = Number((await edge.waitForLog(({ msg }) => msg === "succeeded"))["by"]);
+  await stopProcess(successor); // so that only the old one could write
   const good = await readFile(folderOf(state.path, platform).path);
-  signalTo(successor, "SIGSTOP"); // so that only the old one could write
   await platform.route("late.example.com", { address: vm.host, port: vm.port });
   await edge.waitForLog(({ msg, routes }) => msg === "routes changed" && routes === 2);
   resolve();
