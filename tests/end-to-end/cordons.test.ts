@@ -119,8 +119,10 @@ test("a cordon ends by itself, and that is told", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST);
   const edge = await platform.edge();
+  const orderedAtMs = performance.now();
   await cordon(edge, vm, { expires: "1s", reason: "short" });
-  assert.equal(await codeOf(edge, HOST), "vm_cordoned");
+  const code = await codeOf(edge, HOST);
+  assert.ok(code === "vm_cordoned" || performance.now() - orderedAtMs >= 1000, `${code} before its time is over`);
   await edge.waitFor(async () => await codeOf(edge, HOST) === undefined, "still cordons");
   const line = await edge.waitForLog(({ msg }) => msg === "cordon expired");
   assert.deepEqual([line["endpoint"], line["reason"]], [keyOf(vm), "short"]);

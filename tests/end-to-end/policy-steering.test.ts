@@ -91,6 +91,7 @@ test("a route in maintenance without words of an operator shows the proxy's own 
 test("a service drains to the other target of the split, and to nobody where there is none; the share is shown", async () => {
   assert.deepEqual(await answers("split.test"), ["new", "old"]);
   await order("/api/services/old/drain", { over: "1ms" });
+  await edge.waitFor(async () => (await (await edge.admin("/api/services/old")).json() as { share: number }).share === 0);
   assert.deepEqual(await answers("split.test"), ["new"]);
   const lone = await get(edge, "lone.test");
   assert.deepEqual([lone.status, fieldValue(lone, "X-Edgeproxy-Error")], [503, "maintenance"]);

@@ -366,10 +366,17 @@ test("an exchange on which nothing moves ends when its route says", async () => 
 });
 
 test("a route may be more patient than the settings", async () => {
-  vm.script = (request, connection) => void setTimeout(() => respond(200, "at last")(request, connection), 3000);
-  const [patient, impatient] = await Promise.all([get("/patient"), get("/setting")]);
-  assert.deepEqual([patient.status, patient.body.toString()], [200, "at last"]);
-  assert.equal(impatient.status, 504);
+  const over = Promise.withResolvers<void>();
+  vm.script = async (request, connection) => {
+    await over.promise;
+    await respond(200, "at last")(request, connection);
+  };
+  const patient = get("/patient");
+  await vm.until(({ requests }) => requests.length === 1);
+  assert.equal((await get("/setting")).status, 504); // it came later, and has had its time
+  over.resolve();
+  const { status, body } = await patient;
+  assert.deepEqual([status, body.toString()], [200, "at last"]);
 });
 
 test("a client that waits for 100 is told at once that its body is too large for the route", async () => {
