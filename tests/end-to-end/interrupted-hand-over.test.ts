@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { handOverKey, namePrefix, PROTOCOL } from "../../src/lifecycle/hand-over.ts";
 import { connectChannel } from "../../src/runtime/fd-channel.ts";
 import { openListeningSockets } from "../../src/runtime/listening-sockets.ts";
@@ -9,6 +10,8 @@ import { get, Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 
 const NOWHERE = "postgres://127.0.0.1:1/none";
+/** Time to kill its predecessor, also on a machine that is slow. */
+const HANDOVER_MS = 4000;
 const ONE_WORKER = { EDGEPROXY_WORKERS: "1", EDGEPROXY_HANDOVER_TIMEOUT: "10m" };
 
 let server: TestDatabase;
@@ -30,14 +33,15 @@ test("SIGTERM to a supervisor whose successor is not ready yet ends both", async
 test("a successor whose predecessor dies before it is ready answers 503 until it has routes, and does not give up", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge(ONE_WORKER);
-  const successor = await platform.edge({ ...ONE_WORKER, EDGEPROXY_HANDOVER_TIMEOUT: "2s", EDGEPROXY_DATABASE_URL: NOWHERE }, {
-    adminPort: edge.adminPort,
-    ready: false,
-  });
+  const env = { ...ONE_WORKER, EDGEPROXY_HANDOVER_TIMEOUT: `${HANDOVER_MS}ms`, EDGEPROXY_DATABASE_URL: NOWHERE };
+  const successor = await platform.edge(env, { adminPort: edge.adminPort, ready: false });
   await successor.waitForLog((line) => line["msg"] === "listening");
+  const overAtMs = performance.now() + HANDOVER_MS;
   for (const pid of edge.pids) process.kill(pid, "SIGKILL");
   assert.equal((await get(successor, "app.example.com")).status, 503);
   await successor.waitForLog((line) => line["msg"] === "admin listening");
+  await wait(Math.max(0, overAtMs + 500 - performance.now()));
+  assert.equal((await get(successor, "app.example.com")).status, 503, "when it would have had to be ready");
   assert.equal(await successor.stop(), 0);
 });
 

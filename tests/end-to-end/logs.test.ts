@@ -23,10 +23,10 @@ function lines(edge: Edgeproxy, msg: string): LogLine[] {
   return edge.log.filter((line) => line["msg"] === msg);
 }
 
-/** Resolves with that many access lines, once they have come. */
-async function accessLines(edge: Edgeproxy, count: number): Promise<LogLine[]> {
-  await edge.waitFor(() => Promise.resolve(lines(edge, "access").length >= count), `did not write ${count} access lines`);
-  return lines(edge, "access");
+/** Resolves with that many lines, or more, once they have come: an answer may be here before what was written of it. */
+async function awaitedLines(edge: Edgeproxy, msg: string, count: number): Promise<LogLine[]> {
+  await edge.waitFor(() => Promise.resolve(lines(edge, msg).length >= count), `did not write ${count} lines "${msg}"`);
+  return lines(edge, msg);
 }
 
 test("log is JSON lines with time, level and message, from start to stop", async () => {
@@ -67,14 +67,15 @@ test("log is JSON lines with time, level and message, from start to stop", async
 test("log begins with the effective configuration", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge({ EDGEPROXY_HEALTH_TIMEOUT: "1500ms", EDGEPROXY_TRUSTED_PROXIES: "10.0.0.0/8" });
-  const settings = lines(edge, "starting")[0]?.["settings"] as Record<string, string>;
+  const settings = (await awaitedLines(edge, "starting", 1))[0]!["settings"] as Record<string, string>;
   assert.equal(settings["EDGEPROXY_HTTP_ADDR"], `${edge.host}:${edge.port}`);
   assert.equal(settings["EDGEPROXY_REGION_ID"], platform.region.id);
   assert.equal(settings["EDGEPROXY_UPDATE_INTERVAL"], "1h");
   assert.equal(settings["EDGEPROXY_HEALTH_TIMEOUT"], "1s500ms");
   assert.equal(settings["EDGEPROXY_TRUSTED_PROXIES"], "10.0.0.0/8");
   assert.equal(settings["EDGEPROXY_IDLE_TIMEOUT"], "1m15s", "defaults too");
-  assert.equal(lines(edge, "worker serves")[0]?.["sockets"], socketDoors()[0]!.name, "the best that this machine has");
+  const [serves] = await awaitedLines(edge, "worker serves", 1);
+  assert.equal(serves!["sockets"], socketDoors()[0]!.name, "the best that this machine has");
 });
 
 test("log tells of changed routes with their counts and the duration", async () => {
@@ -87,6 +88,8 @@ test("log tells of changed routes with their counts and the duration", async () 
   await platform.route("e.example.com", { address: "10.0.0.6", port: 8080 });
   await edge.refresh();
   await edge.refresh();
+  await awaitedLines(edge, "routes changed", 2);
+  assert.equal(await edge.stop(), 0); // until then one more could come
   const changes = lines(edge, "routes changed");
   const counts = changes.map(({ added, removed, changed, routes, revision }) => ({ added, removed, changed, routes, revision }));
   assert.deepEqual(counts, [
@@ -99,13 +102,16 @@ test("log tells of changed routes with their counts and the duration", async () 
 test("log warns of requests without a route, a few lines at a time", async () => {
   await using platform = await Platform.start(server);
   const edge = await platform.edge();
+  const sinceMs = performance.now();
   const first = await get(edge, "nobody.example.com");
   for (let i = 0; i < 200; i++) await get(edge, `h${i}.nobody.example.com`);
+  const windows = 1 + Math.ceil((performance.now() - sinceMs) / 10_000);
+  await awaitedLines(edge, "request without a route", 10);
+  assert.equal(await edge.stop(), 0);
   const warnings = lines(edge, "request without a route");
   assert.deepEqual([warnings[0]?.["level"], warnings[0]?.["host"]], ["warn", "nobody.example.com"]);
   assert.equal(warnings[0]?.["request_id"], fieldValue(first, "x-request-id"));
-  // A slow machine may need a second window
-  assert.ok(warnings.length >= 10 && warnings.length <= 20, `${warnings.length} lines for 201 requests`);
+  assert.ok(warnings.length <= 10 * windows, `${warnings.length} lines for 201 requests in ${windows} windows`);
 });
 
 test("log writes what is below its level not at all", async () => {
@@ -137,7 +143,7 @@ test("access log has a line for each request when it is on", async () => {
     "127.0.0.9",
   );
   const refused = await get(edge, "NOBODY.example.com:80", "/x");
-  const [forwarded, own] = await accessLines(edge, 2);
+  const [forwarded, own] = await awaitedLines(edge, "access", 2);
   assert.deepEqual(accessLineProblems(forwarded!), []);
   const { time: _time, duration_ms: duration, probe_wait_ms: probe, connect_ms: connect, first_byte_ms: first, ...rest } =
     forwarded!;
@@ -274,6 +280,8 @@ test("no secret is ever written: not in logs, not in answers, not by any command
     const works = !/wrong|away/.test(where);
     const edge = await platform.edge({ EDGEPROXY_ADMIN_TOKEN: token, EDGEPROXY_LOG_LEVEL: "debug" }, { database, ready: works });
     await edge.waitForLog((line) => line["msg"] === (works ? "ready" : "cannot read routes"));
+    await edge.waitForLog((line) => line["msg"] === "worker serves");
+    await edge.waitFor(async () => (await edge.admin("/healthz")).ok);
     const answers = await allAdminAnswers(edge);
     const { raw } = await get(edge, HOST, "/", "Accept: text/html");
     await edge.stop();

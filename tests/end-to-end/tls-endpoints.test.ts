@@ -44,14 +44,15 @@ before(async () => {
   await writeFile(join(folder.path, "ca.pem"), NAMED_CERT);
   const file = join(folder.path, "routes.yaml");
   const endpoints = `endpoints: [{ url: "https://127.0.0.1:${port}" }]`;
+  const health = "health: { interval: 1h }"; // each check is a connection, too
   const ca = `caFile: ${join(folder.path, "ca.pem")}`;
   await writeFile(
     file,
     `services:
-  known: { ${endpoints}, tls: { ${ca}, serverName: vm.internal } }
-  unknown: { ${endpoints} }
+  known: { ${endpoints}, tls: { ${ca}, serverName: vm.internal }, ${health} }
+  unknown: { ${endpoints}, ${health} }
   other: { ${endpoints}, tls: { ${ca}, serverName: other.internal }, health: { type: none } }
-  unchecked: { ${endpoints}, tls: { verify: false } }
+  unchecked: { ${endpoints}, tls: { verify: false }, ${health} }
 routes:
   - { hosts: [known.example.com], service: known }
   - { hosts: [unknown.example.com], service: unknown }
