@@ -127,7 +127,7 @@ function partsOf(files: readonly string[]): string[][] {
 }
 
 function onBinary(files: readonly string[]): Stage[] {
-  const commands = (some: readonly string[]): Command[] => some.map((file) => [BUN, "test", "--timeout", "120000", file]);
+  const commands = (some: readonly string[]): Command[] => some.map((file) => [BUN, "test", "--timeout", "240000", file]);
   const together = [...LONG.filter((file) => files.includes(file)), ...files.filter((file) => ![...LONG, ...ALONE].includes(file))];
   const alone = ALONE.filter((file) => files.includes(file));
   return [

@@ -32,9 +32,22 @@ async function assertServed(host: string, proxy: Edgeproxy): Promise<void> {
   assert.equal((await rawRequest(proxy.port, getRequest(host), proxy.host)).status, 200);
 }
 
+/** Resolves with a second in which the process took at most `most` of CPU time: what a flood has begun, such as a collection, may go on first. */
+async function comesToRest(pid: number, most: number): Promise<void> {
+  const seen: number[] = [];
+  while (seen.length < 10) {
+    const before = cpuSeconds(pid), sinceMs = performance.now();
+    await wait(1000);
+    const share = (cpuSeconds(pid) - before) / ((performance.now() - sinceMs) / 1000);
+    if (share < most) return;
+    seen.push(share);
+  }
+  assert.fail(`takes ${seen.join(", ")} s of CPU time per second, although nobody asks for anything`);
+}
+
 // rule: RFC 9112, 9.5 | others are served
 test("an idle flood: thousands of idle connections, with and without a first request, cost little each, and others are served", async () => {
-  await using proxy = await plane.another(ONE_PROCESS);
+  await using proxy = await plane.another({ ...ONE_PROCESS, EDGEPROXY_HEADER_TIMEOUT: "10m", EDGEPROXY_IDLE_TIMEOUT: "10m" });
   const { host } = await plane.vm();
   await assertServed(host, proxy);
   const before = residentBytes(proxy.pid);
@@ -46,10 +59,7 @@ test("an idle flood: thousands of idle connections, with and without a first req
   assert.ok(each < 24 * 1024, `${Math.round(each)} bytes for each idle connection`);
   await assertServed(host, proxy);
 
-  const cpuBefore = cpuSeconds(proxy.pid);
-  await wait(1000);
-  const cpu = cpuSeconds(proxy.pid) - cpuBefore;
-  assert.ok(cpu < 0.3, `${cpu} s of CPU time in a second in which nobody asked for anything`);
+  await comesToRest(proxy.pid, 0.3);
   for (const client of [...silent, ...resting]) client.reset();
   await settled(proxy);
 });
@@ -61,7 +71,11 @@ test("a flood of slow heads: each gets 408 in time, the memory stays flat, and o
   await assertServed(host, proxy);
   const before = residentBytes(proxy.pid);
   const slow = await openMany(500, `GET /slow HTTP/1.1\r\nHost: ${host}\r\nX-Fill: ${"x".repeat(4000)}`, proxy);
-  const trickling = setInterval(() => slow.forEach((client) => client.send("x")), 100);
+  // Not to who has been answered: what comes then is reset, and an answer that nobody has read yet would be lost with it
+  const trickling = setInterval(
+    () => slow.forEach((client) => client.unread === 0 && client.ending === null && client.send("x")),
+    100,
+  );
   const answers = slow.map((client) => client.readResponse());
   for (let i = 0; i < 20; i++) await assertServed(host, proxy);
   const growth = residentBytes(proxy.pid) - before;
@@ -75,7 +89,7 @@ test("a flood of slow heads: each gets 408 in time, the memory stays flat, and o
 
 // rule: RFC 9112, 9.5 | some are shed, others are served
 test("a connection flood up to the file limit: idle connections to VMs make room, the rest is shed, and all is well afterwards", async () => {
-  await using proxy = await plane.another(ONE_PROCESS, { fileLimit: 256 });
+  await using proxy = await plane.another({ ...ONE_PROCESS, EDGEPROXY_HEADER_TIMEOUT: "10m" }, { fileLimit: 256 });
   const [resting, busy] = [await plane.vm(), await plane.vm({ script: hang() })];
   const opening = Array.from({ length: 250 }, () => openRaw(proxy.port, proxy.host).catch(() => null)); // null: closed at once
   const flood = (await Promise.all(opening)).filter((client) => client !== null);
@@ -113,10 +127,7 @@ test("no file left at all: what needs one gets 503 or waits, nothing spins, no V
   await proxy.waitFor(() => Promise.resolve(vm.requests.length + answers.length === 1 + clients.length));
   assert.deepEqual(new Set(answers), new Set(["overloaded"]));
   const late = await Promise.all(Array.from({ length: 50 }, () => openRaw(proxy.port, proxy.host).catch(() => null)));
-  const cpuBefore = cpuSeconds(proxy.pid);
-  await wait(1000);
-  const cpu = cpuSeconds(proxy.pid) - cpuBefore;
-  assert.ok(cpu < 0.4, `${cpu} s of CPU time in a second without work`);
+  await comesToRest(proxy.pid, 0.4);
   for (const client of [...clients, ...late]) client?.reset();
   vm.script = respond(200, "");
   await settled(proxy);

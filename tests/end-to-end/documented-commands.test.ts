@@ -12,6 +12,9 @@ import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { documented, hidden, missing } from "../fixtures/replayed-document.ts";
 import { respond, startVm } from "../fixtures/vm.ts";
 
+/** What is in use is remembered for four intervals, also on a machine that is slow. */
+const PATIENT = { EDGEPROXY_HEALTH_INTERVAL: "30s" };
+
 let server: TestDatabase;
 if (missing.length === 0) {
   before(async () => server = await startPostgres());
@@ -65,7 +68,7 @@ documented("docs/admin-api.md", async (replay) => {
   await using folder = await temporaryFolder();
   const adminPort = await freePort();
   const token = "correct-horse-battery-staple";
-  const edge = await platform.edge({ EDGEPROXY_ADMIN_TOKEN: token, EDGEPROXY_WORKERS: "2" }, { adminPort });
+  const edge = await platform.edge({ ...PATIENT, EDGEPROXY_ADMIN_TOKEN: token, EDGEPROXY_WORKERS: "2" }, { adminPort });
   const socket = join(folder.path, "admin.sock");
   const path = { EDGEPROXY_ADMIN_ADDR: `unix:${socket}` };
   const beside = await platform.edge(path, { ready: false, region: await platform.addRegion() });
@@ -107,8 +110,7 @@ documented("docs/operations.md", async (replay) => {
     hidden(settings),
     `EDGEPROXY_DATABASE_URL=${platform.database.url}\nEDGEPROXY_REGION_ID=${platform.region.id}\nEDGEPROXY_ADMIN_ADDR=127.0.0.1:${adminPort}\n`,
   );
-  // What is in use is remembered for four intervals, also on a machine that is slow
-  const edge = await platform.edge({ EDGEPROXY_HEALTH_INTERVAL: "30s" }, { adminPort });
+  const edge = await platform.edge(PATIENT, { adminPort });
   const database = new URL(platform.database.url);
   const total = async (path: string): Promise<unknown> => (await (await edge.admin(path)).json() as { total?: unknown }).total;
   await replay({

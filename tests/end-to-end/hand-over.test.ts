@@ -139,14 +139,18 @@ test("SIGTERM while the old generation drains after a hand-over is not a second 
 test("a next generation that dies before it has taken over takes its workers with it", async () => {
   await using loaded = await LoadedEdge.start(server, TWO_WORKERS);
   const before = await loaded.generation();
+  // One of its workers never comes to serve, so the generation serves, but is never ready. Without a table none does before it is stopped.
+  const { sql } = loaded.platform.database;
+  await sql("alter table domains rename to elsewhere");
   const second = await loaded.beside();
-  // One of its workers never comes to serve, so the generation serves, but is never ready.
+  await second.waitForLog((line) => line["msg"] === "cannot read routes");
   let held: number | undefined;
   await loaded.until(
     () => (held = second.pids.find((pid) => commandOf(pid)[1] === "worker")) !== undefined,
     () => "No worker starts",
   );
   await stopProcess(held ?? 0);
+  await sql("alter table elsewhere rename to domains");
   const { pid } = await second.waitForLog((line) => line["msg"] === "worker serves");
   await loaded.until(() => clientPorts(Number(pid), loaded.edge.port).size > 0, () => "It has nothing to serve");
   second.signal("SIGKILL");
