@@ -11,6 +11,7 @@ import type { EndpointRecord } from "../table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "../upstream/endpoint-state.ts";
 import type { Visit } from "../upstream/endpoint-watch.ts";
 import type { PlaceQueues } from "../upstream/place-queue.ts";
+import type { RetryBudgets } from "../upstream/retry-budget.ts";
 import { Attempt, type AttemptEnvironment, type AttemptOwner } from "./attempt.ts";
 import { type Consequence, consequence, isIdempotent, speaksOfHealth } from "./failure.ts";
 import { awaitPlace, othersWait } from "./place-wait.ts";
@@ -25,6 +26,7 @@ export interface PassageEnvironment extends AttemptEnvironment {
   readonly surroundings: Surroundings;
   readonly endpoints: Endpoints;
   readonly queues: PlaceQueues;
+  readonly budgets: RetryBudgets;
   readonly metrics: Metrics;
   readonly log: Log;
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */

@@ -4,9 +4,8 @@
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { systemTimers } from "../runtime/timers.ts";
 import type { RetryPolicy } from "../table/policy.ts";
-import { budgetOf } from "../upstream/retry-budget.ts";
+import type { RetryBudget } from "../upstream/retry-budget.ts";
 import type { ResponseHead } from "../wire/h1/message-head.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { BodyMemory, KeptBody } from "./kept-body.ts";
@@ -25,6 +24,12 @@ export function keptBodyBytes(): number {
 export const ATTEMPTS = "x-edgeproxy-attempts";
 const MOST_ELSEWHERE = 100;
 
+export interface RetryParts {
+  readonly metrics: Metrics;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
 /** How an attempt stands when it does not count. */
 interface Attempted {
   readonly bodySent: boolean;
@@ -37,6 +42,7 @@ export class Retries {
   readonly overAtMs: number;
   readonly #exchange: Exchange;
   readonly #policy: RetryPolicy;
+  readonly #budget: RetryBudget;
   readonly #metrics: Metrics;
   readonly #random: () => number;
   readonly #idempotencyKey: boolean;
@@ -45,10 +51,12 @@ export class Retries {
   #elsewhere = 0;
   #bodySent = false;
 
-  constructor(exchange: Exchange, policy: RetryPolicy, metrics: Metrics, random: () => number) {
+  /** `budget`: of the service. */
+  constructor(exchange: Exchange, policy: RetryPolicy, budget: RetryBudget, { metrics, random }: RetryParts) {
     const { head, requestLength, record } = exchange;
     this.#exchange = exchange;
     this.#policy = policy;
+    this.#budget = budget;
     this.#metrics = metrics;
     this.#random = random;
     this.#idempotencyKey = hasIdempotencyKey(head.fields);
@@ -56,7 +64,7 @@ export class Retries {
     const keeps = requestLength !== 0 && requestLength <= policy.maxBodyBytes &&
       mayRepeat(policy, head.method, this.#idempotencyKey);
     this.body = keeps ? new KeptBody(policy.maxBodyBytes, memory) : null;
-    budgetOf(policy).deposit(systemTimers.nowMs());
+    budget.deposit();
   }
 
   /**
@@ -107,7 +115,7 @@ export class Retries {
       bodyKept: this.body?.whole === true,
       elapsedMs: nowMs() - record.headAtMs,
       backoffMs: waitMs,
-      budgetLeft: () => stale || budgetOf(this.#policy).withdraw(systemTimers.nowMs()),
+      budgetLeft: () => stale || this.#budget.withdraw(this.#policy.budget),
     });
     record.retry += `${record.retry === "" ? "" : ", "}${verdict.again ? "" : "no "}${verdict.why}`;
     if (!verdict.again) {

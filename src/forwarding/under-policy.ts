@@ -9,12 +9,14 @@ import type { Metrics } from "../observation/metrics.ts";
 import { type AttemptPlan, planOf } from "./attempt-plan.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
 import { ExchangeView } from "./request-view.ts";
+import type { RetryBudgets } from "../upstream/retry-budget.ts";
 import { Retries } from "./retries.ts";
 
 export interface PolicyParts {
   readonly surroundings: Surroundings;
   readonly identity: ForwardingIdentity;
   readonly metrics: Metrics;
+  readonly budgets: RetryBudgets;
 }
 
 export class UnderPolicy {
@@ -52,7 +54,8 @@ export class UnderPolicy {
 }
 
 /** null: no policy applies. A text: what is wrong with the request. */
-export function underPolicy(exchange: Exchange, { surroundings, identity, metrics }: PolicyParts): UnderPolicy | string | null {
+export function underPolicy(exchange: Exchange, parts: PolicyParts): UnderPolicy | string | null {
+  const { surroundings, identity } = parts;
   const view = new ExchangeView(exchange, identity.isTrusted);
   const matched = matchRoute(view, surroundings);
   if (matched === null || typeof matched === "string") return matched;
@@ -62,6 +65,10 @@ export function underPolicy(exchange: Exchange, { surroundings, identity, metric
   exchange.record.service = matched.service?.name ?? "";
   if (matched.told !== null) exchange.record.decidedBy = matched.told.edge;
   exchange.takeTerms(plan);
-  const retry = matched.service?.policy.retry ?? null;
-  return new UnderPolicy(matched, plan, retry === null ? null : new Retries(exchange, retry, metrics, surroundings.random));
+  return new UnderPolicy(matched, plan, retriesOf(matched, exchange, parts));
+}
+
+function retriesOf({ service }: MatchedRoute, exchange: Exchange, { budgets, metrics, surroundings: { random } }: PolicyParts) {
+  const retry = service?.policy.retry ?? null;
+  return service === null || retry === null ? null : new Retries(exchange, retry, budgets.of(service.name), { metrics, random });
 }

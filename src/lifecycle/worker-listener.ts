@@ -14,6 +14,7 @@ import { ConnectionLimit } from "../upstream/connection-limit.ts";
 import type { Endpoints } from "../upstream/endpoint-state.ts";
 import type { PlaceQueues } from "../upstream/place-queue.ts";
 import { Pool } from "../upstream/pool.ts";
+import type { RetryBudgets } from "../upstream/retry-budget.ts";
 import { MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
 import type { Balancing } from "./balancing.ts";
 import type { WorkerSettings } from "./worker-channel.ts";
@@ -29,6 +30,7 @@ export interface WorkerListenerParts {
   readonly surroundings: Surroundings;
   readonly endpoints: Endpoints;
   readonly queues: PlaceQueues;
+  readonly budgets: RetryBudgets;
   readonly balancing: Pick<Balancing, "stickyField">;
   /** Our table contradicts another region's. */
   contradicted(): void;
@@ -62,7 +64,7 @@ export function workerListener(parts: WorkerListenerParts): DownstreamListener {
 }
 
 function edgeOf(parts: WorkerListenerParts, connections: ConnectionLimit): ReturnType<typeof createEdge> {
-  const { settings, log, sweep, metrics, identity, surroundings, endpoints, queues, balancing, contradicted } = parts;
+  const { settings, log, sweep, metrics, identity, surroundings, endpoints, queues, budgets, balancing, contradicted } = parts;
   const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
   return createEdge({
     pool: new Pool({ limits, sweep, metrics, connections }, settings.connectTimeoutMs),
@@ -76,6 +78,7 @@ function edgeOf(parts: WorkerListenerParts, connections: ConnectionLimit): Retur
     contradicted,
     endpoints,
     queues,
+    budgets,
     surroundings,
   });
 }

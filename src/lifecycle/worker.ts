@@ -23,6 +23,7 @@ import { RoutingTable } from "../table/routing-table.ts";
 import { CellTable } from "../upstream/cell-table.ts";
 import { Endpoints } from "../upstream/endpoint-state.ts";
 import { httpProbe } from "../upstream/probe.ts";
+import { RetryBudgets } from "../upstream/retry-budget.ts";
 import { Balancing } from "./balancing.ts";
 import { ExchangeObserver } from "./exchange-observer.ts";
 import { explain, type ExplainParts } from "./explaining.ts";
@@ -145,6 +146,7 @@ export class Worker {
       surroundings: liveSurroundings(around),
       endpoints: this.#endpoints,
       queues: this.#watches.queues,
+      budgets: new RetryBudgets(cells),
       balancing: this.#balancing,
       contradicted: () => this.#contradicted(),
       exchangeEnded: (exchange) => this.#observer.ended(exchange),

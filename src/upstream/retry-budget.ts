@@ -1,63 +1,86 @@
 /*  How many retries a service may get: a share of its requests in the last ten seconds, so that an outage is not met with a multiple of
  *  the usual traffic. Services with few requests may have ten all the same; with a share of 0 there is none.
  *
- *  Counted per second, in a ring. Each worker has its own budget: the share is of its own requests, so that it holds for all together; the
- *  floor is per worker.
+ *  Counted in a ring of slots of two seconds, in a row of cells that all workers write: the budget is one for all of them, and so are the
+ *  ten. Two that write at the same moment may lose one of their counts, which is nothing beside a share. The row is one of the passing
+ *  ones: domains with policies may be a hundred thousand, and one that nobody has asked for a while begins anew, as it would anyway.
  */
-import type { RetryPolicy } from "../table/policy.ts";
+import type { Cells, CellTable } from "./cell-table.ts";
 
-const SLOT_MS = 1000;
-const SLOTS = 10;
+const SLOT_MS = 2000;
+const SLOTS = 5;
 /** Within the ten seconds. */
 const FLOOR = 10;
+/** Of a row: the number of the slot under way, since the clock began; then the requests of each slot, and the retries of each. */
+const SLOT_AT = 0, REQUESTS_AT = 1, RETRIES_AT = REQUESTS_AT + SLOTS;
 
 export class RetryBudget {
-  readonly #share: number;
-  readonly #requests: Float64Array = new Float64Array(SLOTS);
-  readonly #retries: Float64Array = new Float64Array(SLOTS);
-  /** Number of the slot under way, since the clock began. */
-  #slot = 0;
+  readonly #table: CellTable;
+  readonly #name: string;
+  readonly #print: number;
+  #cells: Cells;
 
-  constructor(share: number) {
-    this.#share = share;
+  constructor(table: CellTable, service: string) {
+    this.#table = table;
+    this.#name = `retries/${service}`;
+    this.#print = table.printOf(this.#name);
+    this.#cells = table.passing(this.#name);
   }
 
   /** A request has come. */
-  deposit(nowMs: number): void {
-    this.#turn(nowMs);
-    this.#requests[this.#slot % SLOTS]!++;
+  deposit(): void {
+    const cells = this.#turned();
+    cells[REQUESTS_AT + cells[SLOT_AT]! % SLOTS]!++;
   }
 
   /** Whether one more retry may be made; if so it is taken. */
-  withdraw(nowMs: number): boolean {
-    this.#turn(nowMs);
-    const most = this.#share === 0 ? 0 : Math.max(FLOOR, this.#share * sum(this.#requests));
-    if (sum(this.#retries) >= most) return false;
-    this.#retries[this.#slot % SLOTS]!++;
+  withdraw(share: number): boolean {
+    const cells = this.#turned();
+    const most = share === 0 ? 0 : Math.max(FLOOR, share * sumFrom(cells, REQUESTS_AT));
+    if (sumFrom(cells, RETRIES_AT) >= most) return false;
+    cells[RETRIES_AT + cells[SLOT_AT]! % SLOTS]!++;
     return true;
   }
 
-  #turn(nowMs: number): void {
-    const slot = Math.floor(nowMs / SLOT_MS);
-    for (let passed = Math.max(this.#slot + 1, slot - SLOTS + 1); passed <= slot; passed++) {
-      this.#requests[passed % SLOTS] = 0;
-      this.#retries[passed % SLOTS] = 0;
+  /** With the slot of now. */
+  #turned(): Cells {
+    const nowMs = this.#table.nowMs();
+    if (!this.#table.keeps(this.#cells, this.#print, nowMs)) this.#cells = this.#table.passing(this.#name);
+    const cells = this.#cells;
+    const slot = Math.floor(nowMs / SLOT_MS), before = cells[SLOT_AT]!;
+    if (slot <= before) return cells; // also where another worker's clock is a moment ahead
+    for (let passed = Math.max(before + 1, slot - SLOTS + 1); passed <= slot; passed++) {
+      cells[REQUESTS_AT + passed % SLOTS] = 0;
+      cells[RETRIES_AT + passed % SLOTS] = 0;
     }
-    this.#slot = Math.max(this.#slot, slot);
+    cells[SLOT_AT] = slot;
+    return cells;
   }
 }
 
-function sum(counts: Float64Array): number {
+function sumFrom(cells: Cells, start: number): number {
   let total = 0;
-  for (const count of counts) total += count;
+  for (let i = start; i < start + SLOTS; i++) total += cells[i]!;
   return total;
 }
 
-/** One for each policy, for as long as it is in force. */
-const budgets: WeakMap<RetryPolicy, RetryBudget> = new WeakMap();
+/** Services whose budget is at hand; others are made anew. */
+const MOST_KNOWN = 4096;
 
-export function budgetOf(policy: RetryPolicy): RetryBudget {
-  let budget = budgets.get(policy);
-  if (budget === undefined) budgets.set(policy, budget = new RetryBudget(policy.budget));
-  return budget;
+/** Of a worker, by the name of the service: a reload changes the share, not what has been used of it. */
+export class RetryBudgets {
+  readonly #table: CellTable;
+  readonly #budgets: Map<string, RetryBudget> = new Map();
+
+  constructor(table: CellTable) {
+    this.#table = table;
+  }
+
+  of(service: string): RetryBudget {
+    let budget = this.#budgets.get(service);
+    if (budget !== undefined) return budget;
+    if (this.#budgets.size >= MOST_KNOWN) this.#budgets.clear();
+    this.#budgets.set(service, budget = new RetryBudget(this.#table, service));
+    return budget;
+  }
 }

@@ -193,6 +193,47 @@ for (const kind of BUSY_AWARE) {
   });
 }
 
+/** Requests at the busiest endpoint, on average, when `workers` that see what is theirs, or what is everybody's, share all requests. */
+function busiest(workers: number, seesAll: boolean): number {
+  const random = chance(3), offer = vms(1, 1, 1, 1, 1, 1, 1, 1);
+  const balanced = Array.from({ length: workers }, () => new Balanced("p2c"));
+  const under: { readonly key: string; readonly worker: number }[] = [];
+  const together = new Map(offer.map(({ key }) => [key, 0]));
+  let sum = 0;
+  const count = (key: string, worker: number, change: number): void => {
+    together.set(key, together.get(key)! + change);
+    for (const [i, { load }] of balanced.entries()) if (seesAll || i === worker) load.set(key, (load.get(key) ?? 0) + change);
+  };
+  for (let i = 0; i < 20_000; i++) {
+    const worker = Math.floor(random() * workers), { key } = balanced[worker]!.choose(offer);
+    count(key, worker, 1);
+    under.push({ key, worker });
+    sum += Math.max(...together.values());
+    if (under.length < 64) continue;
+    // Each of those under way may end next; at the first endpoint that takes four times as long
+    for (;;) {
+      const place = Math.floor(random() * under.length), over = under[place]!;
+      if (over.key === offer[0]!.key && random() > 0.25) continue;
+      under[place] = under.at(-1)!;
+      under.pop();
+      count(over.key, over.worker, -1);
+      break;
+    }
+  }
+  return sum / 20_000;
+}
+
+test("p2c evens out nearly as well when each of several workers sees only its own requests", () => {
+  const one = busiest(1, false);
+  for (const workers of [2, 4]) {
+    const apart = busiest(workers, false), joint = busiest(workers, true);
+    assert.ok(
+      apart < 1.35 * joint,
+      `${workers} workers: ${apart.toFixed(1)} apart, ${joint.toFixed(1)} with one view, ${one.toFixed(1)} alone`,
+    );
+  }
+});
+
 test("weighted is smooth: no run of one endpoint is longer than its weight asks for", () => {
   const offer = vms(5, 1, 1);
   const balanced = new Balanced("weighted");

@@ -24,7 +24,7 @@ let edge: Edgeproxy;
 let good: Vm, bad: Vm;
 /** Of the services `unsaid` and `checked`, beside one that refuses connections. */
 let kept: Vm;
-/** Of the service `outage`. */
+/** Of the services `outage` and `seldom`. */
 const outage: Vm[] = [];
 after(() => stack.disposeAsync());
 
@@ -44,6 +44,7 @@ before(async () => {
     unsaid: { ...NO_CHECKS, endpoints: endpointsOf(kept, closed) },
     checked: { endpoints: endpointsOf(kept, closed), retry: { attempts: 2 } },
     outage: { ...NO_CHECKS, endpoints: endpointsOf(...outage), retry: { ...EVERYTHING, budget: 0.2 } },
+    seldom: { ...NO_CHECKS, endpoints: endpointsOf(...outage), retry: { ...EVERYTHING, budget: 0.2 } },
   }, { EDGEPROXY_WORKERS: "2", EDGEPROXY_ACCESS_LOG: "on" });
 });
 
@@ -180,9 +181,19 @@ test("a total outage is met with a fifth more attempts, not with a multiple", as
   const sinceMs = performance.now();
   await flood(count, 16, (client) => (client.send(getRequest("outage.test")), client.readResponse()));
   const attempts = outage.reduce((sum, { requests }) => sum + requests.length, 0);
-  const windows = 1 + Math.ceil((performance.now() - sinceMs) / 10_000);
-  const spare = 2 * windows * 10; // of two workers
+  const windows = 1 + Math.ceil((performance.now() - sinceMs) / 8000);
+  const spare = windows * 10; // of both workers
   assert.ok(attempts <= count * 1.2 + spare, `${attempts} attempts`);
   assert.ok(attempts >= count * 1.15, `${attempts} attempts`);
   await edge.waitFor(async () => await metric(edge, 'edgeproxy_upstream_retries_refused_total{reason="budget"}') > 0);
+});
+
+test("a service with few requests has ten retries in ten seconds, of both workers together", async () => {
+  for (const vm of outage) vm.requests.length = 0;
+  const beganAtMs = performance.now();
+  const count = 24; // each on a connection of its own: the workers share them
+  for (let i = 0; i < count; i++) assert.equal((await rawRequest(edge.port, getRequest("seldom.test"))).status, 503);
+  const windows = 1 + Math.floor((performance.now() - beganAtMs) / 8000);
+  const retries = outage.reduce((sum, { requests }) => sum + requests.length, -count);
+  assert.ok(retries >= 10 && retries <= 10 * windows, `${retries} retries`);
 });
