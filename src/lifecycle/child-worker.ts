@@ -1,7 +1,7 @@
 /** A worker as a child process. */
 import { FIRST_DESCRIPTOR, startChild } from "../runtime/child-process.ts";
 import type { CellFile } from "./cell-file.ts";
-import type { StartWorker } from "./fleet.ts";
+import type { StartWorker } from "./fleet-member.ts";
 import type { DownMessage, UpMessage, WorkerSettings } from "./worker-channel.ts";
 
 export interface ChildWorkerOptions {

@@ -24,6 +24,15 @@ export interface WorkerEnd {
   kill(): void;
 }
 
+/** What a worker's end tells of. */
+export interface WorkerEvents {
+  message(message: UpMessage): void;
+  /** Once: `exit code 1`, `SIGKILL`. */
+  exit(reason: string): void;
+}
+
+export type StartWorker = (worker: number, events: WorkerEvents) => WorkerEnd;
+
 export type MemberState = "starting" | "serving" | "silent" | "draining";
 export type Stats = Extract<UpMessage, { type: "stats" }>;
 

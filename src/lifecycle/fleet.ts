@@ -12,27 +12,19 @@
 import type { Log } from "../observation/log.ts";
 import { Metrics, type MetricsSnapshot, retire, sumSnapshots } from "../observation/metrics.ts";
 import { noRestarts, type RestartReason, type Restarts, type WorkerStatus } from "../observation/worker-status.ts";
-import type { CancelTimer, Timers } from "../runtime/timers.ts";
+import type { Timers } from "../runtime/timers.ts";
 import type { Verdict } from "../upstream/endpoint-findings.ts";
 import { Asking, type Whom, type WorkerAnswer } from "./asking.ts";
 import { Changes } from "./changes.ts";
-import { FleetMember, type Stats, type WorkerEnd } from "./fleet-member.ts";
+import { FleetMember, type StartWorker } from "./fleet-member.ts";
 import { FleetPlace } from "./fleet-place.ts";
+import { FleetPulse } from "./fleet-pulse.ts";
 import { assignSockets } from "./socket-assignment.ts";
 import type { Question, StandingOrders, UpMessage } from "./worker-channel.ts";
 import type { Workers } from "./control-plane.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import { WorkerLink } from "./worker-link.ts";
-
-/** What a worker's end tells of. */
-export interface WorkerEvents {
-  message(message: UpMessage): void;
-  /** Once: `exit code 1`, `SIGKILL`. */
-  exit(reason: string): void;
-}
-
-export type StartWorker = (worker: number, events: WorkerEvents) => WorkerEnd;
 
 export interface FleetOptions {
   /** The numbers of the workers: 1 to N, or only 0 in the supervisor's own process. */
@@ -56,7 +48,6 @@ export interface FleetOptions {
   readonly timers: Timers;
 }
 
-const TICK_MS = 1000;
 const FAILED_STARTS = 3;
 /** How long a scrape waits for an answer. */
 const COLLECT_MS = 250;
@@ -72,9 +63,8 @@ export class Fleet implements Workers {
   readonly #restarts: Record<RestartReason, number> = noRestarts();
   readonly #changes: Changes;
   readonly #asking: Asking;
+  readonly #pulse: FleetPulse;
   #retired: MetricsSnapshot = new Metrics().snapshot();
-  #cancelTick: CancelTimer = () => {};
-  #serial = 0;
   /** Workers may accept connections. */
   #listening = false;
   #everServed = false;
@@ -85,12 +75,18 @@ export class Fleet implements Workers {
     this.#options = options;
     this.#changes = new Changes(options.timers);
     this.#asking = new Asking(options.timers);
+    this.#pulse = new FleetPulse({
+      members: this.#members,
+      turned: (member, state, reason) => this.#turned(member, state, reason),
+      log: options.log,
+      timers: options.timers,
+    });
     this.#places = options.workers.map((worker) => new FleetPlace(worker, options.timers));
   }
 
   start(): void {
     for (const place of this.#places) this.#fill(place);
-    this.#scheduleTick();
+    this.#pulse.start();
   }
 
   /** Lets workers accept connections, those that have no table yet as soon as they have the present one. */
@@ -152,7 +148,7 @@ export class Fleet implements Workers {
 
   /** Asks all workers for their figures; resolves when those that answer have. */
   async collect(): Promise<void> {
-    const serial = this.#ask();
+    const serial = this.#pulse.ask();
     await this.until(
       () => [...this.#members].every((member) => member.state === "silent" || member.answered >= serial),
       COLLECT_MS,
@@ -194,7 +190,7 @@ export class Fleet implements Workers {
   /** Ends every worker now. */
   kill(): void {
     this.#stopping = true;
-    this.#cancelTick();
+    this.#pulse.stop();
     for (const place of this.#places) place.close();
     for (const member of this.#members) member.end.kill();
   }
@@ -236,7 +232,7 @@ export class Fleet implements Workers {
         this.#cut += message.cut;
         break;
       case "stats":
-        this.#hear(member, message);
+        this.#pulse.heard(member, message, () => this.#options.receive(message));
         break;
       case "wanted":
       case "failed":
@@ -256,13 +252,9 @@ export class Fleet implements Workers {
     this.#changes.tell();
   }
 
-  #hear(member: FleetMember, stats: Stats): void {
-    const wasSilent = member.state === "silent";
-    member.hear(stats, this.#options.timers.nowMs());
-    this.#options.receive(stats);
-    if (!wasSilent) return;
-    this.#options.log.info("worker answers again", { worker: member.worker, pid: member.end.pid });
-    this.#tell(member, "serving", "answers again");
+  /** It does not answer any more, or again: others accept what it would, or need not any more. */
+  #turned(member: FleetMember, state: string, reason: string): void {
+    this.#tell(member, state, reason);
     this.#assign();
   }
 
@@ -338,33 +330,6 @@ export class Fleet implements Workers {
   #checkStart(place: FleetPlace, { error }: FleetMember, reason: string): void {
     if (this.#everServed || (error === null && place.misses < FAILED_STARTS)) return;
     this.#options.failed(error ?? `worker ${place.worker} ended ${place.misses} times before it served, last by ${reason}`);
-  }
-
-  #scheduleTick(): void {
-    this.#cancelTick = this.#options.timers.after(TICK_MS, () => {
-      for (const member of this.#members) this.#watch(member);
-      this.#ask();
-      this.#scheduleTick();
-    });
-  }
-
-  #watch(member: FleetMember): void {
-    const before = member.state;
-    const { log } = this.#options;
-    if (member.tick()) {
-      log.error("worker does not answer and is ended", { worker: member.worker, pid: member.end.pid });
-      return member.giveUp();
-    }
-    if (before === "silent" || member.state !== "silent") return;
-    log.warn("worker does not answer", { worker: member.worker, pid: member.end.pid });
-    this.#tell(member, "silent");
-    this.#assign();
-  }
-
-  #ask(): number {
-    this.#serial++;
-    for (const member of this.#members) member.collect(this.#serial, this.#options.timers.nowMs());
-    return this.#serial;
   }
 
   #tell({ worker }: FleetMember, state: string, reason = ""): void {

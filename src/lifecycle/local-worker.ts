@@ -4,7 +4,7 @@ import type { AccessLog } from "../observation/access-log.ts";
 import type { Log } from "../observation/log.ts";
 import { socketDoors } from "../runtime/sockets.ts";
 import type { CellTable } from "../upstream/cell-table.ts";
-import type { StartWorker, WorkerEvents } from "./fleet.ts";
+import type { StartWorker, WorkerEvents } from "./fleet-member.ts";
 import { type DownMessage, inProcessChannel, type WorkerSettings } from "./worker-channel.ts";
 import { Worker } from "./worker.ts";
 

@@ -1,7 +1,8 @@
 /** Workers are started, watched, replaced. The processes are stand-ins here; tests/end-to-end/workers.test.ts kills real ones. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Fleet, type FleetOptions, type WorkerEvents } from "../../src/lifecycle/fleet.ts";
+import type { WorkerEvents } from "../../src/lifecycle/fleet-member.ts";
+import { Fleet, type FleetOptions } from "../../src/lifecycle/fleet.ts";
 import { type DownMessage, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { NOTHING_COUNTED } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
