@@ -40,6 +40,16 @@ export class AdminAddress {
     this.#log.info("admin listening", where);
   }
 
+  /** Unless who has it is a generation on its way out (`left`): of the one that took over from that, only orphans may be left. */
+  async openAlone(app: AdminApp, left: () => boolean): Promise<void> {
+    try {
+      await this.open(app, false);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "EADDRINUSE" || !left()) throw error;
+      await this.open(app, true);
+    }
+  }
+
   /** Nobody waits for who only watches. `succeeded`: the next generation answers here, too, and should be the only one. */
   async close(how: { readonly succeeded?: boolean } = {}): Promise<void> {
     this.#closing.abort();

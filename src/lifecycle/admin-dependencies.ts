@@ -3,42 +3,16 @@ import type { AdminDeps } from "../admin/deps.ts";
 import type { ControlFigures } from "../observation/exposition.ts";
 import { standardOutput } from "../observation/line-writer.ts";
 import type { Log } from "../observation/log.ts";
-import { type MetricsSnapshot, sumSnapshots } from "../observation/metrics.ts";
-import type { TrafficHistory } from "../observation/traffic-history.ts";
-import type { Restarts } from "../observation/worker-status.ts";
 import { readProcessFigures, runtimeName } from "../runtime/process-figures.ts";
 import { systemTimers } from "../runtime/timers.ts";
 import { VERSION } from "../runtime/version.ts";
 import type { ConfigFileStatus } from "../sources/config-file.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
 import { isReadable } from "../sources/refresh-status.ts";
-import type { Whom, WorkerAnswer } from "./asking.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import type { LogLevelOrder } from "./log-level-order.ts";
-import { describeSettings, type Settings } from "./settings.ts";
-import type { Cordons } from "./cordons.ts";
 import { breakerDependencies, cordonDependencies, endpointDependencies, orderDependencies } from "./endpoint-dependencies.ts";
-import type { PolicyOrders } from "./policy-orders.ts";
-import type { SpanFigures } from "./trace-exporter.ts";
-import type { Question } from "./worker-channel.ts";
-
-/** What the owner of the processes tells. */
-export interface Generation
-  extends Pick<AdminDeps, "collect" | "workers" | "drain" | "predecessors" | "refreshNow" | "events" | "closing" | "beginDrain"> {
-  restarts(): Restarts;
-  /** Reads the routes now; resolves when what was read is in force. */
-  refreshNow(reason: string): Promise<void>;
-  readonly traffic: TrafficHistory;
-  readonly cordons: Cordons;
-  readonly policyOrders: PolicyOrders;
-  /** What the workers that serve answer, or one of them. */
-  ask<Kind extends Question["kind"]>(question: Extract<Question, { kind: Kind }>, whom?: Whom): Promise<WorkerAnswer<Kind>[]>;
-  readonly logLevel: LogLevelOrder;
-  /** null where none are exported. */
-  spans(): SpanFigures | null;
-  /** The counters of workers that are gone. */
-  retired(): MetricsSnapshot;
-}
+import { type Generation, totalOf } from "./generation.ts";
+import { describeSettings, type Settings } from "./settings.ts";
 
 export function adminDependencies(control: ControlPlane, settings: Settings, log: Log, generation: Generation): AdminDeps {
   return {
@@ -108,12 +82,6 @@ function policyFigures({ revision, policies: { file, domains }, names }: PolicyS
   const namesFailing = names.filter(({ error }) => error !== null).length;
   const { services, routes } = file;
   return { revision, services: services.length, routes: routes.length, domains: domains.size, names: names.length, namesFailing };
-}
-
-/** Over the workers that there are and those that were. */
-export function totalOf(generation: Pick<Generation, "workers" | "retired">): MetricsSnapshot {
-  const snapshots = generation.workers().flatMap(({ metrics }) => metrics === null ? [] : [metrics]);
-  return sumSnapshots([generation.retired(), ...snapshots]);
 }
 
 function controlFigures(control: ControlPlane, settings: Settings, generation: Generation): ControlFigures {

@@ -3,9 +3,9 @@ import type { BreakerDeps, CordonDeps, EndpointDeps, PolicyOrderDeps } from "../
 import { piecesInSlices } from "../runtime/in-slices.ts";
 import { mergedBreakers } from "../upstream/breaker-view.ts";
 import type { EndpointUse } from "../upstream/endpoint-state.ts";
-import type { Generation } from "./admin-dependencies.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Cordons } from "./cordons.ts";
+import type { Generation } from "./generation.ts";
 import type { PolicyOrders } from "./policy-orders.ts";
 
 export function endpointDependencies(control: ControlPlane, generation: Pick<Generation, "ask">): EndpointDeps {

@@ -4,8 +4,7 @@
  *   created -------> starting -------------------------------------> ready ------------------> draining ---> stopped    final
  *                        '---------------------------------------------------------------------^
  */
-import { randomBytes } from "node:crypto";
-import { adminApp } from "../admin/app.ts";
+import { type AdminApp, adminApp } from "../admin/app.ts";
 import { AccessLog } from "../observation/access-log.ts";
 import { type DrainStatus, workLeft } from "../observation/drain-status.ts";
 import { EventLog } from "../observation/event-log.ts";
@@ -16,25 +15,24 @@ import { type CancelTimer, systemTimers } from "../runtime/timers.ts";
 import type { FirstFile } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import { AdminAddress } from "./admin-address.ts";
-import { adminDependencies, type Generation, totalOf } from "./admin-dependencies.ts";
+import { adminDependencies } from "./admin-dependencies.ts";
 import { Metrics } from "../observation/metrics.ts";
 import { noRestarts } from "../observation/worker-status.ts";
-import { type CellFile, cellTable, openCellFile } from "./cell-file.ts";
-import { childWorker } from "./child-worker.ts";
+import { type CellFile, openCellFile } from "./cell-file.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { Drain, type DrainManner } from "./drain.ts";
 import type { ErrorPageFiles } from "./error-page-folder.ts";
 import { Fleet } from "./fleet.ts";
+import { type Generation, totalOf } from "./generation.ts";
 import { generationSockets } from "./generation-sockets.ts";
 import { type DrainReport, Generations } from "./generations.ts";
-import { localWorker } from "./local-worker.ts";
 import type { CheckedGeneration } from "./self-check.ts";
 import { statusLine } from "./status-line.ts";
 import type { Settings } from "./settings.ts";
 import { Steering } from "./steering.ts";
 import { type TraceExporter, traceExporter } from "./trace-exporter.ts";
-import { otlpLoaded, tracesUrl } from "./trace-settings.ts";
-import type { WorkerSettings } from "./worker-channel.ts";
+import { otlpLoaded } from "./trace-settings.ts";
+import { workerNumbers, workerStart } from "./worker-start.ts";
 
 /** How long clients who wait in a socket that was there before us do so for the first table, before they are told that there is none. */
 const WAITING_MS = 3000;
@@ -133,7 +131,7 @@ export class Supervisor {
     this.#listenInTime();
     this.control.start();
     this.#sampleTraffic();
-    if (!this.#generations.adminHeld) await this.#openAdminAlone();
+    if (!this.#generations.adminHeld) await this.#admin.openAlone(this.#adminApp(), () => this.#generations.adminLeft);
   }
 
   /** For the admin address, the self-check and the service manager. */
@@ -281,19 +279,13 @@ export class Supervisor {
   }
 
   #createFleet(): Fleet {
-    const { shutdownTimeoutMs: graceMs, workers } = this.#settings;
-    const settings = workerSettings(this.#settings);
+    const settings = this.#settings;
     const descriptors = this.#sockets.map(({ fd }) => fd);
-    const cells = this.#cells;
     const beside = () => this.#generations.preceded && !this.#isReady;
-    const local = () => ({ settings, descriptors, log: this.#log, accessLog: this.#accessLog });
-    const start = workers === 0
-      ? localWorker({ ...local(), cells: cellTable(cells?.descriptor ?? null, this.#log) })
-      : childWorker({ settings, descriptors, cells, beside });
     return new Fleet({
-      workers: workers === 0 ? [0] : Array.from({ length: workers }, (_, index) => index + 1),
+      workers: workerNumbers(settings),
       sockets: descriptors.length,
-      start,
+      start: workerStart({ settings, descriptors, cells: this.#cells, beside, log: this.#log, accessLog: this.#accessLog }),
       snapshot: () => this.control.snapshot,
       policies: () => this.control.policySnapshot,
       orders: () => this.#steering.orders,
@@ -303,7 +295,7 @@ export class Supervisor {
         this.control.receive(message);
       },
       failed: (reason) => this.#fail(reason),
-      graceMs,
+      graceMs: settings.shutdownTimeoutMs,
       log: this.#log,
       timers: systemTimers,
     });
@@ -311,21 +303,11 @@ export class Supervisor {
 
   /** Until now those before us had it, and could change the cordons. */
   #takeAdmin(): Promise<void> {
-    return this.#takingAdmin ??= this.#steering.load().then(() => this.#openAdmin(true));
+    return this.#takingAdmin ??= this.#steering.load().then(() => this.#admin.open(this.#adminApp(), true));
   }
 
-  /** Alone, unless who has it is a generation on its way out: of the one that took over from that, only orphans may be left. */
-  async #openAdminAlone(): Promise<void> {
-    try {
-      await this.#openAdmin(false);
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== "EADDRINUSE" || !this.#generations.adminLeft) throw error;
-      await this.#openAdmin(true);
-    }
-  }
-
-  #openAdmin(beside: boolean): Promise<void> {
-    return this.#admin.open(adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation)), beside);
+  #adminApp(): AdminApp {
+    return adminApp(adminDependencies(this.control, this.#settings, this.#log, this.generation));
   }
 
   #finish(graceMs: number, succeeded: boolean): Promise<number> {
@@ -338,15 +320,4 @@ export class Supervisor {
 
 function drainReport({ left, deadlineAtMs }: DrainStatus): DrainReport {
   return { left, remainingMs: Math.max(0, deadlineAtMs - systemTimers.nowMs()) };
-}
-
-function workerSettings(settings: Settings): WorkerSettings {
-  const { databaseUrl: _database, configFile: _file, adminAddr: _address, adminToken: _token, ...others } = settings;
-  const { otlpEndpoint: _endpoint, otlpTracesEndpoint: _traces, otlpHeaders: _headers, ...rest } = others;
-  return { ...rest, secret: settings.secret === "" ? randomSecret() : settings.secret, exportsSpans: tracesUrl(settings) !== null };
-}
-
-/** Nobody else believes what it has signed, nor do we after the next start. */
-function randomSecret(): string {
-  return randomBytes(32).toString("base64url");
 }

@@ -1,7 +1,7 @@
 /** What the admin app shows of several workers is what all of them have done. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { totalOf } from "../../src/lifecycle/admin-dependencies.ts";
+import { totalOf } from "../../src/lifecycle/generation.ts";
 import { Metrics, type MetricsSnapshot } from "../../src/observation/metrics.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
 
