@@ -40,6 +40,16 @@ test("files that are made of the code's tables are as these are", async () => {
   }
 });
 
+test("docs/architecture.md names files and folders that exist", async () => {
+  const document = await text("docs/architecture.md");
+  const named = [...document.matchAll(/`([a-z0-9-]+(?:\/[a-z0-9-]+)*\/(?:[a-z0-9-]+\.ts)?)`/g)].map(([, path = ""]) => path);
+  assert.ok(named.length > 40);
+  for (const path of new Set(named)) {
+    const place = /^(src|tests)\//.test(path) ? path : `src/${path}`;
+    await assert.doesNotReject(stat(new URL(`../../${place}`, import.meta.url)), path);
+  }
+});
+
 test("README.md and .ci/run call tasks that exist, with the Deno that compile.sh pins", async () => {
   const pinned = /npx -y deno@(\S+)/.exec(await text("compile.sh"))?.[1];
   const tasks = Object.keys((await manifest()).tasks);
