@@ -13,6 +13,7 @@ import type { RefreshStatus } from "../sources/refresh-status.ts";
 import type { RevisionHistory } from "../sources/revision-history.ts";
 import type { PinAnswer } from "../sources/served-table.ts";
 import type { Exclusion } from "../sources/source.ts";
+import type { PolicyFindings } from "../table/policy-findings.ts";
 import type { Routes } from "../table/routes.ts";
 import type { EndpointHealth } from "../upstream/endpoint-findings.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
@@ -78,6 +79,10 @@ export interface AdminDeps {
   readonly lastGood: () => LastGoodFigures | null;
   /** Of the routes file and the domains; those in force. */
   readonly policies: () => PolicyStatus;
+  /** What of them an operator should know. */
+  readonly policyFindings: () => PolicyFindings;
+  /** Of targets of routes, as of hosts; see target-figures. */
+  readonly targets: Pick<HostTraffic, "list" | "lastMinuteSeconds">;
   /** Runs one refresh that begins after this call; resolves when it has ended, well or not. */
   readonly refreshNow: (reason: string) => Promise<void>;
   /** What stays of a table of policies that cannot be read goes with the next refresh. */

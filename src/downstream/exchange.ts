@@ -14,6 +14,7 @@
  */
 import type { OutcomeKind } from "../observation/metrics.ts";
 import type { AnswerCode, ErrorCode } from "../observation/proxy-error.ts";
+import type { TargetRow } from "../observation/target-counts.ts";
 import type { SpanIds } from "../observation/tracing.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import type { BodyLength } from "../wire/h1/framing.ts";
@@ -133,6 +134,8 @@ export interface ExchangeRecord {
   policy: string;
   /** Under a policy: the service that it was led to; empty: none, or the route answers by itself. */
   service: string;
+  /** Under a policy: where it is counted when it has ended; null: nowhere. */
+  target: TargetRow | null;
   /** Under a policy: the edge of another region, by its name in Via, that has drawn its service or counted it; empty: none. */
   decidedBy: string;
   /** What a retry policy made of failed attempts, in order: `connect, no budget`; empty: it was not asked. */
@@ -145,6 +148,8 @@ export interface ExchangeRecord {
   probeSinceMs: number;
   /** Spent on waiting for a place at an endpoint. */
   queueWaitMs: number;
+  /** Since when it waits for one; 0: it does not. */
+  queueSinceMs: number;
   /** Spent on waiting for connections, of all attempts together. */
   connectMs: number;
   /** Since when it waits for one; 0: it does not. */

@@ -45,12 +45,14 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   attempts = 0;
   policy = "";
   service = "";
+  target: ExchangeRecord["target"] = null;
   decidedBy = "";
   retry = "";
   reused = false;
   probeWaitMs = 0;
   probeSinceMs = 0;
   queueWaitMs = 0;
+  queueSinceMs = 0;
   connectMs = 0;
   connectSinceMs = 0;
   answeredAtMs = 0;

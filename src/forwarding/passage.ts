@@ -7,6 +7,7 @@ import type { Exchange } from "../downstream/exchange.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { type AnswerCode, blameOf, type ProxyError } from "../observation/proxy-error.ts";
+import type { TargetCounts } from "../observation/target-counts.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { type Endpoints, type EndpointState, PROBE_SOON_MS } from "../upstream/endpoint-state.ts";
 import type { Visit } from "../upstream/endpoint-watch.ts";
@@ -28,6 +29,7 @@ export interface PassageEnvironment extends AttemptEnvironment {
   readonly queues: PlaceQueues;
   readonly budgets: RetryBudgets;
   readonly metrics: Metrics;
+  readonly targets: TargetCounts;
   readonly log: Log;
   /** How long a request waits for the verdict of a probe; then the VM counts as unhealthy for this request. */
   readonly verdictTimeoutMs: number;

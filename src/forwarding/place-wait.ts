@@ -6,7 +6,7 @@
 import type { Surroundings } from "../decision/decide.ts";
 import { whyFull } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
-import type { Metrics } from "../observation/metrics.ts";
+import type { Metrics, QueueEnd } from "../observation/metrics.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { partsOfKey, type Policies, type PolicyService } from "../table/policies.ts";
 import type { ConcurrencyPolicy } from "../table/policy.ts";
@@ -42,9 +42,10 @@ class PlaceWait implements Waiter {
   begin(queue: PlaceQueue, limits: ConcurrencyPolicy): boolean {
     if (!queue.join(this, limits)) return false;
     this.#metrics.exchangesQueued++;
+    this.#exchange.record.queueSinceMs = this.#sinceMs;
     this.#exchange.onGone = () => {
       queue.leave(this);
-      this.#over();
+      this.#over("left");
     };
     this.#exchange.onClientEnd = () => this.#clientEnded();
     return true;
@@ -53,13 +54,13 @@ class PlaceWait implements Waiter {
   offer(): boolean {
     const goOn = this.#waited.offer();
     if (goOn === null) return false;
-    this.#over();
+    this.#over("served");
     goOn();
     return true;
   }
 
   onTimeout(): void {
-    this.#over();
+    this.#over("timeout");
     this.refuse("queue_timeout");
   }
 
@@ -73,11 +74,16 @@ class PlaceWait implements Waiter {
     if (nowMs() - record.headAtMs > HALF_CLOSE_MS) this.#exchange.leave(LEFT);
   }
 
-  #over(): void {
+  #over(end: QueueEnd): void {
+    const waitedMs = nowMs() - this.#sinceMs;
     this.#exchange.onGone = null;
     this.#exchange.onClientEnd = null;
     this.#metrics.exchangesQueued--;
-    this.#exchange.record.queueWaitMs += nowMs() - this.#sinceMs;
+    this.#metrics.recordQueueEnd(end, waitedMs / 1000);
+    const { record } = this.#exchange;
+    if (record.queueSinceMs === 0) return; // it has been told of already, with this
+    record.queueWaitMs += waitedMs;
+    record.queueSinceMs = 0;
   }
 }
 
@@ -107,5 +113,8 @@ export function awaitPlace(exchange: Exchange, record: EndpointRecord, parts: Pl
   const queue = parts.queues.of(service.name);
   const wait = new PlaceWait(exchange, parts.metrics, service.name, waited);
   if (wait.begin(queue, service.policy.limits!)) queue.freed(); // one may be free that was left to others who wait
-  else wait.refuse("queue_full");
+  else {
+    parts.metrics.recordQueueEnd("full", 0);
+    wait.refuse("queue_full");
+  }
 }

@@ -6,6 +6,9 @@ import { limitFields } from "../decision/rate-limits.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import type { Metrics } from "../observation/metrics.ts";
+import type { TargetCounts } from "../observation/target-counts.ts";
+import { OWN_VMS } from "../table/policy.ts";
+import { orderNameOf } from "../table/policy-order.ts";
 import { type AttemptPlan, planOf } from "./attempt-plan.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
 import { ExchangeView } from "./request-view.ts";
@@ -17,6 +20,7 @@ export interface PolicyParts {
   readonly identity: ForwardingIdentity;
   readonly metrics: Metrics;
   readonly budgets: RetryBudgets;
+  readonly targets: TargetCounts;
 }
 
 export class UnderPolicy {
@@ -55,15 +59,17 @@ export class UnderPolicy {
 
 /** null: no policy applies. A text: what is wrong with the request. */
 export function underPolicy(exchange: Exchange, parts: PolicyParts): UnderPolicy | string | null {
-  const { surroundings, identity } = parts;
+  const { surroundings, identity, targets } = parts;
   const view = new ExchangeView(exchange, identity.isTrusted);
   const matched = matchRoute(view, surroundings);
   if (matched === null || typeof matched === "string") return matched;
+  const { record } = exchange;
+  record.policy = matched.route.id;
+  record.service = matched.service?.name ?? "";
+  record.target = targets.rowOf(matched.route, targetName(matched), orderNameOf);
+  if (matched.told !== null) record.decidedBy = matched.told.edge;
   const plan = planOf(matched, view, identity);
   if (typeof plan === "string") return plan;
-  exchange.record.policy = matched.route.id;
-  exchange.record.service = matched.service?.name ?? "";
-  if (matched.told !== null) exchange.record.decidedBy = matched.told.edge;
   exchange.takeTerms(plan);
   return new UnderPolicy(matched, plan, retriesOf(matched, exchange, parts));
 }
@@ -71,4 +77,10 @@ export function underPolicy(exchange: Exchange, parts: PolicyParts): UnderPolicy
 function retriesOf({ service }: MatchedRoute, exchange: Exchange, { budgets, metrics, surroundings: { random } }: PolicyParts) {
   const retry = service?.policy.retry ?? null;
   return service === null || retry === null ? null : new Retries(exchange, retry, budgets.of(service.name), { metrics, random });
+}
+
+/** As its split names it, so that a route to the VMs of whichever domain has one. */
+function targetName({ service }: MatchedRoute): string {
+  if (service === null) return "";
+  return service.endpoints === null ? OWN_VMS : service.name;
 }

@@ -12,6 +12,7 @@ import { isReadable } from "../sources/refresh-status.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { breakerDependencies, cordonDependencies, endpointDependencies, orderDependencies } from "./endpoint-dependencies.ts";
 import { type Generation, totalOf } from "./generation.ts";
+import { findingsOf, policedFigures } from "./policed-figures.ts";
 import { describeSettings, type Settings } from "./settings.ts";
 
 export function adminDependencies(control: ControlPlane, settings: Settings, log: Log, generation: Generation): AdminDeps {
@@ -36,6 +37,8 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     refreshStatus: () => control.refresher.status(),
     lastGood: () => control.lastGoodFigures(),
     policies: () => control.policies.status,
+    policyFindings: () => findingsOf(control, generation),
+    targets: control.targets,
     refreshNow: (reason) => generation.refreshNow(reason),
     letPoliciesGo: () => control.refresher.letPoliciesGo(),
     routes: () => control.table,
@@ -65,6 +68,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
       return {
         data: totalOf(generation),
         hosts: control.hosts.series(),
+        policed: policedFigures(control, generation),
         workers: generation.workers(),
         restarts: generation.restarts(),
         control: controlFigures(control, settings, generation),

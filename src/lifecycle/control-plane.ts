@@ -35,6 +35,7 @@ import { EndpointDirectory } from "./endpoint-directory.ts";
 import { PolicyPlane } from "./policy-plane.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 import { ownPorts, type Settings } from "./settings.ts";
+import { targetTraffic } from "./target-traffic.ts";
 import type { Snapshot } from "./route-transfer.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
@@ -72,6 +73,8 @@ export class ControlPlane {
   readonly refresher: Refresher;
   /** What all workers have counted of single hosts. */
   readonly hosts: HostTraffic;
+  /** Likewise of targets of routes under policies. */
+  readonly targets: HostTraffic;
   readonly #prober: Prober;
   /** No request is served in this process. */
   readonly #mayPause: boolean;
@@ -128,6 +131,7 @@ export class ControlPlane {
       hasRoute: (key) => this.refresher.table.get(key) !== undefined,
       nowMs: systemTimers.nowMs,
     });
+    this.targets = targetTraffic(() => this.policySnapshot, systemTimers.nowMs);
     const healthOf: HealthOf = (key) => this.#directory.policyOf(key)?.health ?? null;
     const tlsOf: TlsOf = (record) => tlsPeer(record, this.#directory.policyOf(record.key));
     this.#prober = new Prober({
@@ -231,6 +235,7 @@ export class ControlPlane {
     switch (message.type) {
       case "stats":
         this.#prober.used(message.used);
+        this.targets.add(message.policed.targets);
         return this.hosts.add(message.hosts);
       case "wanted":
       case "failed":

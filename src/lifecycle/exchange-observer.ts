@@ -6,6 +6,7 @@ import type { HostCounts } from "../observation/host-counts.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import { type AnswerCode, type Blame, blameOf, BLAMES, CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import type { TargetCounts } from "../observation/target-counts.ts";
 import { spanCount, type Tracing } from "../observation/tracing.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Outbox } from "./outbox.ts";
@@ -15,6 +16,8 @@ export interface ExchangeObserverParts {
   readonly worker: number;
   readonly metrics: Metrics;
   readonly hosts: HostCounts;
+  /** Of routes under policies. */
+  readonly targets: TargetCounts;
   readonly log: Log;
   readonly accessLog: AccessLog;
   /** null: nothing is traced. */
@@ -41,15 +44,18 @@ export class ExchangeObserver {
   }
 
   #tell(exchange: Exchange): void {
-    const { metrics, hosts, accessLog, tracing, outbox } = this.#parts;
+    const { metrics, hosts, targets, accessLog, tracing, outbox } = this.#parts;
     const { record } = exchange;
     const { code } = record;
     const endedAtMs = nowMs();
     const totalMs = endedAtMs - record.startedAtMs;
+    if (record.queueSinceMs !== 0) endQueueWait(record, endedAtMs);
     const bucket = metrics.recordExchange(record.outcome, record.status, totalMs / 1000);
     const blame = code === null ? null : blameOf(code, record.upstreamKind);
     if (code !== null && blame !== null) this.#endedBadly(exchange, code, blame);
-    hosts.count(exchange.host, record, blame === null ? -1 : BLAMES.indexOf(blame), totalMs, bucket);
+    const whose = blame === null ? -1 : BLAMES.indexOf(blame);
+    hosts.count(exchange.host, record, whose, totalMs, bucket);
+    if (record.target !== null) targets.count(record.target, record, whose, totalMs, bucket);
     const share = accessLog.shareFor(record.status, code !== null);
     const shown = blame !== null && outbox.wantsError(blame);
     const spans = tracing?.records === true ? exchange.spans : null;
@@ -136,6 +142,12 @@ function endedBy({ outcome, code, upstreamKind, clientEndedFirst }: ExchangeReco
   }
   if (outcome === "tunnelled" && clientEndedFirst) return "client";
   return outcome === "refused" ? "edge" : upstreamKind ?? "edge";
+}
+
+/** Its client has left while it waited. */
+function endQueueWait(record: ExchangeRecord, endedAtMs: number): void {
+  record.queueWaitMs += endedAtMs - record.queueSinceMs;
+  record.queueSinceMs = 0;
 }
 
 function sinceThen(sinceMs: number, nowMs: number): number {

@@ -156,6 +156,7 @@ export class FleetMember {
       figures: stats?.process ?? null,
       longestStallSeconds: this.#stalls[0]?.seconds ?? null,
       metrics: stats?.metrics ?? null,
+      policed: stats?.policed ?? null,
     };
   }
 }

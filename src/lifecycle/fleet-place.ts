@@ -67,6 +67,7 @@ export class FleetPlace {
       figures: null,
       longestStallSeconds: null,
       metrics: null,
+      policed: null,
     };
   }
 }

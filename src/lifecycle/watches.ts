@@ -4,6 +4,7 @@
  *  other policies are in force (`Endpoints.watchAnew`).
  */
 import type { Metrics } from "../observation/metrics.ts";
+import type { PolicedReport, QueueLength, TroubleKind } from "../observation/policed-figures.ts";
 import type { Timers } from "../runtime/timers.ts";
 import { isEdge, ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
 import { type ConcurrencyPolicy, type HealthPolicy, tlsPeer } from "../table/policy.ts";
@@ -18,6 +19,7 @@ import { type JointCount, JointCounts } from "../upstream/joint-count.ts";
 import { PlaceQueues } from "../upstream/place-queue.ts";
 import { PlacesGuard } from "../upstream/places-guard.ts";
 import type { TlsOf } from "../upstream/probe.ts";
+import { Troubles } from "./troubles.ts";
 import type { UpMessage } from "./worker-channel.ts";
 
 export interface WatchParts {
@@ -37,6 +39,7 @@ export class Watches {
   /** Requests that wait for a place. */
   readonly queues: PlaceQueues;
   readonly #parts: WatchParts;
+  readonly #troubles: Troubles = new Troubles();
   readonly #counts: JointCounts;
   /** By endpoint: a balancer asks for those of all endpoints of its service, which are too many for names to be made. */
   readonly #places: Map<string, JointCount> = new Map();
@@ -52,6 +55,7 @@ export class Watches {
   /** Other policies are in force, and all guards are about to be asked for anew. */
   tidy(): void {
     this.#breakers.clear();
+    this.#troubles.clear();
     this.queues.tidy();
     this.#places.clear();
     this.#counts.tidy();
@@ -61,12 +65,25 @@ export class Watches {
   forget(keys: readonly string[]): void {
     for (const key of keys) {
       this.#breakers.delete(key);
+      this.#troubles.forget(key);
       this.#places.delete(key);
     }
   }
 
   breakers(): BreakerView[] {
     return [...this.#breakers.values()].map(({ guard, service }) => guard.view(service));
+  }
+
+  /** What keeps requests away now, and for which services requests of this worker wait. */
+  report(): Omit<PolicedReport, "targets"> {
+    return { troubles: this.#troubles.list(), queues: this.#queueLengths() };
+  }
+
+  #queueLengths(): QueueLength[] {
+    return this.queues.lengths().map(([service, waiting]) => {
+      const limits = this.#parts.table.policies.service(service, null)?.policy.limits ?? null;
+      return { service, waiting, places: limits?.queue ?? 0 };
+    });
   }
 
   /** False: there is no such breaker. */
@@ -112,9 +129,16 @@ export class Watches {
     if (policy.breaker !== null) {
       const whose = policy.breaker.scope === "service" ? name : key;
       const trials = this.#counts.of(`trials/${whose}`);
-      const parts = { cells, trials, turned: (turn: BreakerTurn) => this.#breakerTurned(turn) };
-      const guard = new BreakerGuard(whose, policy.breaker, parts);
+      // Requests under way may end at a guard that is no longer in force
+      const noticed = (): void => void (this.#breakers.has(whose) && this.#troubles.breaker(whose, troubled));
+      const turned = (turn: BreakerTurn): void => {
+        noticed();
+        this.#breakerTurned(turn);
+      };
+      const guard: BreakerGuard = new BreakerGuard(whose, policy.breaker, { cells, trials, turned, noticed });
+      const troubled = { service: name, trouble: () => guard.trouble };
       this.#breakers.set(whose, { guard, service: name });
+      guard.look(); // it may be open from before
       guards.push(guard);
     }
     const limited = limits !== null && (limits.soft > 0 || limits.hard > 0);
@@ -123,14 +147,16 @@ export class Watches {
       guards.push(new PlacesGuard(this.#counts.of(`places/${key}`), limits ?? UNLIMITED, freed));
     }
     if (policy.ejection !== null) {
-      guards.push(
-        new EjectionGuard(key, policy.ejection, {
-          cells,
-          peers: () => this.#endpointsOf(name),
-          turned: (turn) => this.#turned(turn),
-          after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
-        }),
-      );
+      const guard: EjectionGuard = new EjectionGuard(key, policy.ejection, {
+        cells,
+        peers: () => this.#endpointsOf(name),
+        turned: (turn) => this.#turned(turn),
+        noticed: () => this.#troubles.ejection(key, troubled),
+        after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
+      });
+      const troubled = { service: name, trouble: (): TroubleKind | null => guard.look() };
+      guard.look();
+      guards.push(guard);
     }
     return guards;
   }

@@ -20,6 +20,7 @@ import type { ConnectionList, ConnectionWish } from "../observation/client-conne
 import type { Cordon } from "../observation/cordon.ts";
 import type { LogLevel } from "../observation/log.ts";
 import type { MetricsSnapshot } from "../observation/metrics.ts";
+import type { PolicedReport } from "../observation/policed-figures.ts";
 import type { TracedExchange } from "../observation/tracing.ts";
 import type { BlameCounts } from "../observation/proxy-error.ts";
 import type { WorkerFigures } from "../observation/worker-status.ts";
@@ -153,6 +154,7 @@ export type UpMessage =
     readonly serial: number;
     readonly metrics: MetricsSnapshot;
     readonly hosts: HostReport;
+    readonly policed: PolicedReport;
     readonly process: WorkerFigures;
     readonly used: readonly string[];
   }

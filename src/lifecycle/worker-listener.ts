@@ -7,6 +7,7 @@ import { createEdge } from "../edge.ts";
 import type { ForwardingIdentity } from "../forwarding/request-fields.ts";
 import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
+import type { TargetCounts } from "../observation/target-counts.ts";
 import type { Tracing } from "../observation/tracing.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import { fileLimit } from "../runtime/file-limit.ts";
@@ -25,6 +26,7 @@ export interface WorkerListenerParts {
   readonly log: Log;
   readonly sweep: Sweep;
   readonly metrics: Metrics;
+  readonly targets: TargetCounts;
   readonly tracing: Tracing | null;
   readonly identity: ForwardingIdentity;
   readonly surroundings: Surroundings;
@@ -64,12 +66,14 @@ export function workerListener(parts: WorkerListenerParts): DownstreamListener {
 }
 
 function edgeOf(parts: WorkerListenerParts, connections: ConnectionLimit): ReturnType<typeof createEdge> {
-  const { settings, log, sweep, metrics, identity, surroundings, endpoints, queues, budgets, balancing, contradicted } = parts;
+  const { settings, log, sweep, metrics, targets, identity, surroundings, endpoints, queues, budgets } = parts;
+  const { balancing, contradicted } = parts;
   const limits = { maxHeadBytes: settings.maxHeaderBytes, maxFields: MAX_FIELDS, maxTargetBytes: MAX_TARGET_BYTES };
   return createEdge({
     pool: new Pool({ limits, sweep, metrics, connections }, settings.connectTimeoutMs),
     sweep,
     metrics,
+    targets,
     log,
     identity,
     responseTimeoutMs: settings.responseTimeoutMs,

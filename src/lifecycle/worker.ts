@@ -11,6 +11,7 @@ import { HostCounts } from "../observation/host-counts.ts";
 import { standardOutput } from "../observation/line-writer.ts";
 import type { Log } from "../observation/log.ts";
 import { Metrics } from "../observation/metrics.ts";
+import { TargetCounts } from "../observation/target-counts.ts";
 import type { Tracing } from "../observation/tracing.ts";
 import { RateLimitedLog } from "../observation/rate-limited-log.ts";
 import { Sweep } from "../runtime/clock.ts";
@@ -56,6 +57,7 @@ export class Worker {
   readonly #sweep: Sweep = new Sweep();
   readonly #table: RoutingTable = new RoutingTable();
   readonly #hosts: HostCounts = new HostCounts(this.#table);
+  readonly #targets: TargetCounts = new TargetCounts();
   /** What all workers count together. */
   readonly #cells: CellTable;
   readonly #watches: Watches;
@@ -95,6 +97,7 @@ export class Worker {
       worker: number,
       metrics: this.#metrics,
       hosts: this.#hosts,
+      targets: this.#targets,
       log: trafficLog,
       accessLog,
       tracing: this.#tracing,
@@ -141,6 +144,7 @@ export class Worker {
       log: trafficLog,
       sweep: this.#sweep,
       metrics: this.#metrics,
+      targets: this.#targets,
       tracing: this.#tracing,
       identity,
       surroundings: liveSurroundings(around),
@@ -166,7 +170,7 @@ export class Worker {
   async drain(graceMs: number, succeeded: boolean): Promise<number> {
     const cut = await this.#listener.drain(graceMs, { succeeded });
     this.#outbox.flush();
-    this.#sendStats(this.#serial); // nobody asks any more
+    this.#sendStats(this.#serial, true); // nobody asks any more
     this.#standIn.stop();
     this.#upkeep.stop();
     this.#obedience.stop();
@@ -185,6 +189,7 @@ export class Worker {
 
   #policiesChanged(): void {
     this.#watches.tidy();
+    this.#targets.tidy();
     this.#endpoints.watchAnew();
     this.#standIn.healthChanged();
     this.#listener.routesHaveTerms = !this.#table.policies.empty;
@@ -300,7 +305,7 @@ export class Worker {
     else later(answer);
   }
 
-  #sendStats(serial: number): void {
+  #sendStats(serial: number, last = false): void {
     this.#serial = serial;
     this.#metrics.upstreamIdle = this.#endpoints.idleConnections();
     this.#metrics.revision = this.#table.revision;
@@ -308,6 +313,8 @@ export class Worker {
     this.#metrics.logLinesDropped = standardOutput.lost;
     const metrics = this.#metrics.snapshot();
     const hosts = this.#hosts.take(systemTimers.nowMs());
-    this.#channel.send({ type: "stats", serial, metrics, hosts, process: workerFigures(), used: this.#standIn.takeUsed() });
+    const policed = { targets: this.#targets.take(last), ...this.#watches.report() };
+    const process = workerFigures();
+    this.#channel.send({ type: "stats", serial, metrics, hosts, policed, process, used: this.#standIn.takeUsed() });
   }
 }

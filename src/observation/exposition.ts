@@ -14,6 +14,7 @@ import type { HostSeries } from "./host-traffic.ts";
 import type { HistogramMetric, MetricRow } from "./metric-row.ts";
 import type { MetricsSnapshot } from "./metrics.ts";
 import type { BlameCounts } from "./proxy-error.ts";
+import { type PolicedFigures, POLICY_METRICS } from "./policy-metrics.ts";
 import { TRAFFIC_METRICS } from "./traffic-metrics.ts";
 import { WORKER_METRICS } from "./worker-metrics.ts";
 import type { Restarts, WorkerStatus } from "./worker-status.ts";
@@ -91,6 +92,7 @@ export interface Figures {
   /** The sum over all workers, also of those that are gone. */
   readonly data: MetricsSnapshot;
   readonly hosts: readonly HostSeries[];
+  readonly policed: PolicedFigures;
   readonly workers: readonly WorkerStatus[];
   readonly restarts: Restarts;
   readonly control: ControlFigures;
@@ -103,6 +105,7 @@ export const EXPOSITION_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
 /** Every metric of the proxy, in the order of the answer. */
 export const METRICS: readonly MetricRow[] = [
   ...TRAFFIC_METRICS,
+  ...POLICY_METRICS,
   ...CONTROL_METRICS,
   ...WORKER_METRICS,
   ...HOST_METRICS,

@@ -31,14 +31,14 @@ export interface HostReport {
 
 export const NOTHING_COUNTED: HostReport = { hosts: [], other: [] };
 
-export function emptyRow(): Row {
-  return new Float64Array(COLUMNS);
+export function emptyRow(columns: number = COLUMNS): Row {
+  return new Float64Array(columns);
 }
 
-/** Columns [start, start + COLUMNS) of a longer list of rows. */
-export function sparse(rows: Float64Array, start = 0): number[] {
+/** Columns [start, start + columns) of a longer list of rows. */
+export function sparse(rows: Float64Array, start = 0, columns: number = COLUMNS): number[] {
   const counts: number[] = [];
-  for (let column = 0; column < COLUMNS; column++) {
+  for (let column = 0; column < columns; column++) {
     const value = rows[start + column]!;
     if (value !== 0) counts.push(column, value);
   }
@@ -48,12 +48,12 @@ export function sparse(rows: Float64Array, start = 0): number[] {
 export function addSparse(row: Row, counts: SparseRow): void {
   for (let i = 0; i + 1 < counts.length; i += 2) {
     const column = counts[i]!;
-    if (column < COLUMNS) row[column] = row[column]! + counts[i + 1]!;
+    if (column < row.length) row[column] = row[column]! + counts[i + 1]!;
   }
 }
 
 export function addRow(row: Row, other: Row): void {
-  for (let column = 0; column < COLUMNS; column++) row[column] = row[column]! + other[column]!;
+  for (let column = 0; column < row.length; column++) row[column] = row[column]! + other[column]!;
 }
 
 export function requestsOf(row: Row): number {

@@ -1,4 +1,5 @@
-/*  What all workers have counted of single hosts: in total, in the last minute, and as metric series of the busiest.
+/*  What all workers have counted of single hosts (or of targets of routes, whose rows are longer): in total, in the last minute, and as
+ *  metric series of the busiest.
  *
  *      report of a worker --> watched, if there is room (else: the others)
  *                               | fewer than 1000 series, or twice as busy as the least busy one that has some
@@ -12,6 +13,7 @@
 import {
   addRow,
   addSparse,
+  COLUMNS,
   emptyRow,
   type HostReport,
   requestsOf,
@@ -26,6 +28,10 @@ export interface HostTrafficOptions {
   readonly hasRoute: (key: string) => boolean;
   readonly nowMs: () => number;
   readonly limits?: HostTrafficLimits;
+  /** Of a row; absent: those of a host. */
+  readonly columns?: number;
+  /** What all others are called together; absent: `other`, which is no host's name. */
+  readonly others?: string;
 }
 
 export interface HostTrafficLimits {
@@ -73,7 +79,8 @@ export class HostTraffic {
   readonly #options: HostTrafficOptions;
   readonly #limits: HostTrafficLimits;
   readonly #watched: Map<string, Watched> = new Map();
-  readonly #other: Row = emptyRow();
+  readonly #columns: number;
+  readonly #other: Row;
   readonly #startedAtMs: number;
   #withSeries = 0;
   #wanting = false;
@@ -85,6 +92,8 @@ export class HostTraffic {
   constructor(options: HostTrafficOptions) {
     this.#options = options;
     this.#limits = options.limits ?? LIMITS;
+    this.#columns = options.columns ?? COLUMNS;
+    this.#other = emptyRow(this.#columns);
     this.#startedAtMs = options.nowMs();
   }
 
@@ -102,14 +111,14 @@ export class HostTraffic {
     return [...this.#watched.values()].map((watched) => ({
       host: watched.host,
       total: watched.total,
-      lastMinute: lastMinuteOf(watched),
+      lastMinute: this.#lastMinuteOf(watched),
     }));
   }
 
   find(host: string): HostTotals | null {
     this.#catchUp();
     const watched = this.#watched.get(host);
-    return watched === undefined ? null : { host, total: watched.total, lastMinute: lastMinuteOf(watched) };
+    return watched === undefined ? null : { host, total: watched.total, lastMinute: this.#lastMinuteOf(watched) };
   }
 
   /** How long the last minute was: less at the start, and never quite a minute. */
@@ -118,20 +127,20 @@ export class HostTraffic {
     return Math.max(1, Math.min(sinceMs, (SLOTS - 1) * SLOT_MS + sinceMs % SLOT_MS) / 1000);
   }
 
-  /** Of the busiest, and of all others together as `other`, which is no host's name. */
+  /** Of the busiest, and of all others together. */
   series(): HostSeries[] {
     this.#catchUp();
     const series = [...this.#watched.values()].flatMap(({ host, total, base }) =>
       base === null ? [] : [{ host, counts: total.map((value, column) => value - base[column]!) }]
     );
-    return [...series, { host: "other", counts: this.#other }];
+    return [...series, { host: this.#options.others ?? "other", counts: this.#other }];
   }
 
   #count(host: string, counts: SparseRow): void {
     const watched = this.#watched.get(host) ?? this.#watch(host);
     if (watched === null) return addSparse(this.#other, counts);
     addSparse(watched.total, counts);
-    addSparse(watched.slots[this.#slot % SLOTS] ??= emptyRow(), counts);
+    addSparse(watched.slots[this.#slot % SLOTS] ??= emptyRow(this.#columns), counts);
     if (watched.base === null) addSparse(this.#other, counts);
   }
 
@@ -142,7 +151,7 @@ export class HostTraffic {
       this.#wanting = true;
       return null;
     }
-    const watched: Watched = { host, total: emptyRow(), base: null, slots: new Array(SLOTS).fill(null) };
+    const watched: Watched = { host, total: emptyRow(this.#columns), base: null, slots: new Array(SLOTS).fill(null) };
     this.#watched.set(host, watched);
     if (this.#withSeries < this.#limits.series) this.#beginSeries(watched);
     return watched;
@@ -186,6 +195,12 @@ export class HostTraffic {
     this.#slot = Math.max(this.#slot, slot);
   }
 
+  #lastMinuteOf({ slots }: Watched): Row {
+    const sum = emptyRow(this.#columns);
+    for (const slot of slots) if (slot !== null) addRow(sum, slot);
+    return sum;
+  }
+
   /** The busiest without series take those of the least busy; the least busy without any make room. */
   #review(): void {
     const all = [...this.#watched.values()].map((watched) => ({ watched, busy: requestsInLastMinute(watched) }));
@@ -210,12 +225,6 @@ export class HostTraffic {
 function busiestFirst(hosts: HostReport["hosts"]): HostReport["hosts"] {
   const busy = hosts.map((host) => ({ host, requests: sparseRequests(host[1]) }));
   return busy.sort((one, other) => other.requests - one.requests).map(({ host }) => host);
-}
-
-function lastMinuteOf({ slots }: Watched): Row {
-  const sum = emptyRow();
-  for (const slot of slots) if (slot !== null) addRow(sum, slot);
-  return sum;
 }
 
 function requestsInLastMinute({ slots }: Watched): number {

@@ -30,6 +30,10 @@ export type RetryReason = (typeof RETRY_REASONS)[number];
 export const NO_RETRY_REASONS = ["answered", "cause", "unsafe", "body", "attempts", "time", "budget"] as const;
 export type NoRetryReason = (typeof NO_RETRY_REASONS)[number];
 
+/** How waiting for a place at an endpoint has ended: there was one; it took too long; the client left. `full`: too many waited already. */
+export const QUEUE_ENDS = ["served", "timeout", "left", "full"] as const;
+export type QueueEnd = (typeof QUEUE_ENDS)[number];
+
 /** Plain JSON; counters only grow, gauges are as of now. Adds up over workers. */
 export interface MetricsSnapshot {
   /** requests[outcome index * 6 + status class (0 = none, 1..5)] */
@@ -55,6 +59,11 @@ export interface MetricsSnapshot {
   readonly retriesRefused: readonly number[];
   readonly ejections: number;
   readonly breakersOpened: number;
+  /** In the order of QUEUE_ENDS. */
+  readonly queueEnds: readonly number[];
+  /** As durationBuckets, of those that have waited. */
+  readonly queueWaitBuckets: readonly number[];
+  readonly queueWaitSumSeconds: number;
   /** Exchanges that wait for a place at an endpoint. */
   readonly exchangesQueued: number;
   readonly upstreamOpen: number;
@@ -92,6 +101,9 @@ export class Metrics {
   readonly retriesRefused: Float64Array = new Float64Array(NO_RETRY_REASONS.length);
   ejections = 0;
   breakersOpened = 0;
+  readonly queueEnds: Float64Array = new Float64Array(QUEUE_ENDS.length);
+  readonly queueWaitBuckets: Float64Array = new Float64Array(DURATION_BUCKETS.length + 1);
+  queueWaitSumSeconds = 0;
   exchangesQueued = 0;
   upstreamOpen = 0;
   upstreamIdle = 0;
@@ -127,6 +139,13 @@ export class Metrics {
     this.retriesRefused[NO_RETRY_REASONS.indexOf(reason)]!++;
   }
 
+  recordQueueEnd(end: QueueEnd, waitedSeconds: number): void {
+    this.queueEnds[QUEUE_ENDS.indexOf(end)]!++;
+    if (end === "full") return;
+    this.queueWaitBuckets[bucketOf(waitedSeconds)]!++;
+    this.queueWaitSumSeconds += waitedSeconds;
+  }
+
   recordBadEnd(code: ErrorCode, blame: Blame): void {
     const index = ERROR_CODES.indexOf(code) * BLAMES.length + BLAMES.indexOf(blame);
     this.badEnds[index] = (this.badEnds[index] ?? 0) + 1;
@@ -146,6 +165,8 @@ export class Metrics {
       durationBuckets: [...this.durationBuckets],
       upstreamRetries: [...this.upstreamRetries],
       retriesRefused: [...this.retriesRefused],
+      queueEnds: [...this.queueEnds],
+      queueWaitBuckets: [...this.queueWaitBuckets],
     };
   }
 }

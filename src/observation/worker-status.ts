@@ -1,5 +1,6 @@
 /** What is known of the data plane's processes, for the admin address and the metrics. */
 import type { MetricsSnapshot } from "./metrics.ts";
+import type { PolicedReport } from "./policed-figures.ts";
 
 /*            listens                       no answer               ended
  *  starting ---------> serving <--------------------> silent ------------> restarting ---> starting
@@ -46,6 +47,8 @@ export interface WorkerStatus {
   /** The longest time in the last 30 s in which it did not look at its sockets. */
   readonly longestStallSeconds: number | null;
   readonly metrics: MetricsSnapshot | null;
+  /** What its policies do, as of that answer. */
+  readonly policed: Omit<PolicedReport, "targets"> | null;
 }
 
 export function noRestarts(): Record<RestartReason, number> {

@@ -20,6 +20,8 @@ export interface BreakerParts {
   readonly cells: CellTable;
   readonly trials: JointCount;
   turned(turn: BreakerTurn): void;
+  /** It is not closed. Told again and again. */
+  noticed(): void;
 }
 
 export class BreakerGuard implements Guard {
@@ -28,14 +30,16 @@ export class BreakerGuard implements Guard {
   readonly #cells: CellTable;
   readonly #trials: JointCount;
   readonly #turned: (turn: BreakerTurn) => void;
+  readonly #noticed: () => void;
 
   /** `trials`: under way, the same count for as long as there are any. */
-  constructor(name: string, policy: BreakerPolicy, { cells, trials, turned }: BreakerParts) {
+  constructor(name: string, policy: BreakerPolicy, { cells, trials, turned, noticed }: BreakerParts) {
     this.name = name;
     this.policy = policy;
     this.#cells = cells;
     this.#trials = trials;
     this.#turned = turned;
+    this.#noticed = noticed;
   }
 
   get breaker(): Breaker {
@@ -47,6 +51,7 @@ export class BreakerGuard implements Guard {
     if (cells[0] === 0) return null; // closed, the usual case, without an object
     const breaker = readBreaker(cells);
     if (breaker.state === "closed") return null;
+    this.#noticed();
     if (breaker.state === "open") return this.#cells.nowMs() < breaker.untilMs ? "open" : null;
     return this.#trials.count >= this.policy.halfOpenRequests ? "open" : null;
   }
@@ -57,6 +62,13 @@ export class BreakerGuard implements Guard {
     const trial = breaker.state === "half-open";
     if (trial && !this.#trials.take(this.policy.halfOpenRequests)) return null;
     return new BreakerVisit(this, breaker.opened, trial ? this.#trials : null);
+  }
+
+  /** Open: nobody is let in now. Half-open: trials are under way, or the next request is one. null: closed. */
+  get trouble(): "breaker_open" | "breaker_half_open" | null {
+    const { breaker } = this;
+    if (breaker.state === "closed") return null;
+    return breaker.state === "open" && this.#cells.nowMs() < breaker.untilMs ? "breaker_open" : "breaker_half_open";
   }
 
   view(service: string): BreakerView {

@@ -21,6 +21,8 @@ export interface EjectionParts {
   /** The endpoints of its service, itself among them. */
   peers(): readonly { readonly key: string }[];
   turned(turn: Turn): void;
+  /** It is out. Told again and again. */
+  noticed(): void;
   /** Calls back after a while, if the process still lives then. */
   after(delayMs: number, run: () => void): void;
 }
@@ -36,8 +38,9 @@ export class EjectionGuard implements Guard {
     this.#parts = parts;
   }
 
-  look(): Hindrance | null {
+  look(): Extract<Hindrance, "ejected" | "trial"> | null {
     if (!this.#isOut()) return null;
+    this.#parts.noticed();
     return mayTry(this.#read(), this.#parts.cells.nowMs()) ? "trial" : "ejected";
   }
 
@@ -98,6 +101,7 @@ export class EjectionGuard implements Guard {
   #tell(ejection: Ejection, reason: string): void {
     const key = this.#key;
     const { times } = ejection;
+    if (ejection.state === "out") this.#parts.noticed();
     if (ejection.state === "in") return this.#parts.turned({ key, turn: "returned", reason, forMs: 0, times });
     const forMs = Math.round(ejection.untilAtMs - ejection.sinceAtMs);
     this.#parts.turned({ key, turn: "ejected", reason, forMs, times });

@@ -164,6 +164,11 @@ export class PlaceQueues {
     return queue;
   }
 
+  /** Of those where somebody waits, in this worker. */
+  lengths(): (readonly [service: string, length: number])[] {
+    return [...this.#queues].flatMap(([service, { length }]) => length === 0 ? [] : [[service, length] as const]);
+  }
+
   /** Forgets those where nobody waits. */
   tidy(): void {
     for (const [service, { length }] of this.#queues) if (length === 0) this.#queues.delete(service);

@@ -15,6 +15,7 @@ import { type EdgeEnv, honoDispatch } from "../../src/downstream/hono-request.ts
 import { ExchangeObserver } from "../../src/lifecycle/exchange-observer.ts";
 import { Outbox } from "../../src/lifecycle/outbox.ts";
 import { AccessLog } from "../../src/observation/access-log.ts";
+import { TargetCounts } from "../../src/observation/target-counts.ts";
 import { HostCounts } from "../../src/observation/host-counts.ts";
 import { LineWriter } from "../../src/observation/line-writer.ts";
 import { type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "../../src/observation/proxy-error.ts";
@@ -271,7 +272,18 @@ function runWithBug(): Promise<Evidence> {
   const { metrics } = world;
   const hosts = new HostCounts(new RoutingTable());
   const outbox = new Outbox(() => {});
-  const observer = new ExchangeObserver({ worker: 0, metrics, hosts, log, accessLog, tracing: null, outbox, routeOf: () => "" });
+  const targets = new TargetCounts();
+  const observer = new ExchangeObserver({
+    worker: 0,
+    metrics,
+    hosts,
+    targets,
+    log,
+    accessLog,
+    tracing: null,
+    outbox,
+    routeOf: () => "",
+  });
   world.client.send(Buffer.from(getRequest("app.test", "/", JSON_PLEASE)));
   world.network.settle();
   accessLog.close();

@@ -11,6 +11,7 @@ import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { hasPrometheus, Prometheus, promtool } from "../fixtures/prometheus.ts";
 import { getRequest, openRaw } from "../fixtures/raw-client.ts";
 import { endpointsOf } from "../fixtures/routed-edge.ts";
+import { metric } from "../fixtures/served-vms.ts";
 import { respond, startVm, type Vm } from "../fixtures/vm.ts";
 
 const TOKEN = "correct-horse-battery-staple";
@@ -20,7 +21,7 @@ const ABSENT = [
   "edgeproxy_state_last_write_timestamp_seconds",
   "edgeproxy_spans_total",
 ];
-const POLICED = ["again", "breaking", "ejecting", "weary", "limited"].map((name) => `${name}.test`);
+const POLICED = ["again", "breaking", "ejecting", "weary", "limited", "split"].map((name) => `${name}.test`);
 const installed = await hasPrometheus();
 const options = installed ? {} : { skip: "prometheus or promtool is missing" };
 
@@ -52,7 +53,16 @@ before(async () => {
     EDGEPROXY_UPDATE_INTERVAL: "1s",
     EDGEPROXY_CONFIG_FILE: file,
   });
-  for (let i = 0; i < 2; i++) stack.use(await openRaw(edge.port, edge.host)).send(getRequest("narrow.test"));
+  await edge.admin("/api/services/named/maintenance", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ reason: "to be told of" }),
+  });
+  // One has the place, and the others wait; two of them leave, at least one of which has waited
+  const clients = await Promise.all(Array.from({ length: 4 }, async () => stack.use(await openRaw(edge.port, edge.host))));
+  for (const client of clients) client.send(getRequest("narrow.test"));
+  await edge.waitFor(async () => await metric(edge, "edgeproxy_exchanges_queued") === 3);
+  for (const client of clients.slice(2)) client.reset();
   running = aLittleTraffic();
 });
 
@@ -74,13 +84,14 @@ async function policies(): Promise<{ services: Record<string, unknown>; routes: 
     again: { ...usual, endpoints: endpointsOf(good, bad), retry: { attempts: 2, on: [503] } },
     breaking: { ...usual, endpoints: endpointsOf(bad), breaker: { failures: 1, openFor: "1s" } },
     ejecting: { ...usual, endpoints: endpointsOf(good, bad), ejection: { errors: 1, time: "100ms" } },
-    narrow: { ...usual, endpoints: endpointsOf(silent), limits: { hard: 1, queue: 1, queueTimeout: "10m" } },
+    narrow: { ...usual, endpoints: endpointsOf(silent), limits: { hard: 1, queue: 3, queueTimeout: "10m" } },
     named: { ...usual, endpoints: [{ url: `http://localhost:${good.port}` }, { url: "http://nobody.invalid" }] },
     weary: { ...usual, endpoints: endpointsOf(bad), retry: { attempts: 2, on: [503] } },
   };
   const led = Object.keys(services).map((service) => ({ hosts: [`${service}.test`], service }));
   const limited = { hosts: ["limited.test"], respond: {}, rateLimit: { requests: 1, window: "1h" } };
-  return { services, routes: [limited, ...led] };
+  const split = { hosts: ["split.test"], split: [{ service: "again" }, { service: "named" }] };
+  return { services, routes: [limited, split, ...led] };
 }
 
 async function aLittleTraffic(): Promise<void> {

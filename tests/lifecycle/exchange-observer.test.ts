@@ -7,6 +7,7 @@ import { AccessLog, NO_ACCESS_LOG } from "../../src/observation/access-log.ts";
 import type { ExchangeReport } from "../../src/observation/exchange-report.ts";
 import { HostCounts } from "../../src/observation/host-counts.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
+import { TargetCounts } from "../../src/observation/target-counts.ts";
 import { beginTurn, endTurn } from "../../src/runtime/clock.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
@@ -39,6 +40,7 @@ class ObservedWorld extends World implements Disposable {
       worker: 3,
       metrics: new Metrics(),
       hosts: new HostCounts(new RoutingTable()),
+      targets: new TargetCounts(),
       log,
       accessLog,
       tracing: null,

@@ -5,6 +5,7 @@ import type { WorkerEvents } from "../../src/lifecycle/fleet-member.ts";
 import { Fleet, type FleetOptions } from "../../src/lifecycle/fleet.ts";
 import { type DownMessage, NO_ORDERS, type UpMessage } from "../../src/lifecycle/worker-channel.ts";
 import { NOTHING_COUNTED } from "../../src/observation/host-figures.ts";
+import { NOTHING_POLICED } from "../../src/observation/policed-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { Routes } from "../../src/table/routes.ts";
@@ -41,6 +42,7 @@ class StandIn {
       metrics,
       process: { residentBytes: 0, cpuSeconds: 0, stallSeconds: this.stallSeconds },
       hosts: NOTHING_COUNTED,
+      policed: NOTHING_POLICED,
       used: [],
     };
   }

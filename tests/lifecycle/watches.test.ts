@@ -80,3 +80,26 @@ test("the breaker of a service is one for all its endpoints", () => {
   watches.watchOf(one)!.enter()!.ended("connect_failed");
   assert.deepEqual([watch.look(), watches.breakers().map(({ name }) => name)], ["open", ["users"]]);
 });
+
+test("report() tells breakers that are not closed and who is ejected, also from before, and not when it is over", () => {
+  const { watches, enforce, one, other } = stage({
+    breaker: BREAKER,
+    ejection: { errors: 1, windowMs: 10_000, timeMs: 10_000, maxShare: 0.5 },
+  });
+  assert.deepEqual(watches.report().troubles, []);
+  watches.watchOf(other);
+  watches.watchOf(one)!.enter()!.ended("connect_failed");
+  const both = [
+    { name: one.key, service: "users", kind: "breaker_open" },
+    { name: one.key, service: "users", kind: "trial" },
+  ];
+  assert.deepEqual(watches.report().troubles, both);
+  enforce();
+  assert.deepEqual(watches.report().troubles, [], "nobody has spoken to it under these policies");
+  watches.watchOf(one);
+  assert.deepEqual(watches.report().troubles, both);
+  watches.resetBreaker(one.key);
+  assert.deepEqual(watches.report().troubles.map(({ kind }) => kind), ["trial"]);
+  watches.forget([one.key]);
+  assert.deepEqual(watches.report().troubles, []);
+});

@@ -5,6 +5,14 @@ import { NO_DURATIONS } from "../../src/observation/duration-counts.ts";
 import { addSparse, emptyRow } from "../../src/observation/host-figures.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { noBlames } from "../../src/observation/proxy-error.ts";
+import {
+  OTHERS,
+  REFUSAL_COLUMN,
+  RETRY_COLUMN,
+  TARGET_COLUMNS,
+  WAIT_COLUMN,
+  WAIT_MS_COLUMN,
+} from "../../src/observation/target-figures.ts";
 import { noRestarts } from "../../src/observation/worker-status.ts";
 import { readProcessFigures } from "../../src/runtime/process-figures.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
@@ -13,10 +21,32 @@ import { workerStatus } from "../fixtures/worker-status.ts";
 const hostRow = emptyRow();
 addSparse(hostRow, [5, 1, 7, 1, 11, 200, 13, 400, 14 + 8, 1]);
 
+/** One that the VM has spoilt and one beyond the rate limit; another attempt was made, and one has waited. */
+const targetRow = emptyRow(TARGET_COLUMNS);
+addSparse(targetRow, [4, 1, 5, 1, 7, 1, 11, 200, 14 + 8, 2]);
+addSparse(targetRow, [REFUSAL_COLUMN, 1, RETRY_COLUMN, 1, WAIT_COLUMN, 1, WAIT_MS_COLUMN, 250]);
+
 async function figuresOf(metrics: Metrics): Promise<Figures> {
   return {
     data: metrics.snapshot(),
     hosts: [{ host: 'a"b.test', counts: hostRow }],
+    policed: {
+      troubles: [
+        { name: "vm/10.0.0.5:80@users", service: "users", kind: "breaker_open" },
+        { name: "vm/10.0.0.6:80@users", service: "users", kind: "breaker_open" },
+        { name: "vm/10.0.0.6:80@users", service: "users", kind: "trial" },
+        { name: "shop", service: "shop", kind: "breaker_half_open" },
+      ],
+      queues: [{ service: "users", waiting: 3, places: 10 }],
+      targets: [{ host: "api users", counts: targetRow }, { host: OTHERS, counts: emptyRow(TARGET_COLUMNS) }],
+      shares: [{ route: "api", service: "users", share: 0.9 }, { route: "api", service: "canary", share: 0.1 }],
+      maintained: { route: 1, service: 0 },
+      drained: { route: 0, service: 2 },
+      orders: 3,
+      oldestOrderAtMs: 1_700_000_000_250,
+      unusable: ["gone"],
+      hidden: 4,
+    },
     workers: [workerStatus({ worker: 1, metrics: metrics.snapshot() })],
     restarts: noRestarts(),
     control: {
@@ -125,6 +155,70 @@ test("renderMetrics() shows hosts, without what is 0", async () => {
     'edgeproxy_host_request_duration_seconds_count{host="a\\"b.test"} 1',
     'edgeproxy_host_bytes_total{host="a\\"b.test",direction="in"} 0',
     'edgeproxy_host_bytes_total{host="a\\"b.test",direction="out"} 400',
+  ]);
+});
+
+test("renderMetrics() shows what policies do by route and service, and what keeps requests away", async () => {
+  const metrics = new Metrics();
+  metrics.recordQueueEnd("served", 0.02);
+  metrics.recordQueueEnd("full", 0);
+  const text = await renderMetrics(await figuresOf(metrics));
+  const shown = text.split("\n").filter((line) =>
+    /^edgeproxy_(route_|queue_waits|service_|breakers\{|endpoints_ejected|maintenance|draining|policy_order|routes_hidden)/.test(
+      line,
+    )
+  );
+  assert.deepEqual(shown, [
+    'edgeproxy_route_requests_total{route="api",service="users",status_class="4xx"} 1',
+    'edgeproxy_route_requests_total{route="api",service="users",status_class="5xx"} 1',
+    'edgeproxy_route_share{route="api",service="users"} 0.9',
+    'edgeproxy_route_share{route="api",service="canary"} 0.1',
+    'edgeproxy_route_errors_total{route="api",service="users",blame="vm"} 1',
+    'edgeproxy_route_refusals_total{route="api",service="users",code="rate_limited"} 1',
+    'edgeproxy_route_retries_total{route="api",service="users"} 1',
+    'edgeproxy_route_request_duration_seconds_sum{route="api",service="users"} 0.2',
+    'edgeproxy_route_request_duration_seconds_count{route="api",service="users"} 2',
+    'edgeproxy_route_request_duration_seconds_sum{route="(other)",service="(other)"} 0',
+    'edgeproxy_route_request_duration_seconds_count{route="(other)",service="(other)"} 0',
+    'edgeproxy_route_queue_wait_seconds_sum{route="api",service="users"} 0.25',
+    'edgeproxy_route_queue_wait_seconds_count{route="api",service="users"} 1',
+    'edgeproxy_queue_waits_total{end="served"} 1',
+    'edgeproxy_queue_waits_total{end="timeout"} 0',
+    'edgeproxy_queue_waits_total{end="left"} 0',
+    'edgeproxy_queue_waits_total{end="full"} 1',
+    'edgeproxy_service_queued{service="users"} 3',
+    'edgeproxy_service_queue_places{service="users"} 10',
+    'edgeproxy_breakers{state="open"} 2',
+    'edgeproxy_breakers{state="half-open"} 1',
+    "edgeproxy_endpoints_ejected 1",
+    'edgeproxy_service_troubles{service="users",trouble="breaker_open"} 2',
+    'edgeproxy_service_troubles{service="users",trouble="trial"} 1',
+    'edgeproxy_service_troubles{service="shop",trouble="breaker_half_open"} 1',
+    'edgeproxy_service_troubles{service="gone",trouble="no_endpoint"} 1',
+    'edgeproxy_maintenance{kind="route"} 1',
+    'edgeproxy_maintenance{kind="service"} 0',
+    'edgeproxy_draining{kind="route"} 0',
+    'edgeproxy_draining{kind="service"} 2',
+    "edgeproxy_policy_orders 3",
+    "edgeproxy_policy_order_oldest_timestamp_seconds 1700000000.25",
+    "edgeproxy_routes_hidden 4",
+  ]);
+  const waits = samplesOf(text);
+  assert.deepEqual(
+    [waits.get("edgeproxy_queue_wait_seconds_count"), waits.get('edgeproxy_queue_wait_seconds_bucket{le="0.025"}')],
+    ["1", "1"],
+  );
+});
+
+test("renderMetrics() tells a hundred services apart, and the others together", async () => {
+  const figures = await figuresOf(new Metrics());
+  const queues = Array.from({ length: 103 }, (_, index) => ({ service: `s${index}`, waiting: 2, places: 5 }));
+  const text = await renderMetrics({ ...figures, policed: { ...figures.policed, queues } });
+  const lines = text.split("\n").filter((line) => line.startsWith("edgeproxy_service_queued{"));
+  assert.deepEqual([lines.length, lines[0], lines.at(-1)], [
+    101,
+    'edgeproxy_service_queued{service="s0"} 2',
+    'edgeproxy_service_queued{service="(other)"} 6',
   ]);
 });
 

@@ -31,6 +31,7 @@ class Stage implements Disposable {
       new BreakerGuard("vm/10.0.0.5:80@users", { ...POLICY, ...policy }, {
         cells,
         trials: new JointCount(cells, "trials/a"),
+        noticed: () => {},
         turned: ({ from, to, reason }) => void this.told.push(`${from} > ${to}${reason === "" ? "" : `: ${reason}`}`),
       })
     );

@@ -103,6 +103,7 @@ class Stage {
     const parts = {
       cells: this.cells,
       peers: () => names.map((key) => ({ key })),
+      noticed: () => {},
       turned: ({ key, turn, reason, forMs }: { key: string; turn: string; reason: string; forMs: number }) => {
         this.news.push(`${key} ${turn} ${forMs} ${reason}`);
       },
