@@ -23,6 +23,7 @@ class Stage {
   readonly sick: Set<string> = new Set();
   readonly endpoints: Endpoints;
   readonly prober: StandInProber;
+  readonly log: CollectingLog = new CollectingLog();
   /** Whether the supervisor says that it has heard. */
   awake = true;
 
@@ -38,7 +39,7 @@ class Stage {
         return this.timers.after(5, () => onResult({ healthy: !this.sick.has(endpoint.key), reason: "as told", latencyMs: 5 }));
       },
       intervalMs: 5000,
-      log: new CollectingLog(),
+      log: this.log,
       timers: this.timers,
       random: () => 0,
     });
@@ -84,6 +85,7 @@ test("a supervisor that says nothing for 300 ms is stood in for, and the next re
   assert.deepEqual(stage.probed, []);
   await stage.timers.advance(7);
   assert.deepEqual([first, stage.probed], [["healthy"], ["10.0.0.1"]]);
+  assert.ok(stage.log.take().includes("debug standing in for the supervisor"));
   const second = stage.wait(B);
   await stage.timers.advance(6);
   assert.deepEqual(second, ["unhealthy"]);
