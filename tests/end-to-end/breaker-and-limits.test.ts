@@ -322,9 +322,11 @@ test("a queue has an end", async () => {
   const first = await openRaw(edge.port, edge.host);
   first.send(getRequest("single.test"));
   await held.carries(1);
+  const refused = () =>
+    edge.log.filter(({ msg, host, error }) => msg === "access" && host === "single.test" && error === "queue_full");
   const many = together("single", 10);
   await queued(3);
-  await reaches(edge, { 'edgeproxy_routing_errors_total{code="queue_full"}': 7 });
+  await edge.waitFor(() => Promise.resolve(refused().length === 7), "does not refuse seven");
   assert.equal(single.requests.length, 1);
   held.open();
   assert.deepEqual(await many, { "200": 3, "503 queue_full": 7 });
