@@ -12,27 +12,9 @@ import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import { pseudonym } from "./loop.ts";
 import type { MatchedRoute } from "./match-route.ts";
+import { type Finder, NOTHING, type Offer, offerOf } from "./offer.ts";
 import { balanceKey } from "./request-keys.ts";
 import type { Finding, Trace, When } from "./trace.ts";
-
-/** Endpoints by what can be done with them. */
-interface Offer {
-  /** VMs here; the busy ones only if there are no others. */
-  readonly available: readonly EndpointRecord[];
-  readonly unprobed: readonly EndpointRecord[];
-  /** Nobody needs to wait for the verdict on any of the unprobed ones: it has been waited for. */
-  readonly overdue: boolean;
-  /** Those that have just failed or are busy only if there are no others. */
-  readonly regions: readonly EndpointRecord[];
-  /** Ejected, and due for a trial. */
-  readonly onTrial: readonly EndpointRecord[];
-  readonly full: readonly EndpointRecord[];
-  /** How many are regions which the request comes from. */
-  readonly passed: number;
-  readonly cordoned: number;
-  /** How many have an open breaker. */
-  readonly open: number;
-}
 
 /** A service under a policy, for one request. */
 interface UnderPolicy {
@@ -46,23 +28,12 @@ const BREAKER_OPEN: Decision = { kind: "refuse", code: "breaker_open" };
 const QUEUE_FULL: Decision = { kind: "refuse", code: "queue_full" };
 const TABLE_FIRST: Decision = { kind: "table-first" };
 const NONE: readonly EndpointRecord[] = [];
-const NOTHING: Offer = {
-  available: NONE,
-  unprobed: NONE,
-  overdue: true,
-  regions: NONE,
-  onTrial: NONE,
-  full: NONE,
-  passed: 0,
-  cordoned: 0,
-  open: 0,
-};
 
 /** Endpoints up to which a look at all of them costs no more than a draw. */
 const FEW = 8;
 
 /** Of an endpoint for one request. */
-export class Choice {
+export class Choice implements Finder {
   readonly #asked: Asked;
   readonly #edges: readonly string[];
   readonly #around: Surroundings;
@@ -93,7 +64,7 @@ export class Choice {
     const many = this.#manyOf(endpoints);
     const drawn = many === null ? null : this.#drawn(many);
     if (drawn !== null) return this.#to(drawn);
-    const now = this.#offer(endpoints, "now");
+    const now = offerOf(endpoints, "now", this);
     if (many !== null) this.#around.hooks.looked(many, now.overdue);
     const hashed = this.#hashed(now);
     if (hashed !== null) {
@@ -103,6 +74,18 @@ export class Choice {
     if (now.available.length > 0) return { kind: "probe-first", endpoints: now.unprobed, patient: false };
     if (now.unprobed.length === 0 && now.regions.length > 0) return this.#to(this.#one(now.regions));
     return this.#withPrevious(now, endpoints);
+  }
+
+  find(endpoint: EndpointRecord, when: When): Finding {
+    const finding = this.#find(endpoint);
+    this.#trace?.({ kind: "endpoint", endpoint, when, finding });
+    return finding;
+  }
+
+  mayBeChosenShut({ key }: EndpointRecord): boolean {
+    if (this.#policy?.service.policy.breaker?.strategy === "retry-elsewhere") return false;
+    (this.#shut ??= new Set()).add(key);
+    return true;
   }
 
   /**
@@ -136,7 +119,7 @@ export class Choice {
   }
 
   /**
-   * As `#offer` sees VMs that have a weight, when there are others like it. The first one is drawn by weight alone: if it is shut, that is
+   * As `offerOf` sees VMs that have a weight, when there are others like it. The first one is drawn by weight alone: if it is shut, that is
    * its share (see `byLot`).
    */
   #isUsable(endpoint: ServiceEndpoint): boolean {
@@ -221,7 +204,7 @@ export class Choice {
     for (const endpoints of this.#previous()) {
       const left = endpoints.filter(({ key }) => !now.some((endpoint) => endpoint.key === key));
       this.#trace?.({ kind: "looked-back", endpoints: left.length });
-      const offer = this.#offer(left, "before");
+      const offer = offerOf(left, "before", this);
       if (offer.available.length > 0) return offer;
       if (last.unprobed.length + last.regions.length === 0) last = offer;
     }
@@ -234,71 +217,6 @@ export class Choice {
     if (policy !== null && policy.service.endpoints !== null) return [];
     const services: readonly Service[] = this.#around.previous(this.#asked.host);
     return services.map((service) => policy === null ? service.endpoints : ownEndpoints(policy.service, service));
-  }
-
-  #offer(endpoints: readonly EndpointRecord[], when: When): Offer {
-    const available: EndpointRecord[] = [], unprobed: EndpointRecord[] = [];
-    const regions: EndpointRecord[] = [], failing: EndpointRecord[] = [];
-    // Few requests meet any of these; but then it may be all of thousands
-    let busy: EndpointRecord[] | null = null, onTrial: EndpointRecord[] | null = null, full: EndpointRecord[] | null = null;
-    let passed = 0, cordoned = 0, open = 0;
-    let overdue = true;
-    for (const endpoint of endpoints) {
-      const finding = this.#find(endpoint);
-      this.#trace?.({ kind: "endpoint", endpoint, when, finding });
-      switch (finding) {
-        case "available":
-          (endpoint.kind === "vm" ? available : regions).push(endpoint);
-          break;
-        case "busy":
-          if (endpoint.kind === "vm") (busy ??= []).push(endpoint);
-          else failing.push(endpoint);
-          break;
-        case "failing":
-          failing.push(endpoint);
-          break;
-        case "unprobed":
-          overdue = false;
-          unprobed.push(endpoint);
-          break;
-        case "overdue":
-          unprobed.push(endpoint);
-          break;
-        case "passed":
-          passed++;
-          break;
-        case "draining":
-          cordoned++;
-          break;
-        case "trial":
-          (onTrial ??= []).push(endpoint);
-          break;
-        case "full":
-          (full ??= []).push(endpoint);
-          break;
-        case "open":
-          open++;
-          if (this.#policy?.service.policy.breaker?.strategy === "retry-elsewhere") break;
-          (this.#shut ??= new Set()).add(endpoint.key);
-          (endpoint.kind === "vm" ? available : regions).push(endpoint);
-          break;
-        case "tried":
-        case "weightless":
-        case "ejected":
-        case "unhealthy":
-      }
-    }
-    return {
-      available: available.length > 0 ? available : busy ?? NONE,
-      unprobed,
-      overdue,
-      regions: regions.length > 0 ? regions : failing,
-      onTrial: onTrial ?? NONE,
-      full: full ?? NONE,
-      passed,
-      cordoned,
-      open,
-    };
   }
 
   #find(endpoint: EndpointRecord): Finding {
