@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import type { Edgeproxy, LogLine } from "../fixtures/edgeproxy.ts";
 import { getRequest, openRaw, type RawConnection, type RawResponse } from "../fixtures/raw-client.ts";
 import { endpointsOf, startRouted } from "../fixtures/routed-edge.ts";
-import { metric, reaches } from "../fixtures/served-vms.ts";
+import { metric } from "../fixtures/served-vms.ts";
 import { respond, startVm, type Vm, type VmScript } from "../fixtures/vm.ts";
 
 const NO_CHECKS = { health: { type: "none" } };
