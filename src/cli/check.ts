@@ -163,11 +163,11 @@ function reportRegion(settings: Settings, reading: SourceReading): void {
 }
 
 function reportRoutes(reading: SourceReading): void {
-  const { routes, excluded, excludedCount, policyRows = [], policyTable } = reading;
+  const { routes, excluded, excludedCount, policyRows = new Map(), policyTable } = reading;
   let here = 0;
   for (const [, { endpoints }] of routes.entries()) if (endpoints.some(({ kind }) => kind === "vm")) here++;
   report(routes.size > 0 ? "ok" : "warn", "routes", `${routes.size}, of which ${here} have a VM in this region`);
-  if (policyRows.length > 0) report("ok", "policies", `${policyRows.length} of domains, in route_policies`);
+  if (policyRows.size > 0) report("ok", "policies", `${policyRows.size} of domains, in route_policies`);
   if (policyTable !== undefined && policyTable.problem !== null) report("warn", "policies", policyTable.problem);
   for (const { domain, code, reason } of excluded.slice(0, MOST_EXCLUSION_LINES)) {
     report("warn", EXCLUDED_AS[code], `${domain}: ${reason}`);

@@ -1,6 +1,8 @@
 /** The policies that the workers are to have, revision by revision. */
 import type { Log } from "../observation/log.ts";
-import { Policies, type PolicyDelta } from "../table/policies.ts";
+import { hostChanges, type HostMap } from "../table/host-map.ts";
+import { Policies } from "../table/policies.ts";
+import type { DomainPolicy, FilePolicies } from "../table/policy.ts";
 import type { PolicySnapshot } from "./policy-transfer.ts";
 
 export interface PoliciesInForceOptions {
@@ -26,13 +28,15 @@ export class PoliciesInForce {
   }
 
   /** Whether there is anything that differs. */
-  take(delta: PolicyDelta, reason: string): boolean {
+  take(file: FilePolicies, domains: HostMap<DomainPolicy>, reason: string): boolean {
     const before = this.#snapshot.policies;
-    const upserts = delta.upserts.filter((policy) => before.domains.get(policy.host) !== policy);
-    const removals = delta.removals.filter((host) => before.domains.has(host));
-    const { file = before.file } = delta;
-    if (file === before.file && upserts.length + removals.length === 0) return false;
-    const after = before.with({ file, upserts, removals });
+    let changedCount = 0, removedCount = 0;
+    for (const { after } of hostChanges(before.domains, domains)) {
+      if (after === undefined) removedCount++;
+      else changedCount++;
+    }
+    if (file === before.file && changedCount + removedCount === 0) return false;
+    const after = before.replaced(file, domains);
     this.#snapshot = { revision: this.#snapshot.revision + 1, policies: after };
     const { log, changed } = this.#options;
     changed(before, after);
@@ -42,8 +46,8 @@ export class PoliciesInForce {
       services: after.file.services.length,
       routes: after.file.routes.length,
       domains: after.domains.size,
-      domains_changed: upserts.length,
-      domains_removed: removals.length,
+      domains_changed: changedCount,
+      domains_removed: removedCount,
     });
     return true;
   }

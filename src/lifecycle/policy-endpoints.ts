@@ -4,23 +4,33 @@
  *  Like the table's, an endpoint that no service names any more is still found until it is released: workers need not have taken the
  *  change yet.
  */
+import { hostChanges } from "../table/host-map.ts";
 import { partsOfKey, Policies } from "../table/policies.ts";
-import type { ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
+import type { FilePolicies, ServiceEndpoint, ServicePolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 
 export class PolicyEndpoints {
   #policies: Policies = Policies.none;
-  #named: Map<string, ServiceEndpoint> = new Map();
+  readonly #named: Map<string, ServiceEndpoint> = new Map();
   /** Those that are named no more, and since when, longest first. */
   readonly #left: Map<string, { readonly endpoint: ServiceEndpoint; readonly sinceMs: number }> = new Map();
 
+  /** Costs what differs: of 100,000 domains one may change at a time. */
   take(policies: Policies, nowMs: number): void {
-    const before = this.#named;
+    const { file, domains } = this.#policies;
     this.#policies = policies;
-    this.#named = new Map();
-    for (const endpoint of namedEndpoints(policies)) this.#named.set(endpoint.key, endpoint);
-    for (const [key, endpoint] of before) if (!this.#named.has(key)) this.#left.set(key, { endpoint, sinceMs: nowMs });
-    for (const key of this.#named.keys()) this.#left.delete(key);
+    const gone = file === policies.file ? [] : [...endpointsOf(file)];
+    const named = file === policies.file ? [] : [...endpointsOf(policies.file)];
+    for (const { before, after } of hostChanges(domains, policies.domains)) {
+      gone.push(...endpointsOf(before));
+      named.push(...endpointsOf(after));
+    }
+    for (const { key } of gone) this.#named.delete(key);
+    for (const endpoint of named) {
+      this.#named.set(endpoint.key, endpoint);
+      this.#left.delete(endpoint.key);
+    }
+    for (const endpoint of gone) if (!this.#named.has(endpoint.key)) this.#left.set(endpoint.key, { endpoint, sinceMs: nowMs });
   }
 
   /** `vm`: what the table knows of the address alone. */
@@ -54,10 +64,6 @@ export class PolicyEndpoints {
   }
 }
 
-function* namedEndpoints({ file, domains }: Policies): Iterable<ServiceEndpoint> {
-  for (const { endpoints } of file.services) if (endpoints !== null) yield* endpoints;
-  for (const { services } of domains.values()) {
-    if (services.length === 0) continue;
-    for (const { endpoints } of services) if (endpoints !== null) yield* endpoints;
-  }
+function* endpointsOf(set: Pick<FilePolicies, "services"> | undefined): Iterable<ServiceEndpoint> {
+  for (const { endpoints } of set?.services ?? []) if (endpoints !== null) yield* endpoints;
 }

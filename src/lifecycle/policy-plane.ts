@@ -12,14 +12,15 @@ import { ConfigFile, type FirstFile } from "../sources/config-file.ts";
 import type { GoodFile } from "../sources/file-reading.ts";
 import type { LastGoodPolicies } from "../sources/last-good-policies.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
-import type { PolicyRow, PolicyTable } from "../sources/policy-table.ts";
+import type { PolicyRows, PolicyTable } from "../sources/policy-table.ts";
 import type { DomainPolicies, ReadPolicies } from "../sources/refresh.ts";
 import type { PolicyStatus } from "../sources/policy-status.ts";
+import { hostChanges, HostMap } from "../table/host-map.ts";
 import type { Policies } from "../table/policies.ts";
 import { type DomainPolicy, type FilePolicies, NO_FILE, type ServiceRecord } from "../table/policy.ts";
 import { EndpointNames, namesOf } from "./endpoint-names.ts";
 import { PoliciesInForce } from "./policies-in-force.ts";
-import { domainChanges, type PolicySnapshot } from "./policy-transfer.ts";
+import type { PolicySnapshot } from "./policy-transfer.ts";
 import { ownPorts, type Settings } from "./settings.ts";
 
 export interface PolicyPlaneOptions {
@@ -41,12 +42,13 @@ export interface PolicyPlaneOptions {
   applied(revision: number): Promise<unknown>;
 }
 
-const NONE: ReadonlyMap<string, DomainPolicy> = new Map();
+const NONE: HostMap<DomainPolicy> = HostMap.none;
+const NO_ROWS: PolicyRows = new Map();
 
 /** As it was written. */
 interface Said {
   readonly file: FilePolicies;
-  readonly domains: ReadonlyMap<string, DomainPolicy>;
+  readonly domains: HostMap<DomainPolicy>;
 }
 
 export class PolicyPlane implements DomainPolicies {
@@ -56,9 +58,9 @@ export class PolicyPlane implements DomainPolicies {
   readonly #names: EndpointNames;
   /** What names made of what was said. */
   readonly #resolutions: WeakMap<object, FilePolicies | DomainPolicy> = new WeakMap();
-  /** What the source last said of domains. */
-  #taken: ReadonlyMap<string, DomainPolicy> = NONE;
-  #said: Said = { file: NO_FILE, domains: new Map() };
+  /** Domains of which a service has endpoints with names: of tens of thousands almost none has. By host. */
+  readonly #named: Map<string, DomainPolicy> = new Map();
+  #said: Said = { file: NO_FILE, domains: NONE };
 
   constructor(options: PolicyPlaneOptions) {
     const { settings, file, log, events, changed, lookup, timers } = options;
@@ -86,7 +88,7 @@ export class PolicyPlane implements DomainPolicies {
     return this.#inForce.snapshot;
   }
 
-  get domains(): ReadonlyMap<string, DomainPolicy> {
+  get domains(): HostMap<DomainPolicy> {
     return this.#said.domains;
   }
 
@@ -99,23 +101,17 @@ export class PolicyPlane implements DomainPolicies {
   async start(): Promise<void> {
     const { file, lastGood, settings } = this.#options;
     const saved = await lastGood?.read();
-    if (settings.databaseUrl !== "" && saved?.rows?.length) await this.#takeSaved(saved.rows);
+    if (settings.databaseUrl !== "" && saved?.rows?.size) await this.#takeSaved(saved.rows);
     if (file !== null) await this.#takeFile(file.good, "start");
     this.#file?.start();
   }
 
   /** What the source says of domains. `whole`: those that it does not name have none any more. */
-  async takeDomains({ policies = NONE, policyRows = [] }: ReadPolicies, whole: boolean, reason: string): Promise<void> {
-    const { domains } = this.#said;
+  async takeDomains({ policies = NONE, policyRows = NO_ROWS }: ReadPolicies, whole: boolean, reason: string): Promise<void> {
+    const { domains: before } = this.#said;
     if (whole && this.#options.settings.databaseUrl !== "") this.#options.lastGood?.keep({ rows: policyRows });
-    if (domains === policies || !whole && policies.size === 0) return;
-    // Those that are named are in force already: if there are no others, nothing is left to do
-    if (whole && this.#taken === policies && domains.size === policies.size) this.#said = { ...this.#said, domains: policies };
-    else {await this.#take(
-        { domains: whole || namesAll(domains, policies) ? policies : new Map([...domains, ...policies]) },
-        reason,
-      );}
-    this.#taken = policies;
+    const domains = whole ? HostMap.of(policies) : withNews(before, HostMap.of(policies));
+    if (domains !== before) await this.#take({ domains }, reason);
   }
 
   /** Reads the file; resolves when what it says is in force in every worker that answers. */
@@ -131,9 +127,9 @@ export class PolicyPlane implements DomainPolicies {
   }
 
   /** Until the source answers. */
-  async #takeSaved(rows: readonly PolicyRow[]): Promise<void> {
+  async #takeSaved(rows: PolicyRows): Promise<void> {
     const { table } = this.#options;
-    await table.take({ kind: "all", digest: "", rows });
+    await table.take({ kind: "all", digest: "", rows: Array.from(rows, ([domain, { text }]) => ({ domain, text })) });
     await this.#take({ domains: table.policies }, LAST_GOOD);
   }
 
@@ -144,18 +140,27 @@ export class PolicyPlane implements DomainPolicies {
   }
 
   async #take(change: Partial<Said>, reason: string): Promise<void> {
+    const { domains: before } = this.#said;
     this.#said = { ...this.#said, ...change };
-    await this.#names.learn(namesOf(servicesOf(this.#said)));
+    for (const { host, after } of hostChanges(before, this.#said.domains)) {
+      if (after !== undefined && namesOf(after.services).size > 0) this.#named.set(host, after);
+      else this.#named.delete(host);
+    }
+    await this.#names.learn(namesOf(this.#servicesWithNames()));
     this.#apply(reason);
   }
 
   /** What is said, with every name resolved, comes into force as far as it is not. */
   #apply(reason: string): void {
     const { file, domains } = this.#said;
-    const { policies: inForce } = this.snapshot;
+    const resolved = Array.from(this.#named, ([host, policy]): [string, DomainPolicy] => [host, this.#resolved(policy)]);
     const resolvedFile = this.#resolved(file);
-    const { upserts, removals } = domainChanges(inForce.domains, domains, (policy) => this.#resolved(policy));
-    this.#inForce.take({ ...resolvedFile !== inForce.file && { file: resolvedFile }, upserts, removals }, reason);
+    this.#inForce.take(resolvedFile, domains.with(resolved, []), reason);
+  }
+
+  *#servicesWithNames(): Iterable<ServiceRecord> {
+    yield* this.#said.file.services;
+    for (const { services } of this.#named.values()) yield* services;
   }
 
   /** The same object as before as long as it says the same. */
@@ -180,15 +185,13 @@ export class PolicyPlane implements DomainPolicies {
   }
 }
 
-/** Of tens of thousands of domains almost none names any. */
-function* servicesOf({ file, domains }: Said): Iterable<ServiceRecord> {
-  yield* file.services;
-  for (const { services } of domains.values()) if (services.length > 0) yield* services;
-}
-
-/** Whether the second says something of every host that the first does. */
-function namesAll(first: ReadonlyMap<string, DomainPolicy>, second: ReadonlyMap<string, DomainPolicy>): boolean {
-  if (second.size < first.size) return false;
-  for (const host of first.keys()) if (!second.has(host)) return false;
-  return true;
+/** The second, and what only the first has. */
+function withNews(before: HostMap<DomainPolicy>, news: HostMap<DomainPolicy>): HostMap<DomainPolicy> {
+  const puts: [string, DomainPolicy][] = [];
+  let namesAll = true;
+  for (const { host, after } of hostChanges(before, news)) {
+    if (after === undefined) namesAll = false;
+    else puts.push([host, after]);
+  }
+  return namesAll ? news : before.with(puts, []);
 }

@@ -3,6 +3,7 @@
  *  The routes file goes whole where it has changed, its records dealt out over the batches; a domain's policy is one record. So no message
  *  holds up a worker for long, however large the file is.
  */
+import { hostChanges } from "../table/host-map.ts";
 import type { Policies, PolicyDelta } from "../table/policies.ts";
 import type { DomainPolicy, FilePolicies, PolicyRoute, SandboxPolicy, ServiceRecord } from "../table/policy.ts";
 import type { DownMessage } from "./worker-channel.ts";
@@ -83,27 +84,10 @@ export class PolicyTransfer {
 }
 
 function changesBetween(before: Policies, after: Policies): Omit<PolicyDelta, "file"> {
-  if (before.domains === after.domains) return { upserts: [], removals: [] };
-  return after.changesSince(before) ?? domainChanges(before.domains, after.domains);
-}
-
-/**
- * A domain's policy is the same one as long as it is the same object. In one walk, as there may be 100,000, at every change of one of them.
- * `meant`: what is to be in force of what `after` says.
- */
-export function domainChanges(
-  before: ReadonlyMap<string, DomainPolicy>,
-  after: ReadonlyMap<string, DomainPolicy>,
-  meant: (policy: DomainPolicy) => DomainPolicy = (policy) => policy,
-): Omit<PolicyDelta, "file"> {
   const upserts: DomainPolicy[] = [], removals: string[] = [];
-  let kept = 0;
-  for (const [host, policy] of after) {
-    const known = before.get(host);
-    if (known !== undefined) kept++;
-    const now = policy.services.length === 0 ? policy : meant(policy);
-    if (known !== now) upserts.push(now);
+  for (const change of hostChanges(before.domains, after.domains)) {
+    if (change.after === undefined) removals.push(change.host);
+    else upserts.push(change.after);
   }
-  if (kept < before.size) { for (const host of before.keys()) if (!after.has(host)) removals.push(host); }
   return { upserts, removals };
 }

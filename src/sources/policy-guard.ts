@@ -6,7 +6,8 @@
  *  is to be served without its policy. A domain whose policy has become wrong is served on under the one before.
  */
 import type { Log } from "../observation/log.ts";
-import { inSlices, piecesInSlices } from "../runtime/in-slices.ts";
+import { inSlices } from "../runtime/in-slices.ts";
+import { hostChanges, HostMap } from "../table/host-map.ts";
 import type { DomainPolicy } from "../table/policy.ts";
 import type { Routes } from "../table/routes.ts";
 import { type BlastRadius, OPEN, step } from "./blast-radius.ts";
@@ -22,9 +23,6 @@ export interface PolicyGuardOptions {
   readonly log: Log;
   readonly tell: TellState;
 }
-
-/** Between two looks at the clock. */
-const PIECE = 256;
 
 export class PolicyGuard {
   readonly #options: PolicyGuardOptions;
@@ -54,7 +52,7 @@ export class PolicyGuard {
     const { policies, policyTable } = reading;
     if (policies === undefined) return reading;
     const good = this.#options.good();
-    const removals = policies === good ? 0 : await piecesInSlices(countMissing(good, policies));
+    const removals = policies === good ? 0 : await countMissing(good, policies);
     const bringsBack = removals > 0 && await this.#bringsBack(policies, good);
     const said = { reading: policies, removals, bringsBack, fresh: fresh && (policyTable?.problem ?? null) === null };
     const { guard, apply } = policyTable?.letGo === true ? { guard: OPEN, apply: true } : step(this.#guard, good.size, said);
@@ -78,8 +76,8 @@ export class PolicyGuard {
     const { heldReading } = this;
     if (heldReading === null || heldReading === policies) return false;
     let back = false;
-    await inSlices(policies, ([host, policy]) => {
-      if (!saysNothing(policy) && saysNothing(heldReading.get(host)) && good.has(host)) back = true;
+    await inSlices(hostChanges(heldReading, policies), ({ host, before, after }) => {
+      if (!saysNothing(after) && saysNothing(before) && good.has(host)) back = true;
     });
     return back;
   }
@@ -88,9 +86,11 @@ export class PolicyGuard {
   async #withKept(reading: SourceReading, policies: PoliciesByHost, good: PoliciesByHost): Promise<SourceReading> {
     const { excluded, excludedCount } = reading;
     if (this.#kept?.of !== policies || this.#kept.policies !== good) {
-      const merged = new Map(good);
-      await inSlices(policies, ([host, policy]) => void (saysNothing(policy) || merged.set(host, policy)));
-      this.#kept = { of: policies, policies: merged };
+      const said: [string, DomainPolicy][] = [];
+      await inSlices(hostChanges(good, policies), ({ host, after }) => {
+        if (after !== undefined && !saysNothing(after)) said.push([host, after]);
+      });
+      this.#kept = { of: policies, policies: HostMap.of(good).with(said, []) };
     }
     const left = excluded.filter(({ code, host }) => code !== "bad_policy" || host === null || !good.has(host));
     return {
@@ -108,15 +108,12 @@ export class PolicyGuard {
   }
 }
 
-/** Those of `before` that `after` takes away; 0 as soon as it is clear that they are less than half: at each change of one of 100,000. */
-function* countMissing(before: PoliciesByHost, after: PoliciesByHost): Generator<void, number> {
-  let kept = 0, missing = 0;
-  for (const [host, policy] of before) {
-    if (!saysNothing(after.get(host)) || saysNothing(policy)) kept++;
-    else missing++;
-    if (2 * kept >= before.size) return 0;
-    if ((kept + missing) % PIECE === 0) yield;
-  }
+/** Those of `before` that `after` takes away. Costs what differs, where one descends from the other. */
+async function countMissing(before: PoliciesByHost, after: PoliciesByHost): Promise<number> {
+  let missing = 0;
+  await inSlices(hostChanges(before, after), (change) => {
+    if (saysNothing(change.after) && !saysNothing(change.before)) missing++;
+  });
   return missing;
 }
 

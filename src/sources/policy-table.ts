@@ -8,10 +8,11 @@
  */
 import { inSlices } from "../runtime/in-slices.ts";
 import { normaliseDomain } from "../table/host-name.ts";
+import { HostMap } from "../table/host-map.ts";
 import type { DomainPolicy } from "../table/policy.ts";
 import type { Routes } from "../table/routes.ts";
 import { POLICY_TABLE } from "./change-feed.ts";
-import { type DomainPolicyReading, parseDomainPolicy } from "./domain-policy.ts";
+import { parseDomainPolicy } from "./domain-policy.ts";
 import type { PolicySurroundings } from "./policy-records.ts";
 import type { Exclusion } from "./source.ts";
 import type { Answer, ReadTransaction } from "./table-reading.ts";
@@ -22,6 +23,9 @@ export interface PolicyRow {
   /** JSON. */
   readonly text: string;
 }
+
+/** By domain, as the table spells it. Does not change. */
+export type PolicyRows = ReadonlyMap<string, Pick<PolicyRow, "text">>;
 
 /** What a reading has found. */
 export type PolicyNews =
@@ -80,22 +84,29 @@ export async function allPolicies(
   return { kind: "all", digest, rows };
 }
 
+/** Of a reading what is looked at again. */
+type Kept = { readonly policy: DomainPolicy } | { readonly problems: readonly string[] };
+
 interface Parsed {
   readonly text: string;
   readonly host: string | null;
-  readonly reading: DomainPolicyReading;
+  readonly reading: Kept;
 }
 
 /** What the domains' policies are, reading by reading. */
 export class PolicyTable {
   readonly #around: PolicySurroundings;
-  #parsed: ReadonlyMap<string, Parsed> = new Map();
-  #rows: readonly PolicyRow[] | null = null;
+  /** By domain, as the table spells it. */
+  #parsed: HostMap<Parsed> = HostMap.none;
+  /** By host: domains that are spelled in another way. */
+  readonly #spellings: Map<string, Set<string>> = new Map();
+  /** By domain. */
+  readonly #excluded: Map<string, Exclusion> = new Map();
   #digest: string | null = null;
   #problem: string | null = null;
   #letGoMeant = false;
   #letGo = false;
-  #policies: ReadonlyMap<string, DomainPolicy> = new Map();
+  #policies: HostMap<DomainPolicy> = HostMap.none;
   #exclusions: readonly Exclusion[] = [];
   /** What `exclude` has answered, and of what. */
   #last: { readonly of: Routes; readonly exclusions: readonly Exclusion[]; readonly routes: Routes } | null = null;
@@ -127,7 +138,7 @@ export class PolicyTable {
   }
 
   /** By host; the same map until something changes. */
-  get policies(): ReadonlyMap<string, DomainPolicy> {
+  get policies(): HostMap<DomainPolicy> {
     return this.#policies;
   }
 
@@ -136,9 +147,9 @@ export class PolicyTable {
     return this.#exclusions;
   }
 
-  /** For whoever keeps them; the same list until something changes. */
-  get rows(): readonly PolicyRow[] {
-    return this.#rows ??= [...this.#parsed].map(([domain, { text }]) => ({ domain, text }));
+  /** For whoever keeps them; the same map until something changes. */
+  get rows(): PolicyRows {
+    return this.#parsed;
   }
 
   async take(news: PolicyNews): Promise<void> {
@@ -157,7 +168,7 @@ export class PolicyTable {
         return news.rows === null ? undefined : await this.#replace(news.rows, null);
       case "some":
         this.#digest = null;
-        return await this.#replace(news.rows, new Set(news.names));
+        return await this.#replace(news.rows, news.names);
     }
   }
 
@@ -171,20 +182,20 @@ export class PolicyTable {
     return this.#last.routes;
   }
 
-  /** `names`: of which the rows are all there are; null: all names. */
-  async #replace(rows: readonly PolicyRow[], names: ReadonlySet<string> | null): Promise<void> {
+  /** `names`: of which the rows are all there are; null: all names. What does not change costs nothing but to be compared. */
+  async #replace(rows: readonly PolicyRow[], names: readonly string[] | null): Promise<void> {
     const before = this.#parsed;
-    const parsed = new Map(names === null ? [] : before);
-    for (const name of names ?? []) parsed.delete(name);
+    const puts: [string, Parsed][] = [];
+    const named = new Set<string>();
     await inSlices(rows, (row) => {
-      const known = before.get(row.domain);
-      parsed.set(row.domain, known?.text === row.text ? known : this.#parse(row));
+      named.add(row.domain);
+      if (before.get(row.domain)?.text !== row.text) puts.push([row.domain, this.#parse(row)]);
     });
-    const looked = names ?? parsed.keys();
-    if (parsed.size === before.size && [...looked].every((domain) => before.get(domain) === parsed.get(domain))) return;
-    this.#parsed = parsed;
-    this.#rows = null;
-    this.#compile();
+    const removals: string[] = [];
+    await inSlices(names ?? before.keys(), (domain) => void (!named.has(domain) && before.has(domain) && removals.push(domain)));
+    if (puts.length + removals.length === 0) return;
+    this.#parsed = before.with(puts, removals);
+    await this.#compile([...removals, ...puts.map(([domain]) => domain)], before);
   }
 
   #parse({ domain, text }: PolicyRow): Parsed {
@@ -192,27 +203,63 @@ export class PolicyTable {
     if (host === null) return { text, host, reading: { problems: ["its domain is not a host name"] } };
     if (text.length > MOST_BYTES) return { text, host, reading: { problems: [`is larger than ${MOST_BYTES} bytes`] } };
     try {
-      return { text, host, reading: parseDomainPolicy(host, JSON.parse(text), this.#around) };
+      const reading = parseDomainPolicy(host, JSON.parse(text), this.#around);
+      return { text, host, reading: "problems" in reading ? reading : { policy: reading.policy } };
     } catch (error) {
       return { text, host, reading: { problems: [(error as Error).message] } };
     }
   }
 
-  #compile(): void {
-    const policies = new Map<string, DomainPolicy>();
-    const exclusions: Exclusion[] = [];
+  /** `before`: what was there of the domains that have changed. */
+  async #compile(domains: readonly string[], before: HostMap<Parsed>): Promise<void> {
+    const hosts = new Set<string>();
+    let other = false;
     const exclude = (domain: string, host: string | null, reason: string): void => {
-      exclusions.push({ domain, host, code: "bad_policy", reason });
+      this.#excluded.set(domain, { domain, host, code: "bad_policy", reason });
+      other = true;
     };
-    for (const [domain, { host, reading }] of [...this.#parsed].sort(([a], [b]) => a < b ? -1 : 1)) {
-      if ("problems" in reading || host === null) {
-        exclude(domain, host, `its policy is wrong: ${"problems" in reading ? reading.problems.join("; ") : ""}`);
-      } else if (policies.has(host)) {
-        exclude(domain, host, "its policy is wrong: another row of route_policies is about the same host");
-      } else policies.set(host, reading.policy);
-    }
-    for (const { host } of exclusions) if (host !== null) policies.delete(host);
-    this.#policies = policies;
-    this.#exclusions = exclusions;
+    await inSlices(domains, (domain) => {
+      const { host, reading } = (this.#parsed.get(domain) ?? before.get(domain))!;
+      if (this.#excluded.delete(domain)) other = true;
+      if (host === null) return void (this.#parsed.has(domain) && exclude(domain, null, wrong(reading)));
+      hosts.add(host);
+      if (host !== domain) this.#spell(host, domain);
+    });
+    const puts: [string, DomainPolicy][] = [], removals: string[] = [];
+    await inSlices(hosts, (host) => {
+      const rows = this.#rowsOf(host);
+      for (const [domain] of rows) if (this.#excluded.delete(domain)) other = true;
+      let policy: DomainPolicy | null = null;
+      for (const [domain, { reading }] of rows) {
+        if ("problems" in reading) exclude(domain, host, wrong(reading));
+        else if (policy !== null) {
+          exclude(domain, host, "its policy is wrong: another row of route_policies is about the same host");
+        } else policy = reading.policy;
+      }
+      if (policy === null || rows.some(([domain]) => this.#excluded.has(domain))) removals.push(host);
+      else puts.push([host, policy]);
+    });
+    this.#policies = this.#policies.with(puts, removals);
+    if (other) this.#exclusions = [...this.#excluded.values()].sort((a, b) => a.domain < b.domain ? -1 : 1);
   }
+
+  /** A row came, went, or changed. */
+  #spell(host: string, domain: string): void {
+    const spellings = this.#spellings.get(host) ?? new Set();
+    if (this.#parsed.has(domain)) this.#spellings.set(host, spellings.add(domain));
+    else if (spellings.delete(domain) && spellings.size === 0) this.#spellings.delete(host);
+  }
+
+  /** By domain. */
+  #rowsOf(host: string): readonly (readonly [domain: string, row: Parsed])[] {
+    const domains = [host, ...this.#spellings.get(host) ?? []].sort();
+    return domains.flatMap((domain) => {
+      const row = this.#parsed.get(domain);
+      return row === undefined ? [] : [[domain, row] as const];
+    });
+  }
+}
+
+function wrong(reading: Kept): string {
+  return `its policy is wrong: ${"problems" in reading ? reading.problems.join("; ") : ""}`;
 }

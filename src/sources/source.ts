@@ -3,7 +3,7 @@
  *  with what is served, and publishes the difference.
  */
 import type { DomainPolicy } from "../table/policy.ts";
-import type { PolicyRow, PolicyTableState } from "./policy-table.ts";
+import type { PolicyRows, PolicyTableState } from "./policy-table.ts";
 import type { Routes } from "../table/routes.ts";
 
 /** A row of the platform's regions, for the admin API. */
@@ -38,8 +38,8 @@ export interface SourceReading {
   readonly regions: readonly RegionRow[];
   /** Of domains, by host; the same map as before when nothing has changed. Absent: the source has none. */
   readonly policies?: ReadonlyMap<string, DomainPolicy>;
-  /** The rows that say so, also those that are wrong; likewise the same list. */
-  readonly policyRows?: readonly PolicyRow[];
+  /** The rows that say so, also those that are wrong; by domain; likewise the same map. */
+  readonly policyRows?: PolicyRows;
   /** How the table of policies itself stands; absent: the source has none. */
   readonly policyTable?: PolicyTableState;
   /** Everything was compared, not only what a feed has named. */

@@ -4,6 +4,7 @@
 import { ANY_HOST, domainRules, type FileRules, fileRules, type PolicyService } from "./compiled-policies.ts";
 import { DEFAULT_SANDBOX, type DomainPolicy, type FilePolicies, NO_FILE, OWN_VMS, PLAIN_SERVICE, wantsRouteKey } from "./policy.ts";
 import type { SandboxPolicy, ServiceEndpoint } from "./policy.ts";
+import { hostChanges, HostMap } from "./host-map.ts";
 import type { EndpointRecord } from "./record.ts";
 import type { RuleSet } from "./rule-set.ts";
 import type { Service } from "./services.ts";
@@ -16,14 +17,6 @@ export type HostRules = readonly RuleSet[];
 /** What changes from one set to the next. `file`: absent when it stays. */
 export interface PolicyDelta {
   readonly file?: FilePolicies;
-  readonly upserts: readonly DomainPolicy[];
-  readonly removals: readonly string[];
-}
-
-/** How one map of domains came from another. */
-interface Derived {
-  /** Not kept alive by what comes after it. */
-  readonly from: WeakRef<ReadonlyMap<string, DomainPolicy>>;
   readonly upserts: readonly DomainPolicy[];
   readonly removals: readonly string[];
 }
@@ -55,16 +48,15 @@ function count(policy: DomainPolicy | undefined, step: 1 | -1, tally: Tally): vo
 }
 
 export class Policies {
-  static readonly none: Policies = new Policies(NO_FILE, new Map());
+  static readonly none: Policies = new Policies(NO_FILE, HostMap.none);
   readonly file: FilePolicies;
-  readonly domains: ReadonlyMap<string, DomainPolicy>;
+  readonly domains: HostMap<DomainPolicy>;
   readonly #ofFile: FileRules;
   readonly #ofDomains: Tally;
   /** Some are about wildcards, or any host. */
   readonly #wide: boolean;
   /** Some are for a route key, which preview hosts may carry. */
   readonly #keyed: boolean;
-  readonly #derived: Derived | null;
   /** Of hosts that have been asked for, as long as the routing table finds them under the same domain. */
   readonly #known: Map<string, KnownRules> = new Map();
 
@@ -72,11 +64,9 @@ export class Policies {
     file: FilePolicies,
     domains: ReadonlyMap<string, DomainPolicy>,
     ofDomains: Tally = tallyOf(domains.values()),
-    derived: Derived | null = null,
   ) {
     this.file = file;
-    this.domains = domains;
-    this.#derived = derived;
+    this.domains = HostMap.of(domains);
     this.#ofFile = fileRules(file);
     this.#ofDomains = ofDomains;
     this.#wide = this.#ofFile.wide || ofDomains.wildcards > 0;
@@ -93,23 +83,17 @@ export class Policies {
   }
 
   with({ file, upserts, removals }: PolicyDelta): Policies {
-    if (upserts.length + removals.length === 0) return new Policies(file ?? this.file, this.domains, this.#ofDomains);
-    const domains = new Map(this.domains);
-    const tally = { ...this.#ofDomains };
-    const replace = (host: string, policy: DomainPolicy | undefined) => {
-      count(domains.get(host), -1, tally);
-      count(policy, 1, tally);
-      if (policy === undefined) domains.delete(host);
-      else domains.set(host, policy);
-    };
-    for (const host of removals) replace(host, undefined);
-    for (const policy of upserts) replace(policy.host, policy);
-    return new Policies(file ?? this.file, domains, tally, { from: new WeakRef(this.domains), upserts, removals });
+    return this.replaced(file ?? this.file, this.domains.with(upserts.map((policy) => [policy.host, policy]), removals));
   }
 
-  /** What `with` was told of domains, if it was to change those of `before`; null: they have to be compared, and may be 100,000. */
-  changesSince(before: Policies): Omit<PolicyDelta, "file"> | null {
-    return this.#derived !== null && this.#derived.from.deref() === before.domains ? this.#derived : null;
+  /** Costs what differs, if the domains descend from these. */
+  replaced(file: FilePolicies, domains: HostMap<DomainPolicy>): Policies {
+    const tally = { ...this.#ofDomains };
+    for (const { before, after } of hostChanges(this.domains, domains)) {
+      count(before, -1, tally);
+      count(after, 1, tally);
+    }
+    return new Policies(file, domains, tally);
   }
 
   /** A quick look: false where no policy can apply to the host. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PolicyReceiver } from "../../src/lifecycle/policy-receiver.ts";
-import { domainChanges, POLICY_BATCH, type PolicySnapshot } from "../../src/lifecycle/policy-transfer.ts";
+import { POLICY_BATCH, type PolicySnapshot } from "../../src/lifecycle/policy-transfer.ts";
 import type { DownMessage } from "../../src/lifecycle/worker-channel.ts";
 import { WorkerLink } from "../../src/lifecycle/worker-link.ts";
 import { Policies, type PolicyDelta } from "../../src/table/policies.ts";
@@ -132,37 +132,3 @@ test("a worker that has another revision is sent the whole set", () => {
   assert.equal(stage.deliver().length, 1);
   stage.assertLevel();
 });
-
-test("what changes between the policies of domains is what is another object, as it is meant", () => {
-  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => domainPolicy(`${name}.example.com`)) as [
-    DomainPolicy,
-    DomainPolicy,
-    DomainPolicy,
-    DomainPolicy,
-  ];
-  const otherB = domainPolicy("b.example.com");
-  const named = { ...d, services: [service("d.example.com/users", [])] };
-  const meant = { ...named };
-  const mapOf = (...policies: DomainPolicy[]) => new Map(policies.map((policy) => [policy.host, policy]));
-  const same = domainChanges(mapOf(a, b), mapOf(b, a));
-  assert.deepEqual(same, { upserts: [], removals: [] });
-  const { upserts, removals } = domainChanges(mapOf(a, b, c), mapOf(a, otherB, named), () => meant);
-  assert.deepEqual(removals, ["c.example.com"]);
-  assert.ok(upserts.length === 2 && upserts[0] === otherB && upserts[1] === meant);
-  assert.deepEqual(domainChanges(mapOf(meant), mapOf(named), () => meant), { upserts: [], removals: [] });
-});
-
-test("changesSince() tells a step as it was made, and nothing of two", () => {
-  const [a, b] = domains(2) as [DomainPolicy, DomainPolicy];
-  const none = new Policies(filePolicies([], []), new Map());
-  const first = none.with({ upserts: [a], removals: [] });
-  const second = first.with({ upserts: [b], removals: [a.host] });
-  assert.deepEqual(pick(first.changesSince(none)), { upserts: [a], removals: [] });
-  assert.deepEqual(pick(second.changesSince(first)), { upserts: [b], removals: [a.host] });
-  assert.equal(second.changesSince(none), null);
-  assert.equal(first.changesSince(second), null);
-});
-
-function pick(changes: Omit<PolicyDelta, "file"> | null): unknown {
-  return changes === null ? null : { upserts: changes.upserts, removals: changes.removals };
-}

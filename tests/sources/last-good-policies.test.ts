@@ -9,7 +9,7 @@ import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers } from "../fixtures/fake-timers.ts";
 
 const HERE = { regionId: "11111111-1111-4111-8111-111111111111", regionPort: 80 };
-const ROWS = [{ domain: "a.test", text: '{"maxBodySize": 1000}' }, { domain: "b.test", text: "{}" }];
+const ROWS = new Map([["a.test", { text: '{"maxBodySize": 1000}' }], ["b.test", { text: "{}" }]]);
 const FILE = { path: "/etc/routes.yaml", text: "routes: []\n" };
 
 async function inFolder(act: (folder: string) => Promise<void>): Promise<void> {
@@ -54,7 +54,7 @@ test("LastGoodPolicies believes no file that is damaged, and says so", async () 
 test("LastGoodPolicies leaves the file to a successor, and tells once that it cannot write", async () => {
   await inFolder(async (folder) => {
     const without = new LastGoodPolicies(folder, HERE, new FakeTimers());
-    without.keep({ rows: [] });
+    without.keep({ rows: new Map() });
     await without.close();
     assert.deepEqual(await readdir(folder), [], "nothing to keep");
     const retired = new LastGoodPolicies(folder, HERE, new FakeTimers());
@@ -65,7 +65,7 @@ test("LastGoodPolicies leaves the file to a successor, and tells once that it ca
     const log = new CollectingLog(), timers = new FakeTimers();
     await writeFile(join(folder, "file"), "");
     const nowhere = new LastGoodPolicies(join(folder, "file"), HERE, timers, log);
-    for (const rows of [ROWS, ROWS.slice(1)]) {
+    for (const rows of [ROWS, new Map([...ROWS].slice(1))]) {
       nowhere.keep({ rows });
       await nowhere.close();
     }

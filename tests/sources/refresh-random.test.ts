@@ -78,7 +78,7 @@ class FickleSource implements Source {
     this.#compared = false;
     // Told of a change during the reading, it says what was before or what is now
     const routes = oneOf(this.#random, [truth, this.truth]);
-    const said = { policies: oneOf(this.#random, [policies, this.policies]), policyRows: [] };
+    const said = { policies: oneOf(this.#random, [policies, this.policies]), policyRows: new Map() };
     return { routes, allRoutes: routes, excluded: [], excludedCount: 0, regions: [], whole: everything, ...said };
   }
 
