@@ -68,7 +68,9 @@ function chooseOf(
     return NO_ROUTE;
   }
   trace?.({ kind: "note", text: `service ${service.name} with ${endpoints.length} endpoint(s)` });
-  if (!endpoints.some(({ weight }) => weight > 0)) return NO_ENDPOINTS;
+  if (!endpoints.some(({ weight }) => weight > 0)) {
+    return new Choice(asked, edges, around, trace, { service, matched }).stuckTo(endpoints) ?? NO_ENDPOINTS;
+  }
   // As in `decide`: one VM, here
   const only = endpoints[0]!;
   if (endpoints.length === 1 && asked.tried === null && trace === undefined && only.kind === "vm") {

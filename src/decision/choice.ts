@@ -59,7 +59,7 @@ export class Choice implements Finder {
   }
 
   among(endpoints: readonly EndpointRecord[]): Decision {
-    const stuck = this.#stuck(endpoints);
+    const stuck = this.stuckTo(endpoints);
     if (stuck !== null) return stuck;
     const many = this.#manyOf(endpoints);
     const drawn = many === null ? null : this.#drawn(many);
@@ -92,7 +92,7 @@ export class Choice implements Finder {
    * Where the client's cookie leads, as long as it can take the request; also with weight 0, which only takes nobody new, and although
    * others are less busy. Its first verdict is waited for: after a start, or a connection that broke, sessions must not be shuffled.
    */
-  #stuck(endpoints: readonly EndpointRecord[]): Decision | null {
+  stuckTo(endpoints: readonly EndpointRecord[]): Decision | null {
     if (this.#policy === null || this.#policy.service.policy.sticky === null) return null;
     const { service, matched } = this.#policy;
     const key = this.#around.hooks.stickyKey(matched, service);

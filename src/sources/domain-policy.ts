@@ -122,7 +122,7 @@ function ownVms(host: string, value: Record<string, unknown>, problems: PolicyPr
   const said = partOf(value, endpointPolicyKeys);
   if (Object.keys(said).length === 0) return [];
   const read = problems.read(ownVmsSchema, said, []);
-  return read === null ? [] : [{ name: host, endpoints: null, policy: endpointPolicy(read) }];
+  return read === null ? [] : [{ name: host, endpoints: null, policy: endpointPolicy(host, read) }];
 }
 
 /** Also where only its VMs are spoken of: by it requests find them. */

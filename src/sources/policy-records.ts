@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { endpointKey } from "../table/record.ts";
-import { serviceKey } from "../table/policies.ts";
+import { ownCookie, serviceKey } from "../table/policies.ts";
 import {
   type FieldEdits,
   OWN_VMS,
@@ -69,7 +69,7 @@ export function serviceRecord(
     name,
     endpoints,
     policy: {
-      ...endpointPolicy(written),
+      ...endpointPolicy(name, written),
       timeouts: written.timeouts ?? TIMEOUTS_OF_SETTINGS,
       tls,
       maintenance,
@@ -80,12 +80,13 @@ export function serviceRecord(
 
 /** The part that can also be said of a domain's own VMs. */
 export function endpointPolicy(
+  name: string,
   written: Omit<WrittenService, "endpoints" | "timeouts" | "tls" | "maintenance" | "drain">,
 ): ServicePolicy {
   return {
     balance: written.balance,
     hashKey: written.hashKey,
-    sticky: written.sticky ?? null,
+    sticky: written.sticky === undefined ? null : { ...written.sticky, cookie: written.sticky.cookie ?? ownCookie(name) },
     health: written.health ?? null,
     ejection: written.ejection ?? null,
     retry: written.retry ?? null,

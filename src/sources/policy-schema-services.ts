@@ -43,7 +43,7 @@ const endpoint = mapping({
 export type WrittenEndpoint = z.output<typeof endpoint>;
 
 const sticky = mapping({
-  cookie: cookieName.prefault("edge_sticky").describe("Name of the signed cookie."),
+  cookie: cookieName.optional().describe("Name of the signed cookie. Default: `edge_sticky_` and a hash of the service's name."),
   ttl: duration(1000, 365 * DAY).prefault("1h").describe("How long a client keeps its endpoint."),
 }).transform(({ cookie, ttl }) => ({ cookie, ttlMs: ttl }));
 

@@ -1,6 +1,7 @@
 /*  The policies in force in a worker, compiled: which of them apply to a host, and the services that they name. Like the routes they are
  *  immutable to readers: another set is made aside and comes into force by one assignment (`RoutingTable.policies`).
  */
+import { keyHash } from "../wire/key-hash.ts";
 import { ANY_HOST, domainRules, type FileRules, fileRules, type PolicyService } from "./compiled-policies.ts";
 import { DEFAULT_SANDBOX, type DomainPolicy, type FilePolicies, NO_FILE, OWN_VMS, PLAIN_SERVICE, wantsRouteKey } from "./policy.ts";
 import type { SandboxPolicy, ServiceEndpoint } from "./policy.ts";
@@ -180,6 +181,11 @@ function underPolicy(endpoint: EndpointRecord, service: PolicyService): ServiceE
 /** Another region's edge, which has the same policy for its VMs; what a file names elsewhere is none. */
 export function isEdge({ kind }: EndpointRecord, { endpoints }: PolicyService): boolean {
   return kind === "region" && endpoints === null;
+}
+
+/** By which clients stick, where its policy names none: services of one host would take each other's place in a cookie of one name. */
+export function ownCookie(service: string): string {
+  return `edge_sticky_${keyHash(service).toString(16).padStart(8, "0")}`;
 }
 
 /** Identity of an endpoint under the policy of a service. */

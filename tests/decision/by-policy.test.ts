@@ -128,6 +128,8 @@ test("decideByPolicy() gives an endpoint with weight 0 nobody new", () => {
   assert.equal(outcome({ weights: [0, 0] }), "no_endpoints");
   const sticky = { cookie: "edge", ttlMs: 1000 };
   assert.equal(outcome({ weights: [1, 0], policy: { sticky }, hooks: { stickyKey: () => TWO } }), TWO, "who sticks to it stays");
+  assert.equal(outcome({ weights: [0, 0], policy: { sticky }, hooks: { stickyKey: () => TWO } }), TWO, "also where all drain");
+  assert.equal(outcome({ weights: [0, 0], policy: { sticky } }), "no_endpoints");
 });
 
 test("decideByPolicy() lets a client stick to what can take it", () => {

@@ -552,3 +552,16 @@ test("parseRoutesFile() answers to whatever is written, and never throws", () =>
     for (const line of said) assert.match(line, /^routes\.yaml:(\d+:\d+: .|and )/);
   }
 });
+
+test("sticky cookies of services that name none are told apart, and stay the same", () => {
+  const { services } = policiesOf(`
+services:
+  users: { endpoints: [{ url: "http://10.0.0.5:80" }], sticky: {} }
+  carts: { endpoints: [{ url: "http://10.0.0.5:80" }], sticky: { ttl: 24h } }
+routes:
+  - { path: /users, service: users }
+  - { path: /carts, service: carts }
+`);
+  const names = services.map(({ policy }) => policy.sticky?.cookie);
+  assert.deepEqual(names, ["edge_sticky_092b0386", "edge_sticky_663d0c57"]);
+});

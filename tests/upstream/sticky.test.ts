@@ -40,6 +40,14 @@ test("StickyCookies.read() believes nothing that is expired, gone, forged or of 
   assert.equal(new StickyCookies("another secret").read([value], "users", [A, B], NOW_MS), null);
 });
 
+test("StickyCookies.read() believes what another worker or generation with the same secret has signed, whatever the order there", () => {
+  const other = new StickyCookies("a secret of at least some length");
+  const copies = [{ ...B, weight: 7 }, serviceVm("10.0.0.9"), { ...A }];
+  for (const each of [A, B]) {
+    assert.equal(other.read([cookies.valueFor(each, NOW_MS + HOUR_MS)], "users", copies, NOW_MS)?.endpoint.key, each.key);
+  }
+});
+
 test("StickyCookies.read() takes the first genuine one of a few", () => {
   const value = cookies.valueFor(A, NOW_MS + HOUR_MS);
   assert.equal(cookies.read(["forged", value], "users", [A], NOW_MS)?.endpoint, A);
