@@ -95,6 +95,12 @@ function serviceNamed(name: string, { domain }: MatchedRoute, around: Surroundin
   return around.table.policies.service(name, domain) ?? { name, policy: PLAIN_SERVICE, endpoints: [], plain: false };
 }
 
+/** Whose endpoints take it: in a maintenance, those of the service that answers instead. null: nobody's. */
+export function servingOf(matched: MatchedRoute, around: Surroundings): PolicyService | null {
+  const instead = maintenanceOf(matched, around)?.service ?? null;
+  return instead === null ? matched.service : serviceNamed(instead, matched, around);
+}
+
 /** That is in force now: what operators have ordered comes before what the policy says, and the route before its service. */
 export function maintenanceOf({ route, service, domain }: MatchedRoute, { hooks }: Surroundings): MaintenancePolicy | null {
   const ofRoute = hooks.maintenance("route", orderNameOf(route)) ?? route.maintenance;

@@ -5,8 +5,8 @@ import type { MatchedRoute } from "../decision/match-route.ts";
 import type { ExchangeTerms } from "../downstream/exchange-terms.ts";
 import type { OwnAnswer, OwnWords } from "../downstream/own-answer.ts";
 import { type AnswerCode, blameOf } from "../observation/proxy-error.ts";
-import { isEdge } from "../table/policies.ts";
-import type { FixedResponse, TimeoutPolicy } from "../table/policy.ts";
+import { isEdge, type PolicyService } from "../table/policies.ts";
+import type { FixedResponse, PolicyRoute, RetryPolicy, TimeoutPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import { type FieldChanges, FieldNames } from "../wire/field-edits.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
@@ -19,7 +19,7 @@ import { WrittenAnswer } from "./written-answers.ts";
 /** Made once per request, before the first decision. */
 export class AttemptPlan implements ExchangeTerms {
   readonly matched: MatchedRoute;
-  /** The route's, else the service's. */
+  /** The route's, else those of the service that takes it. */
   readonly timeouts: TimeoutPolicy;
   /** Of the last attempt that failed: what a refusal comes of, whatever it says itself. */
   lastFailure: AnswerCode | null = null;
@@ -34,9 +34,11 @@ export class AttemptPlan implements ExchangeTerms {
   readonly #edits: RouteEdits;
   readonly #values: Values;
   readonly #view: ExchangeView;
+  readonly #retry: RetryPolicy | null;
 
   constructor(
     matched: MatchedRoute,
+    serving: PolicyService | null,
     target: string | null,
     edits: RouteEdits,
     values: Values,
@@ -47,7 +49,8 @@ export class AttemptPlan implements ExchangeTerms {
     this.#target = target;
     this.#requestFields = edits.request?.fill(values) ?? null;
     this.#responseFields = edits.response?.fill(values) ?? null;
-    this.timeouts = timeoutsOf(matched);
+    this.timeouts = serving === null ? matched.route.timeouts : timeoutsOf(matched.route, serving);
+    this.#retry = serving?.policy.retry ?? null;
     this.#edits = edits;
     this.#values = values;
     this.#view = view;
@@ -100,7 +103,7 @@ export class AttemptPlan implements ExchangeTerms {
     const { errors } = this.#edits;
     if (errors === null) return null;
     const view = this.#view;
-    const allowed = this.matched.service?.policy.retry?.attempts ?? 1;
+    const allowed = this.#retry?.attempts ?? 1;
     const retried = allowed > 1 && view.attempts >= allowed;
     return errors.answer({ code, cause: this.lastFailure, retried }, this.#values, {
       accept: view.accept,
@@ -135,9 +138,8 @@ function writtenMaintenance(answer: FixedResponse): WrittenAnswer {
   return written;
 }
 
-function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
-  if (service === null) return route.timeouts;
-  const ours = route.timeouts, theirs = service.policy.timeouts;
+function timeoutsOf(route: PolicyRoute, serving: PolicyService): TimeoutPolicy {
+  const ours = route.timeouts, theirs = serving.policy.timeouts;
   if (theirs.connectMs === null && theirs.responseMs === null && theirs.idleMs === null) return ours;
   return {
     connectMs: ours.connectMs ?? theirs.connectMs,
@@ -146,11 +148,16 @@ function timeoutsOf({ route, service }: MatchedRoute): TimeoutPolicy {
   };
 }
 
-/** The reason when its rewritten target is none that may be sent. */
-export function planOf(matched: MatchedRoute, view: ExchangeView, identity: ForwardingIdentity): AttemptPlan | string {
+/** The reason when its rewritten target is none that may be sent. `serving`: as `servingOf` says. */
+export function planOf(
+  matched: MatchedRoute,
+  serving: PolicyService | null,
+  view: ExchangeView,
+  identity: ForwardingIdentity,
+): AttemptPlan | string {
   const edits = editsOf(matched.route);
   const values = new Values(view, matched, identity.pseudonym);
   const rewritten = edits.target?.fill(view.target, values) ?? null;
   if (rewritten !== null && "problem" in rewritten) return rewritten.problem;
-  return new AttemptPlan(matched, rewritten?.target ?? null, edits, values, view, identity);
+  return new AttemptPlan(matched, serving, rewritten?.target ?? null, edits, values, view, identity);
 }

@@ -6,8 +6,9 @@ import type { Metrics } from "../observation/metrics.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { RetryPolicy } from "../table/policy.ts";
 import type { RetryBudget } from "../upstream/retry-budget.ts";
-import type { ResponseHead } from "../wire/h1/message-head.ts";
-import type { HeaderList } from "../wire/header-list.ts";
+import type { FieldChanges } from "../wire/field-edits.ts";
+import type { RequestHead, ResponseHead } from "../wire/h1/message-head.ts";
+import { isNominated } from "../wire/hop-by-hop.ts";
 import { BodyMemory, KeptBody } from "./kept-body.ts";
 import { backoffMs, type Failure, isRetried, mayRepeat, retryVerdict } from "./retrying.ts";
 
@@ -25,6 +26,8 @@ export const ATTEMPTS = "x-edgeproxy-attempts";
 const MOST_ELSEWHERE = 100;
 
 export interface RetryParts {
+  /** Of the fields that an endpoint gets. */
+  readonly changes: FieldChanges | null;
   readonly metrics: Metrics;
   /** In [0, 1). */
   readonly random: () => number;
@@ -52,14 +55,14 @@ export class Retries {
   #bodySent = false;
 
   /** `budget`: of the service. */
-  constructor(exchange: Exchange, policy: RetryPolicy, budget: RetryBudget, { metrics, random }: RetryParts) {
+  constructor(exchange: Exchange, policy: RetryPolicy, budget: RetryBudget, { changes, metrics, random }: RetryParts) {
     const { head, requestLength, record } = exchange;
     this.#exchange = exchange;
     this.#policy = policy;
     this.#budget = budget;
     this.#metrics = metrics;
     this.#random = random;
-    this.#idempotencyKey = hasIdempotencyKey(head.fields);
+    this.#idempotencyKey = saysIdempotencyKey(head, changes);
     this.overAtMs = policy.totalMs > 0 ? record.headAtMs + policy.totalMs : Infinity;
     const keeps = requestLength !== 0 && requestLength <= policy.maxBodyBytes &&
       mayRepeat(policy, head.method, this.#idempotencyKey);
@@ -129,8 +132,15 @@ export class Retries {
 }
 
 const KEY = "idempotency-key";
+/** Of a route, which is the same for all attempts. */
+const OWN_KEY = /(?:^|\n)idempotency-key: [^\r]/i;
 
-function hasIdempotencyKey(fields: HeaderList): boolean {
-  for (let i = 0; i < fields.count; i++) if (fields.nameIs(i, KEY) && fields.value(i) !== "") return true;
+/** To the endpoint, which nothing else could tell that it has the request twice: not if Connection or the route takes the field away. */
+function saysIdempotencyKey({ fields, nominated }: RequestHead, changes: FieldChanges | null): boolean {
+  for (let i = 0; i < fields.count; i++) {
+    if (!fields.nameIs(i, KEY) || fields.value(i) === "") continue;
+    const passes = changes?.dropped?.has(fields, i) !== true && (nominated === null || !isNominated(fields, i, nominated));
+    return passes || (changes !== null && OWN_KEY.test(changes.lines.join("")));
+  }
   return false;
 }

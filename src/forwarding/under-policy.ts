@@ -1,4 +1,5 @@
 /** What the policy of its route means for one request. A plain request has none of these, and pays for none. */
+import { servingOf } from "../decision/by-policy.ts";
 import type { Decision } from "../decision/decision.ts";
 import type { Surroundings } from "../decision/decide.ts";
 import { type MatchedRoute, matchRoute } from "../decision/match-route.ts";
@@ -7,6 +8,7 @@ import type { Exchange } from "../downstream/exchange.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { TargetCounts } from "../observation/target-counts.ts";
+import type { PolicyService } from "../table/policies.ts";
 import { OWN_VMS } from "../table/policy.ts";
 import { orderNameOf } from "../table/policy-order.ts";
 import { type AttemptPlan, planOf } from "./attempt-plan.ts";
@@ -68,15 +70,23 @@ export function underPolicy(exchange: Exchange, parts: PolicyParts): UnderPolicy
   record.service = matched.service?.name ?? "";
   record.target = targets.rowOf(matched.route, targetName(matched), orderNameOf);
   if (matched.told !== null) record.decidedBy = matched.told.edge;
-  const plan = planOf(matched, view, identity);
+  const serving = servingOf(matched, surroundings);
+  const plan = planOf(matched, serving, view, identity);
   if (typeof plan === "string") return plan;
   exchange.takeTerms(plan);
-  return new UnderPolicy(matched, plan, retriesOf(matched, exchange, parts));
+  return new UnderPolicy(matched, plan, retriesOf(serving, plan, exchange, parts));
 }
 
-function retriesOf({ service }: MatchedRoute, exchange: Exchange, { budgets, metrics, surroundings: { random } }: PolicyParts) {
-  const retry = service?.policy.retry ?? null;
-  return service === null || retry === null ? null : new Retries(exchange, retry, budgets.of(service.name), { metrics, random });
+function retriesOf(
+  serving: PolicyService | null,
+  { requestFields }: AttemptPlan,
+  exchange: Exchange,
+  parts: PolicyParts,
+): Retries | null {
+  const retry = serving?.policy.retry ?? null;
+  if (serving === null || retry === null) return null;
+  const { budgets, metrics, surroundings: { random } } = parts;
+  return new Retries(exchange, retry, budgets.of(serving.name), { changes: requestFields, metrics, random });
 }
 
 /** As its split names it, so that a route to the VMs of whichever domain has one. */

@@ -1,4 +1,5 @@
 /** What would become of a request, and why: asked of the same functions that real ones pass, in their order, without doing anything. */
+import { servingOf } from "../decision/by-policy.ts";
 import { type Candidate, candidatesOf } from "../decision/candidates.ts";
 import { decide, type Surroundings } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
@@ -56,7 +57,9 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
   const trace: Trace = (step) => steps.push(step);
   const view = new ExchangeView(read, identity.isTrusted);
   const matched = around.table.policies.empty ? null : matchRoute(view, around, trace);
-  const plan = matched === null || typeof matched === "string" ? matched : planOf(matched, view, identity);
+  const plan = matched === null || typeof matched === "string"
+    ? matched
+    : planOf(matched, servingOf(matched, around), view, identity);
   const refused = refusedBy(plan, read);
   if (refused !== null || typeof matched === "string" || typeof plan === "string") {
     return { ...asked, ...unread(refused!, steps), host: read.host };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { keptBodyBytes } from "../../src/forwarding/retries.ts";
 import { Policies } from "../../src/table/policies.ts";
-import type { RetryPolicy } from "../../src/table/policy.ts";
+import type { FieldEdits, PolicyRoute, RetryPolicy } from "../../src/table/policy.ts";
 import { comparable } from "../fixtures/dialogue.ts";
 import { type Dial, World } from "../fixtures/dialogue-replay.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
@@ -22,11 +22,15 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const BUSY = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
 
 /** A service with two endpoints, and what becomes of connections to them. */
-function world(dials: readonly Dial[], policy: Partial<RetryPolicy> = {}): World & Disposable {
+function world(
+  dials: readonly Dial[],
+  policy: Partial<RetryPolicy> = {},
+  route: Partial<PolicyRoute> = {},
+): World & Disposable {
   const made = new World("later", 0);
   const users = service("users", ["10.0.0.5:80", "10.0.0.6:80"], { retry: { ...POLICY, ...policy } });
   made.leaveTable(); // or its bare route would come first
-  made.enforce(new Policies(filePolicies([users], [policyRoute("all", "users")]), new Map()));
+  made.enforce(new Policies(filePolicies([users], [policyRoute("all", "users", route)]), new Map()));
   for (const endpoint of users.endpoints ?? []) made.endpoints.of(endpoint).judge("healthy");
   made.dials.push(...dials);
   return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
@@ -201,6 +205,26 @@ test("a pooled connection that turns out dead is replaced where the policy says 
   reset(w, w.vm[0]!);
   say(w, w.vm[1]!, OK);
   assert.equal(answer(w), "200 after 2");
+});
+
+test("a POST with Idempotency-Key is sent again only if its VM has seen that key", () => {
+  const key = "Idempotency-Key: 1";
+  const edits = (change: Partial<FieldEdits>) => ({ requestFields: { set: [], add: [], remove: [], ...change } });
+  const cases: readonly [fields: readonly string[], route: Partial<PolicyRoute>, answer: string][] = [
+    [[key], {}, "200 after 2"],
+    [[key, "Connection: Idempotency-Key"], {}, "502 after 1"],
+    [[key], edits({ remove: ["idempotency-key"] }), "502 after 1"],
+    [[key], edits({ set: [["Idempotency-Key", "{cookie:none}"]] }), "502 after 1"],
+    [[key], edits({ set: [["idempotency-key", "{request_id}"]] }), "200 after 2"],
+  ];
+  for (const [fields, route, expected] of cases) {
+    using w = world(["open", "open"], {}, route);
+    say(w, w.client, `${request("POST", 3, ...fields)}abc`);
+    reset(w, w.vm[0]!);
+    if (w.vm.length > 1) say(w, w.vm[1]!, OK);
+    assert.equal(answer(w), expected, JSON.stringify([fields, route]));
+  }
+  nothingKept();
 });
 
 test("a client that waits for 100 is told so once, and its body is sent again without asking", () => {

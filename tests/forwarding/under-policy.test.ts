@@ -1,0 +1,43 @@
+/** What the policies of a service mean for its requests, through the whole data plane on sockets in memory. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Policies } from "../../src/table/policies.ts";
+import type { MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
+import { type Dial, World } from "../fixtures/dialogue-replay.ts";
+import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
+
+const RETRY: RetryPolicy = {
+  attempts: 2,
+  on: ["reset"],
+  statuses: [],
+  budget: 1,
+  backoffMs: 0,
+  maxBodyBytes: 1000,
+  totalMs: 0,
+};
+const NO_TIMEOUTS = { connectMs: null, responseMs: null, idleMs: null };
+
+/** Everything goes by this route; all endpoints are healthy. */
+function world(services: readonly ServiceRecord[], route: PolicyRoute, dials: readonly Dial[]): World & Disposable {
+  const made = new World("later", 0);
+  made.leaveTable();
+  made.enforce(new Policies(filePolicies(services, [route]), new Map()));
+  for (const { endpoints } of services) for (const each of endpoints ?? []) made.endpoints.of(each).judge("healthy");
+  made.dials.push(...dials);
+  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
+}
+
+test("a service that answers in a maintenance has its own timeouts and retries", () => {
+  const page = service("page", ["10.0.0.7:80", "10.0.0.8:80"], { retry: RETRY, timeouts: { ...NO_TIMEOUTS, responseMs: 400 } });
+  const maintenance: MaintenancePolicy = { enabled: true, service: "page", answer: { status: 503, body: "", headers: [] } };
+  using w = world([service("users", ["10.0.0.5:80"]), page], policyRoute("all", "users", { maintenance }), ["open", "open"]);
+  w.client.send(Buffer.from("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"));
+  w.network.settle();
+  const connection = w.vm[0]!.handler as unknown as { deadlineAtMs: number };
+  assert.ok(connection.deadlineAtMs <= performance.now() + 400, "the response timeout of the page");
+  w.vm[0]!.abort();
+  w.network.settle();
+  w.vm[1]!.send(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+  w.network.settle();
+  assert.match(w.client.take().toString(), /^HTTP\/1\.1 200 OK\r\n[^]*X-Edgeproxy-Attempts: 2\r\n/);
+});
