@@ -169,7 +169,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     this.#owner.retries?.body?.drop(); // also where the request waits for the next attempt
     if (this.#ended) return;
     const connection = this.#connection;
-    this.#end();
+    const stalled = this.exchange.record.code === "stream_timeout" && !this.#tunnel;
+    this.#end(stalled ? "stream_timeout" : null);
     connection?.abort();
   }
 

@@ -4,7 +4,7 @@ import type { BreakerPolicy } from "../table/policy.ts";
 import { type Breaker, type BreakerEvent, readBreaker, step, writeBreaker } from "./breaker.ts";
 import type { BreakerView } from "./breaker-view.ts";
 import type { Cells, CellTable } from "./cell-table.ts";
-import { endpointsFault, type Guard, type Hindrance, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
+import { endpointsFault, type Guard, type Hindrance, isStalledStream, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
 import type { JointCount } from "./joint-count.ts";
 
 /** What is news: a breaker has changed its state. `name`: the endpoint's key or the service, whose breaker it is. */
@@ -133,6 +133,6 @@ class BreakerVisit implements Visit {
     this.#trials?.release();
     if (failure === null) {
       if (this.#good) this.#guard.result(true, this.#opened, "");
-    } else if (endpointsFault(failure)) this.#guard.result(false, this.#opened, failure);
+    } else if (endpointsFault(failure) && !isStalledStream(failure, this.#good)) this.#guard.result(false, this.#opened, failure);
   }
 }

@@ -3,7 +3,7 @@ import type { AnswerCode } from "../observation/proxy-error.ts";
 import type { EjectionPolicy } from "../table/policy.ts";
 import type { Cells, CellTable } from "./cell-table.ts";
 import { type Ejection, type EjectionEvent, mayTry, mostEjected, readEjection, step, writeEjection } from "./ejection.ts";
-import { endpointsFault, type Guard, type Hindrance, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
+import { endpointsFault, type Guard, type Hindrance, isStalledStream, speaksOfTrouble, type Visit } from "./endpoint-watch.ts";
 
 /** What is news when an endpoint goes out, or comes back. */
 export interface Turn {
@@ -135,6 +135,7 @@ class EjectionVisit implements Visit {
 
   /** One that was given up says nothing. */
   ended(failure: AnswerCode | null): void {
+    if (failure !== null && isStalledStream(failure, this.#answered)) return;
     if (!this.#told && (failure !== null || this.#answered)) this.#ended(failure, 0);
   }
 }

@@ -20,7 +20,10 @@ export type Hindrance = (typeof HINDRANCES)[number];
 export interface Visit {
   /** The head of the final answer is there. */
   answered(status: number): void;
-  /** `failure`: by what the attempt has failed; null: it has not, or was given up (the client has left, its answer was not wanted). */
+  /**
+   * `failure`: by what the attempt has failed, or `stream_timeout` if it has stood still for too long; null: it has not, or was given up (the
+   * client has left, its answer was not wanted).
+   */
   ended(failure: AnswerCode | null): void;
 }
 
@@ -97,4 +100,9 @@ export function speaksOfTrouble(status: number): boolean {
 export function endpointsFault(failure: AnswerCode): boolean {
   return failure === "connect_failed" || failure === "connect_timeout" || failure === "upstream_reset" ||
     failure === "upstream_protocol" || failure === "response_timeout" || failure === "stream_timeout";
+}
+
+/** An answer that stands still may be a stream that has nothing to say, as well as an endpoint that hangs: neither good nor bad. */
+export function isStalledStream(failure: AnswerCode, answered: boolean): boolean {
+  return failure === "stream_timeout" && answered;
 }

@@ -1,8 +1,10 @@
 /** What the policies of a service mean for its requests, through the whole data plane on sockets in memory. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { H1Connection } from "../../src/downstream/h1-connection.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
+import { EndpointWatch, type Guard } from "../../src/upstream/endpoint-watch.ts";
 import { type Dial, World } from "../fixtures/dialogue-replay.ts";
 import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
 
@@ -40,4 +42,36 @@ test("a service that answers in a maintenance has its own timeouts and retries",
   w.vm[1]!.send(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
   w.network.settle();
   assert.match(w.client.take().toString(), /^HTTP\/1\.1 200 OK\r\n[^]*X-Edgeproxy-Attempts: 2\r\n/);
+});
+
+const HALF = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha";
+const SWITCHED = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
+
+test("guards of an endpoint are told that it has stalled, and not of what clients do or of quiet tunnels", () => {
+  const cases: readonly [answer: string, code: "stream_timeout" | "body_timeout", told: string[]][] = [
+    ["", "stream_timeout", ["ended stream_timeout"]],
+    ["", "body_timeout", ["ended null"]],
+    [HALF, "stream_timeout", ["answered 200", "ended stream_timeout"]],
+    [SWITCHED, "stream_timeout", ["answered 101", "ended null"]],
+  ];
+  for (const [answer, code, expected] of cases) {
+    const users = service("users", ["10.0.0.5:80"]);
+    using w = world([users], policyRoute("all", "users"), ["open"]);
+    const told: string[] = [];
+    const guard: Guard = {
+      look: () => null,
+      enter: () => ({
+        answered: (status) => void told.push(`answered ${status}`),
+        ended: (failure) => void told.push(`ended ${failure}`),
+      }),
+    };
+    w.endpoints.of(users.endpoints![0]!).watch = new EndpointWatch([guard]);
+    w.client.send(Buffer.from("GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"));
+    w.network.settle();
+    w.vm[0]!.send(Buffer.from(answer));
+    w.network.settle();
+    (w.client.handler as H1Connection).input.exchange!.timedOut(code, "No byte moved");
+    w.network.settle();
+    assert.deepEqual(told, expected, `${code} behind ${JSON.stringify(answer)}`);
+  }
 });

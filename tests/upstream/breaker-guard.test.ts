@@ -90,7 +90,7 @@ test("a trial that was given up says nothing, and the next one comes", () => {
 test("answers in trouble and failures of the endpoint count, what the client or we do does not", () => {
   using stage = new Stage(1, { failures: 3 });
   const [guard] = stage.guards as [BreakerGuard];
-  const visit = (status: number, failure: "upstream_reset" | "overloaded" | null = null) => {
+  const visit = (status: number, failure: "upstream_reset" | "overloaded" | "stream_timeout" | null = null) => {
     const each = guard.enter()!;
     if (status > 0) each.answered(status);
     each.ended(failure);
@@ -103,8 +103,12 @@ test("answers in trouble and failures of the endpoint count, what the client or 
   visit(500);
   const row = visit(200, "upstream_reset");
   assert.equal(row.state === "closed" && row.row, 2, "an answer that breaks off is a failure, and no success before that");
+  const stalled = visit(200, "stream_timeout");
+  assert.equal(stalled.state === "closed" && stalled.row, 2, "an answer that stalls is neither");
   visit(200);
   assert.equal(guard.breaker.state === "closed" && guard.breaker.row, 0);
+  for (let i = 0; i < 3; i++) visit(0, "stream_timeout");
+  assert.equal(guard.breaker.state, "open", "no answer is a failure, whatever ended the wait");
 });
 
 test("a reset closes it for all", () => {

@@ -163,6 +163,11 @@ test("EjectionGuard counts neither what clients break off nor what we lack", () 
   for (let i = 0; i < 10; i++) {
     stage.guards[0]!.enter()!.ended(null);
     stage.guards[0]!.enter()!.ended("overloaded");
+    const stream = stage.guards[0]!.enter()!;
+    stream.answered(200);
+    stream.ended("stream_timeout");
   }
   assert.equal(stage.guards[0]!.look(), null);
+  for (let i = 0; i < 3; i++) stage.guards[0]!.enter()!.ended("stream_timeout");
+  assert.equal(stage.guards[0]!.look(), "trial", "out: without an answer it is the endpoint's");
 });
