@@ -224,7 +224,6 @@ test("a thousand clients that leave while they wait give back all places, with R
   const leaving = await Promise.all(Array.from({ length: 1000 }, () => openRaw(edge.port, edge.host)));
   for (const [i, client] of leaving.entries()) client.send(WAITING[i % 3]!);
   await queued(1000);
-  assert.deepEqual(await together("narrow", 3), { "503 queue_full": 3 });
   await new Promise((resolve) => setTimeout(resolve, 1100)); // a FIN right behind a request is a half-close
   for (const [i, client] of leaving.entries()) {
     if (i % 2 === 0) client.reset();
