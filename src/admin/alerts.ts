@@ -1,12 +1,11 @@
 /** What an operator should look at now: the conditions of the alert rules (packaging/prometheus) as far as they show at a glance. */
 import type { DrainStatus } from "../observation/drain-status.ts";
-import type { PolicyOrder } from "../table/policy-order.ts";
 import type { TrafficPoint } from "../observation/traffic-history.ts";
 import type { WorkerStatus } from "../observation/worker-status.ts";
-import type { ConfigFileStatus } from "../sources/config-file.ts";
 import { LAST_GOOD } from "../sources/first-table.ts";
 import type { LastGoodFigures } from "../sources/last-good.ts";
 import type { RefreshStatus } from "../sources/refresh-status.ts";
+import { policyAlerts, type WatchedPolicies } from "./policy-alerts.ts";
 
 export const SEVERITIES = ["critical", "warning", "info"] as const;
 
@@ -19,18 +18,13 @@ export interface Alert {
   readonly sinceAtMs: number | null;
 }
 
-export interface Watched {
-  readonly nowMs: number;
+export interface Watched extends Omit<WatchedPolicies, "excluded"> {
   readonly status: RefreshStatus;
   readonly updateIntervalMs: number;
   readonly workers: readonly WorkerStatus[];
   readonly lastGood: LastGoodFigures | null;
   readonly drain: DrainStatus | null;
   readonly cordoned: number;
-  /** Of operators, on routes and services. */
-  readonly orders: readonly PolicyOrder[];
-  /** Of the routes file; null: there is none. */
-  readonly file: ConfigFileStatus | null;
   readonly verdicts: Readonly<Record<"unprobed" | "healthy" | "unhealthy", number>>;
   /** Of the last seconds. */
   readonly traffic: TrafficPoint;
@@ -86,27 +80,8 @@ function* ofTable({ status, nowMs, updateIntervalMs }: Watched): Iterable<Alert>
   }
 }
 
-function* ofPolicies({ file, orders, status: { excluded } }: Watched): Iterable<Alert> {
-  if (orders.length > 0) {
-    const what = `Ordered by hand: ${orders.slice(0, 3).map(orderText).join(", ")}${orders.length > 3 ? ", …" : ""}`;
-    yield { severity: "info", name: null, what, sinceAtMs: Math.min(...orders.map(({ sinceAtMs }) => sinceAtMs)) };
-  }
-  if (file !== null && file.problems.length > 0) {
-    const what = `The routes file is wrong, the one before stays in force: ${file.problems[0]}`;
-    yield { severity: "warning", name: "EdgeproxyRoutesFileBad", what, sinceAtMs: file.badSinceMs };
-  }
-  if (excluded.bad_policy > 0) {
-    const what = `Domains that are not served because their policy is wrong: ${excluded.bad_policy}`;
-    yield { severity: "warning", name: "EdgeproxyPoliciesExcluded", what, sinceAtMs: null };
-  }
-}
-
-function orderText({ kind, name, maintenance, drain }: PolicyOrder): string {
-  const what = [
-    maintenance?.enabled === true ? "maintenance" : maintenance === null ? "" : "no maintenance",
-    drain === null ? "" : "drain",
-  ];
-  return `${what.filter((word) => word !== "").join(" and ")} of ${kind} ${name}`;
+function ofPolicies(watched: Watched): Iterable<Alert> {
+  return policyAlerts({ ...watched, excluded: watched.status.excluded.bad_policy });
 }
 
 function* ofWorkers({ workers, drain }: Watched): Iterable<Alert> {

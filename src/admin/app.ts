@@ -21,6 +21,7 @@ import { openApi } from "./openapi.ts";
 import { type AdminEnvironment, type AdminPath, adminPath } from "./path.ts";
 import { SHOW_OVERVIEW } from "./overview-api.ts";
 import { LIST_POLICY_ROUTES, LIST_POLICY_SERVICES, SHOW_POLICIES } from "./policies-api.ts";
+import { LIST_TARGETS } from "./targets-api.ts";
 import { LIST_ORDERS, ORDER_PATHS } from "./policy-orders-api.ts";
 import { problem } from "./problem.ts";
 import { SHOW_READINESS } from "./readiness-api.ts";
@@ -55,6 +56,7 @@ export const ADMIN_PATHS: readonly AdminPath[] = [
   LIST_EXCLUDED,
   SHOW_POLICIES,
   LIST_POLICY_ROUTES,
+  LIST_TARGETS,
   LIST_POLICY_SERVICES,
   LIST_ORDERS,
   LIST_SERVICES,

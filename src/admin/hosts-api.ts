@@ -81,7 +81,8 @@ function hostView({ host, total, lastMinute }: HostTotals, seconds: number): Hos
   };
 }
 
-function named<Name extends string>(names: readonly Name[], row: Row, first: number, count: number): Record<Name, number> {
+/** Columns of a row by their names. */
+export function named<Name extends string>(names: readonly Name[], row: Row, first: number, count: number): Record<Name, number> {
   return Object.fromEntries(names.slice(0, count).map((name, column) => [name, row[first + column]!])) as Record<Name, number>;
 }
 

@@ -1,8 +1,11 @@
 /** Everything that a first screen shows, in one answer. */
 import { z } from "zod";
+import { isBreaker, type PolicedNow, policedNow } from "../observation/policed-figures.ts";
 import { BLAMES } from "../observation/proxy-error.ts";
 import type { TrafficPoint } from "../observation/traffic-history.ts";
 import { hasDatabase, isReadable, type RefreshStatus } from "../sources/refresh-status.ts";
+import type { PolicyFindings } from "../table/policy-findings.ts";
+import { drainShare } from "../table/policy-order.ts";
 import { type Alert, alertsOf, SEVERITIES } from "./alerts.ts";
 import type { AdminDeps } from "./deps.ts";
 import { DRAIN, drainView } from "./drain-api.ts";
@@ -32,6 +35,16 @@ const TRAFFIC = z.object({
   bytes_in_per_second: z.number(),
   bytes_out_per_second: z.number(),
 });
+const POLICED = z.object({
+  breakers_open: z.int(),
+  breakers_half_open: z.int().describe("On trial, or the next request is"),
+  ejected: z.int().describe("Endpoints that live traffic has put out"),
+  queued: z.int().describe("Requests that wait for a place"),
+  maintained: z.int().describe("Routes and services in maintenance"),
+  draining: z.int().describe("Routes and services that drain, or are drained"),
+  unusable: z.array(z.string()).describe("Services that no endpoint can serve, up to 100"),
+  hidden_routes: z.int().describe("Routes of the file that never apply; /api/policies lists them"),
+});
 const OVERVIEW = z.object({
   version: z.string(),
   region: z.string(),
@@ -53,6 +66,7 @@ const OVERVIEW = z.object({
   workers: z.object({ up: z.int(), total: z.int() }),
   endpoints: z.object({ unprobed: z.int(), healthy: z.int(), unhealthy: z.int() }),
   cordons: z.int(),
+  policies: POLICED,
   traffic: TRAFFIC,
   connections: z.int(),
   tunnels: z.int(),
@@ -82,6 +96,8 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
   const { unprobed, healthy, unhealthy } = deps.verdicts();
   const endpoints = { unprobed, healthy, unhealthy };
   const cordoned = deps.cordoned().length;
+  const findings = deps.policyFindings();
+  const policed = policedNow(workers.map((worker) => worker.policed));
   const watched = {
     nowMs,
     status,
@@ -92,6 +108,8 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     cordoned,
     orders: deps.policyOrders.list(),
     file: deps.policies().file,
+    findings,
+    policed,
     verdicts: endpoints,
     traffic,
   };
@@ -119,12 +137,30 @@ function overviewOf(deps: AdminDeps): z.output<typeof OVERVIEW> {
     },
     endpoints,
     cordons: cordoned,
+    policies: policedView(findings, policed, nowMs),
     traffic: trafficView(traffic),
     connections: traffic.connections,
     tunnels: traffic.tunnels,
     drain: drainView(drain, nowMs),
     pinned: pinView(status),
     alerts: alertsOf(watched).map(alertView),
+  };
+}
+
+function policedView(
+  { maintained, drained, unusable, hidden }: PolicyFindings,
+  { troubles, queues }: PolicedNow,
+  nowMs: number,
+): z.output<typeof POLICED> {
+  return {
+    breakers_open: troubles.filter(({ kind }) => kind === "breaker_open").length,
+    breakers_half_open: troubles.filter(({ kind }) => kind === "breaker_half_open").length,
+    ejected: troubles.filter((trouble) => !isBreaker(trouble)).length,
+    queued: queues.reduce((sum, { waiting }) => sum + waiting, 0),
+    maintained: maintained.length,
+    draining: drained.filter(({ drain }) => drainShare(drain, nowMs) < 1).length,
+    unusable: unusable.map(({ name }) => name),
+    hidden_routes: hidden.length,
   };
 }
 

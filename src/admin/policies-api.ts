@@ -32,6 +32,12 @@ const POLICIES = z.object({
   unknown_services: z.array(z.object({ domain: z.string(), service: z.string() })).describe(
     `What policies of domains lead to and nobody has, up to ${MOST_UNKNOWN}: such requests get no_endpoints`,
   ),
+  hidden_routes: z.array(z.object({ id: z.string(), origin: z.string(), host: z.string() })).describe(
+    "Routes of the file that never apply to a host, up to 100: the database has the host, and they say nothing more than its bare route",
+  ),
+  unusable_services: z.array(z.object({ name: z.string(), why: z.string() })).describe(
+    "To which a route leads and which no endpoint can serve now, up to 100",
+  ),
   names: z.array(z.object({ name: z.string(), addresses: z.array(z.string()), error: z.string().nullable() })).describe(
     "Host names of endpoints, as they were last resolved; one without an address is no endpoint",
   ),
@@ -102,6 +108,7 @@ export const LIST_POLICY_SERVICES = adminPath({
 function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
   const { revision, policies, file: status, names } = deps.policies();
   const { file, domains, sandbox } = policies;
+  const { hidden, unusable } = deps.policyFindings();
   return {
     revision,
     file: status === null ? null : fileView(status),
@@ -110,6 +117,8 @@ function policiesView(deps: AdminDeps): z.output<typeof POLICIES> {
     routes: file.routes.length,
     domains: domains.size,
     unknown_services: unknownServices(policies),
+    hidden_routes: [...hidden],
+    unusable_services: [...unusable],
     names: names.map(({ name, addresses, error }) => ({ name, addresses: [...addresses], error })),
     excluded: deps.refreshStatus().excluded.bad_policy,
   };

@@ -46,6 +46,7 @@ const READINESS = z.object({
     ok: z.boolean().describe("false: the file is wrong, and the one before stays in force"),
     loaded_seconds_ago: z.number(),
     problems: z.int(),
+    hidden_routes: z.int().describe("That never apply, since the database's routes come before; /api/policies lists them"),
     path: z.string().optional().describe(DETAIL),
     first_problems: z.array(z.string()).optional().describe(`${DETAIL}; /api/policies has all`),
   }).optional().describe("Where there is one"),
@@ -87,6 +88,7 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
   }
   const lastGood = deps.lastGood();
   const { file } = deps.policies();
+  const hidden = file === null ? 0 : deps.policyFindings().hidden.length;
   const ready = reasons.length === 0;
   // An error of the database may name hosts and users: not for those who show no token.
   const detailed = isAuthorised(c);
@@ -96,7 +98,7 @@ function answerReadiness(c: AdminContext, deps: AdminDeps): Response {
     table: tableOf(status, deps.nowMs()),
     database: databaseOf(status, detailed),
     ...(lastGood !== null && { state: stateOf(lastGood, deps.nowMs(), detailed) }),
-    ...(file !== null && { routes_file: routesFileOf(file, deps.nowMs(), detailed) }),
+    ...(file !== null && { routes_file: routesFileOf(file, hidden, deps.nowMs(), detailed) }),
     ...(status.keptPolicies !== null && { route_policies: keptOf(status.keptPolicies, deps.nowMs(), detailed) }),
     workers: { serving: serving.length, total: new Set(workers.map(({ worker }) => worker)).size },
     ...(drain !== null && { drain: detailed ? drainView(drain, deps.nowMs()) : { phase: drain.phase } }),
@@ -140,11 +142,12 @@ function stateOf(
 /** Nobody's readiness depends on it: the one before serves on. */
 function routesFileOf(
   { path, problems, loadedAtMs }: ConfigFileStatus,
+  hidden: number,
   nowMs: number,
   detailed: boolean,
 ): z.output<typeof READINESS>["routes_file"] {
   const loaded = Math.round(Math.max(0, nowMs - loadedAtMs)) / 1000;
-  const file = { ok: problems.length === 0, "loaded_seconds_ago": loaded, problems: problems.length };
+  const file = { ok: problems.length === 0, "loaded_seconds_ago": loaded, problems: problems.length, "hidden_routes": hidden };
   return detailed ? { ...file, path, first_problems: problems.slice(0, MOST_PROBLEMS) } : file;
 }
 

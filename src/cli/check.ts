@@ -12,9 +12,10 @@ import { MISSING_INDEXES_QUERY } from "../sources/feed-schema.ts";
 import { PostgresSource } from "../sources/postgres.ts";
 import { inspectTables, type TableFinding, TABLES } from "../sources/schema.ts";
 import type { Exclusion, SourceReading } from "../sources/source.ts";
+import { type FilePolicies, NO_FILE } from "../table/policy.ts";
 import { checkErrorPages } from "./check-error-pages.ts";
 import { reportHosts } from "./check-hosts.ts";
-import { checkRoutesFile } from "./check-routes-file.ts";
+import { checkRoutesFile, reportHidden } from "./check-routes-file.ts";
 import { checkStateFolder } from "./check-state.ts";
 import { ENV_FILE, environmentWith } from "./env-file.ts";
 import { report } from "./finding.ts";
@@ -36,14 +37,14 @@ export async function runCheck(argv: readonly string[], env: Environment): Promi
   if ("problem" in flags) return printError(`edgeproxy check: ${flags.problem}`, 2);
   const environment = await environmentWith(flags["env-file"], env);
   if (environment === null) return 2;
-  if (flags.config !== undefined) return await checkRoutesFile(flags.config, regionOf(environment)) ? 0 : 2;
+  if (flags.config !== undefined) return await checkRoutesFile(flags.config, regionOf(environment)) === null ? 2 : 0;
   const settings = checkConfiguration(environment);
   if (settings === null) return 2;
-  const fileFine = settings.configFile === "" || await checkRoutesFile(settings.configFile, settings.regionId);
+  const file = settings.configFile === "" ? NO_FILE : await checkRoutesFile(settings.configFile, settings.regionId);
   const pagesFine = await checkErrorPages(settings);
   await checkStateFolder(settings);
-  const databaseFine = await checkDatabase(settings);
-  return !pagesFine || !fileFine ? 2 : databaseFine ? 0 : 1;
+  const databaseFine = await checkDatabase(settings, file ?? NO_FILE);
+  return !pagesFine || file === null ? 2 : databaseFine ? 0 : 1;
 }
 
 /** As far as it is set: a file can be looked at on any machine. */
@@ -63,14 +64,14 @@ function checkConfiguration(env: Environment): Settings | null {
   return null;
 }
 
-async function checkDatabase(settings: Settings): Promise<boolean> {
+async function checkDatabase(settings: Settings, file: FilePolicies): Promise<boolean> {
   if (settings.databaseUrl === "") {
     report("ok", "database", "none: every route comes from the routes file");
     return true;
   }
   try {
     const tablesFine = await checkTables(settings);
-    return tablesFine && await checkRoutes(settings);
+    return tablesFine && await checkRoutes(settings, file);
   } catch (error) {
     report("FAIL", "database", describeError(error));
     return false;
@@ -140,12 +141,13 @@ function feedTrouble({ readable, version, missingTriggers }: FeedFinding): strin
   return readable ? null : "needs SELECT for this user on edgeproxy_changes and edgeproxy_feed; edgeproxy migrate grants it";
 }
 
-async function checkRoutes(settings: Settings): Promise<boolean> {
+async function checkRoutes(settings: Settings, file: FilePolicies): Promise<boolean> {
   const source = new PostgresSource({ url: settings.databaseUrl, here: { ...settings, ownPorts: ownPorts(settings) } });
   try {
     const reading = await source.read({ whole: true }, AbortSignal.timeout(PATIENCE_MS));
     reportRegion(settings, reading);
     reportRoutes(reading);
+    reportHidden(file, reading.routes);
     return true;
   } finally {
     await source.close();

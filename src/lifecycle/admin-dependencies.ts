@@ -12,7 +12,7 @@ import { isReadable } from "../sources/refresh-status.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { breakerDependencies, cordonDependencies, endpointDependencies, orderDependencies } from "./endpoint-dependencies.ts";
 import { type Generation, totalOf } from "./generation.ts";
-import { findingsOf, policedFigures } from "./policed-figures.ts";
+import { findingsKept, policedFigures } from "./policed-figures.ts";
 import { describeSettings, type Settings } from "./settings.ts";
 
 export function adminDependencies(control: ControlPlane, settings: Settings, log: Log, generation: Generation): AdminDeps {
@@ -37,7 +37,7 @@ export function adminDependencies(control: ControlPlane, settings: Settings, log
     refreshStatus: () => control.refresher.status(),
     lastGood: () => control.lastGoodFigures(),
     policies: () => control.policies.status,
-    policyFindings: () => findingsOf(control, generation),
+    policyFindings: findingsKept(control, generation),
     targets: control.targets,
     refreshNow: (reason) => generation.refreshNow(reason),
     letPoliciesGo: () => control.refresher.letPoliciesGo(),

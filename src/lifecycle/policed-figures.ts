@@ -16,7 +16,23 @@ export interface FindingSources extends Pick<AdminDeps, "workers"> {
   readonly policyOrders: PolicyOrders;
 }
 
-export function findingsOf(control: ControlPlane, { workers, cordons, policyOrders }: FindingSources): PolicyFindings {
+/** For who asks again and again: several dashboards, balancers that ask for readiness. */
+const KEPT_MS = 500;
+
+export function findingsKept(control: ControlPlane, sources: FindingSources): () => PolicyFindings {
+  let kept: PolicyFindings | null = null;
+  let untilMs = -Infinity;
+  return () => {
+    const nowMs = performance.now();
+    if (kept === null || nowMs >= untilMs) {
+      kept = findingsOf(control, sources);
+      untilMs = nowMs + KEPT_MS;
+    }
+    return kept;
+  };
+}
+
+function findingsOf(control: ControlPlane, { workers, cordons, policyOrders }: FindingSources): PolicyFindings {
   const { troubles } = policedNow(workers().map(({ policed }) => policed));
   const shut = new Map(troubles.flatMap(({ name, kind }) => kind === "breaker_open" || kind === "ejected" ? [[name, kind]] : []));
   return policyFindings({

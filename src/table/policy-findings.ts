@@ -1,6 +1,13 @@
 /** What an operator should know of policies as a whole: what never applies, what is switched off for now, what leads nowhere. */
 import type { Policies } from "./policies.ts";
-import { type DrainPolicy, OWN_VMS, type PolicyRoute, type ServiceEndpoint, type ServiceRecord } from "./policy.ts";
+import {
+  type DrainPolicy,
+  type FilePolicies,
+  OWN_VMS,
+  type PolicyRoute,
+  type ServiceEndpoint,
+  type ServiceRecord,
+} from "./policy.ts";
 import { type OrderedKind, orderNameOf, type PolicyOrder } from "./policy-order.ts";
 import type { Routes } from "./routes.ts";
 import { matcherCount, pathRank } from "./rule.ts";
@@ -110,7 +117,7 @@ function gather(policies: Policies): Said {
   }
   const led = ledTo(file.routes);
   return {
-    plain: file.routes.filter((route) => route.priority === 0 && pathRank(route.match.path) === 0 && matcherCount(route) === 0),
+    plain: plainOf(file),
     maintained,
     drained,
     led: file.services.filter(({ name }) => led.has(name)),
@@ -136,6 +143,14 @@ function whyNobody(endpoints: readonly ServiceEndpoint[]): string {
 }
 
 /** As `match-route` decides: the bare route has the priority 0, no path and no matcher, and is older than the file. */
+export function hiddenRoutes(file: FilePolicies, routes: Pick<Routes, "get">): HiddenRoute[] {
+  return hiddenAmong(plainOf(file), routes);
+}
+
+function plainOf({ routes }: FilePolicies): PolicyRoute[] {
+  return routes.filter((route) => route.priority === 0 && pathRank(route.match.path) === 0 && matcherCount(route) === 0);
+}
+
 function hiddenAmong(plain: readonly PolicyRoute[], routes: Pick<Routes, "get">): HiddenRoute[] {
   const hidden: HiddenRoute[] = [];
   let looked = 0;

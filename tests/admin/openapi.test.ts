@@ -17,6 +17,7 @@ const EXAMPLES: Readonly<Record<string, readonly [path: string, init?: RequestIn
   "GET /api/excluded": ["/api/excluded?code=conflict"],
   "GET /api/policies": ["/api/policies"],
   "GET /api/policies/routes": ["/api/policies/routes?q=x"],
+  "GET /api/policies/traffic": ["/api/policies/traffic?sort=-waits"],
   "GET /api/policies/services": ["/api/policies/services?limit=1"],
   "GET /api/policies/orders": ["/api/policies/orders"],
   "GET /api/services": ["/api/services?q=users"],

@@ -6,6 +6,7 @@ import { HostTraffic } from "../../src/observation/host-traffic.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
 import { TrafficHistory } from "../../src/observation/traffic-history.ts";
 import type { WorkerState, WorkerStatus } from "../../src/observation/worker-status.ts";
+import type { PolicyFindings } from "../../src/table/policy-findings.ts";
 import type { RefreshStatus } from "../../src/sources/refresh-status.ts";
 import { adminOf, LOADED, NOW_MS, POLICIES } from "../fixtures/admin.ts";
 import { workerStatus } from "../fixtures/worker-status.ts";
@@ -73,9 +74,55 @@ test("GET /api/overview names what needs a look, the worst first", async () => {
   const policyOrders = adminOf().deps.policyOrders;
   await policyOrders.set("service", "users", { drain: { overMs: 1000 }, forMs: null, reason: "", by: "" });
   assert.deepEqual(await alertsOf({ policyOrders }), ["info null"]);
+  await policyOrders.clear("service", "users", "drain");
+  const old = await policyOrders.set("route", "api", { drain: { overMs: 1000 }, forMs: null, reason: "", by: "" });
+  const later = { policyOrders, nowMs: () => old!.sinceAtMs + 86_400_001, ...statusOf({ lastSuccessAtMs: NOW_MS + 86_400_000 }) };
+  assert.deepEqual(await alertsOf(later), ["warning EdgeproxyOrderForgotten"]);
   assert.deepEqual(await alertsOf({ policies: () => POLICIES }), ["warning EdgeproxyRoutesFileBad"]);
   const excluded = { ...LOADED.excluded, "bad_policy": 2 };
   assert.deepEqual(await alertsOf(statusOf({ excluded })), ["warning EdgeproxyPoliciesExcluded"]);
+});
+
+test("GET /api/overview tells what keeps requests away from services, and counts it", async () => {
+  const policed = {
+    troubles: [
+      { name: "vm/10.0.0.5:80@users", service: "users", kind: "breaker_open" },
+      { name: "shop", service: "shop", kind: "breaker_half_open" },
+      { name: "vm/10.0.0.6:80@users", service: "users", kind: "ejected" },
+    ],
+    queues: [{ service: "users", waiting: 9, places: 10 }, { service: "shop", waiting: 8, places: 10 }],
+  } as const;
+  const findings: PolicyFindings = {
+    hidden: [{ id: "whole", origin: "routes[2]", host: "app.test" }],
+    maintained: [{ kind: "route", name: "api", orderedAtMs: null }],
+    drained: [
+      { kind: "service", name: "users", orderedAtMs: null, drain: { startAtMs: NOW_MS - 500, overMs: 1000 } },
+      { kind: "service", name: "soon", orderedAtMs: null, drain: { startAtMs: NOW_MS + 500, overMs: 1000 } },
+    ],
+    unusable: ["a", "b", "c", "d", "e"].map((name) => ({ name, why: "it has no endpoint" })),
+  };
+  const admin = adminOf({ workers: () => [workerStatus({ policed })], policyFindings: () => findings });
+  const { alerts, policies } = (await admin.json("/api/overview")).body;
+  const none = "it has no endpoint";
+  assert.deepEqual(alerts.map(({ severity, name, what }: Record<string, string>) => `${severity} ${name}: ${what}`), [
+    "warning EdgeproxyRoutesHidden: Routes of the file that never apply, since the database's come before: whole for app.test",
+    `warning EdgeproxyServiceUnusable: No endpoint takes requests of a (${none}), b (${none}), c (${none}) and 2 more`,
+    "warning EdgeproxyBreakerStaysOpen: Breakers that are not closed: vm/10.0.0.5:80@users, shop (on trial)",
+    "warning EdgeproxyEndpointsEjected: Put out by live traffic: vm/10.0.0.6:80@users",
+    "warning EdgeproxyQueueNearlyFull: Nearly all places in the queue are taken: users 9 of 10",
+    "info null: In maintenance by policy: route api",
+    "info null: Draining by policy: service users, 50 % left",
+  ]);
+  assert.deepEqual(policies, {
+    breakers_open: 1,
+    breakers_half_open: 1,
+    ejected: 1,
+    queued: 17,
+    maintained: 1,
+    draining: 1,
+    unusable: ["a", "b", "c", "d", "e"],
+    hidden_routes: 1,
+  });
 });
 
 test("GET /api/overview names workers that stall or are near their limit", async () => {

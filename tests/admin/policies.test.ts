@@ -1,7 +1,7 @@
 /** What operators see of the routes file and of the policies of domains. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { adminOf, POLICIES } from "../fixtures/admin.ts";
+import { adminOf, NO_FINDINGS, POLICIES } from "../fixtures/admin.ts";
 import { filePolicies, service } from "../fixtures/policies.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { HealthPolicy } from "../../src/table/policy.ts";
@@ -30,6 +30,15 @@ test("GET /api/policies says how the file is, with every problem", async () => {
   assert.deepEqual([ok, reloads, bad_since], [false, { changed: 2, unchanged: 0, refused: 1 }, "2023-11-14T22:13:19.000Z"]);
   assert.match(problems[0], /routes\.yaml:3:5: routes\[0\]\.servce: unknown key/);
   assert.equal((await adminOf().json("/api/policies")).body.file, null);
+});
+
+test("GET /api/policies and /readyz tell of routes that never apply, and of services that nobody can serve", async () => {
+  const hidden = [{ id: "whole", origin: "routes[2]", host: "app.example.com" }];
+  const unusable = [{ name: "users", why: "2 endpoint(s): unhealthy" }];
+  const admin = adminOf({ policies: () => POLICIES, policyFindings: () => ({ ...NO_FINDINGS, hidden, unusable }) });
+  const { body } = await admin.json("/api/policies");
+  assert.deepEqual([body.hidden_routes, body.unusable_services], [hidden, unusable]);
+  assert.equal((await admin.json("/readyz")).body.routes_file.hidden_routes, 1);
 });
 
 test("GET /api/policies/routes lists the file's first, then those of domains, without secrets", async () => {
@@ -67,7 +76,7 @@ test("GET /api/policies/services masks what checks log in with", async () => {
 test("GET /readyz stays 200 with a wrong file, and says what is wrong only to those who may see it", async () => {
   const admin = adminOf({ policies: () => POLICIES, token: "secret" });
   const { status, body } = await admin.json("/readyz");
-  assert.deepEqual([status, body.routes_file], [200, { ok: false, loaded_seconds_ago: 60, problems: 1 }]);
+  assert.deepEqual([status, body.routes_file], [200, { ok: false, loaded_seconds_ago: 60, problems: 1, hidden_routes: 0 }]);
   const { body: detailed } = await admin.json("/readyz", TOKEN);
   assert.equal(detailed.routes_file.path, "/etc/edgeproxy/routes.yaml");
   assert.equal(detailed.routes_file.first_problems.length, 1);

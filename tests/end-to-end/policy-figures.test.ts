@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { type Edgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
+import { type Edgeproxy, runEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { Platform } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { getRequest, openRaw, type RawConnection } from "../fixtures/raw-client.ts";
@@ -19,6 +19,7 @@ const stack = new AsyncDisposableStack();
 let server: TestDatabase;
 let platform: Platform;
 let edge: Edgeproxy;
+let file: string;
 let good: Vm, bad: Vm, held: Vm;
 after(async () => {
   await stack.disposeAsync();
@@ -51,7 +52,7 @@ before(async () => {
     { id: "hidden", hosts: ["hidden.test", "app.example.com"], service: "stable" },
     ...["breaking", "ejecting", "again", "narrow", "spare"].map((id) => ({ id, hosts: [`${id}.test`], service: id })),
   ];
-  const file = join(stack.use(await temporaryFolder()).path, "routes.json");
+  file = join(stack.use(await temporaryFolder()).path, "routes.json");
   await writeFile(file, JSON.stringify({ services, routes }));
   edge = await platform.edge({ EDGEPROXY_WORKERS: "2", EDGEPROXY_CONFIG_FILE: file, EDGEPROXY_ACCESS_LOG: "on" });
   await edge.waitFor(async () => (await edge.workers()).every(({ state }) => state === "serving"));
@@ -87,6 +88,28 @@ async function tells(name: string, labels: string, expected: Readonly<Record<str
   assert.deepEqual(told, expected);
 }
 
+interface TargetView {
+  readonly service: string;
+  readonly wanted: number;
+  readonly share: number;
+  readonly requests: number;
+}
+
+interface AlertView {
+  readonly name: string | null;
+  readonly what: string;
+}
+
+async function alertsNamed(name: string): Promise<string[]> {
+  const { alerts } = await (await edge.admin("/api/overview")).json() as { alerts: AlertView[] };
+  return alerts.filter((alert) => alert.name === name).map(({ what }) => what);
+}
+
+/** Findings are kept for a moment. */
+async function alerted(name: string, what: RegExp): Promise<void> {
+  await edge.waitFor(async () => (await alertsNamed(name)).some((each) => what.test(each)), `does not say ${name} ${what}`);
+}
+
 test("traffic is told by split target, with what was wanted, and how it ended there", async () => {
   const statuses = await ask("split.test", SPLIT);
   const canary = statuses.filter((status) => status === 500).length;
@@ -97,6 +120,15 @@ test("traffic is told by split target, with what was wanted, and how it ended th
   });
   assert.deepEqual(await samples("edgeproxy_route_share", 'route="split"'), { 'service="stable"': 0.75, 'service="canary"': 0.25 });
   assert.equal(await metric(edge, 'edgeproxy_route_request_duration_seconds_count{route="split",service="canary"}'), canary);
+});
+
+test("GET /api/policies/traffic tells the shares of a split, wanted and got", async () => {
+  const { targets } = await (await edge.admin("/api/policies/traffic?route=split&sort=-requests")).json() as {
+    targets: TargetView[];
+  };
+  assert.deepEqual(targets.map(({ service, wanted }) => [service, wanted]), [["stable", 0.75], ["canary", 0.25]]);
+  assert.ok(Math.abs(targets[0]!.share + targets[1]!.share - 1) < 0.01);
+  assert.equal(targets[0]!.requests + targets[1]!.requests, SPLIT);
 });
 
 test("who is limited, in maintenance or retried is told by route", async () => {
@@ -127,6 +159,10 @@ test("breakers by state, ejected endpoints and services that nobody can serve ar
   assert.equal(troubles['service="breaking",trouble="no_endpoint"'], 1);
   assert.equal(troubles['service="spare",trouble="no_endpoint"'], 1);
   assert.equal(Object.keys(troubles).filter((labels) => labels.startsWith('service="ejecting"')).length, 1);
+  await alerted("EdgeproxyBreakerStaysOpen", new RegExp(`: vm/${bad.host}:${bad.port}@breaking$`));
+  await alerted("EdgeproxyEndpointsEjected", new RegExp(`: vm/${bad.host}:${bad.port}@ejecting$`));
+  await alerted("EdgeproxyServiceUnusable", /breaking \(1 endpoint\(s\): breaker open\)/);
+  await alerted("EdgeproxyServiceUnusable", /spare \(all its endpoints have weight 0\)/);
 });
 
 test("waits in a queue are told while they last, and by their end", async () => {
@@ -147,6 +183,7 @@ test("waits in a queue are told while they last, and by their end", async () => 
   impatient.send(getRequest("narrow.test"));
   clients.splice(-1, 1, impatient);
   await reaches('edgeproxy_service_queued{service="narrow"}', 5);
+  await alerted("EdgeproxyQueueNearlyFull", /: narrow 5 of 5$/);
   assert.deepEqual(await ask("narrow.test"), [503]);
   await reaches('edgeproxy_queue_waits_total{end="full"}', 1);
   held.script = respond(200, "at last");
@@ -157,4 +194,22 @@ test("waits in a queue are told while they last, and by their end", async () => 
   assert.equal(await metric(edge, "edgeproxy_queue_wait_seconds_count"), 6);
   assert.deepEqual(await samples("edgeproxy_service_queued", ""), {});
   for (const client of clients) await client[Symbol.asyncDispose]();
+});
+
+test("a route of the file that the database's goes before is told of wherever conflicts are", async () => {
+  const hidden = { id: "hidden", origin: "routes[3]", host: "app.example.com" };
+  const policies = await (await edge.admin("/api/policies")).json() as { hidden_routes: unknown[] };
+  assert.deepEqual(policies.hidden_routes, [hidden]);
+  const ready = await (await edge.admin("/readyz")).json() as { routes_file: { hidden_routes: number } };
+  assert.equal(ready.routes_file.hidden_routes, 1);
+  await alerted("EdgeproxyRoutesHidden", /: hidden for app\.example\.com$/);
+  assert.equal(await metric(edge, "edgeproxy_routes_hidden"), 1);
+  const env = {
+    EDGEPROXY_DATABASE_URL: platform.database.url,
+    EDGEPROXY_REGION_ID: platform.region.id,
+    EDGEPROXY_CONFIG_FILE: file,
+  };
+  const { stdout, exitCode } = await runEdgeproxy(["check"], { env });
+  assert.equal(exitCode, 0, stdout);
+  assert.match(stdout, /warn +routes file: routes\[3\] \(hidden\) never applies to app\.example\.com/);
 });

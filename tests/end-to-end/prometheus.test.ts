@@ -53,11 +53,14 @@ before(async () => {
     EDGEPROXY_UPDATE_INTERVAL: "1s",
     EDGEPROXY_CONFIG_FILE: file,
   });
-  await edge.admin("/api/services/named/maintenance", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ reason: "to be told of" }),
-  });
+  for (const order of ["routes/split/drain", "routes/limited-too/maintenance"]) {
+    const answer = await edge.admin(`/api/policies/${order}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ reason: "to be told of" }),
+    });
+    assert.equal(answer.status, 200, await answer.text());
+  }
   // One has the place, and the others wait; two of them leave, at least one of which has waited
   const clients = await Promise.all(Array.from({ length: 4 }, async () => stack.use(await openRaw(edge.port, edge.host))));
   for (const client of clients) client.send(getRequest("narrow.test"));
@@ -86,12 +89,14 @@ async function policies(): Promise<{ services: Record<string, unknown>; routes: 
     ejecting: { ...usual, endpoints: endpointsOf(good, bad), ejection: { errors: 1, time: "100ms" } },
     narrow: { ...usual, endpoints: endpointsOf(silent), limits: { hard: 1, queue: 3, queueTimeout: "10m" } },
     named: { ...usual, endpoints: [{ url: `http://localhost:${good.port}` }, { url: "http://nobody.invalid" }] },
+    spare: { ...usual, endpoints: [{ url: "http://127.0.0.1:9", weight: 0 }] },
     weary: { ...usual, endpoints: endpointsOf(bad), retry: { attempts: 2, on: [503] } },
   };
   const led = Object.keys(services).map((service) => ({ hosts: [`${service}.test`], service }));
   const limited = { hosts: ["limited.test"], respond: {}, rateLimit: { requests: 1, window: "1h" } };
-  const split = { hosts: ["split.test"], split: [{ service: "again" }, { service: "named" }] };
-  return { services, routes: [limited, split, ...led] };
+  const split = { id: "split", hosts: ["split.test"], split: [{ service: "again" }, { service: "named" }] };
+  const hidden = { hosts: ["app.example.com"], service: "again" };
+  return { services, routes: [limited, { ...limited, id: "limited-too", path: "/too" }, split, hidden, ...led] };
 }
 
 async function aLittleTraffic(): Promise<void> {
@@ -99,6 +104,10 @@ async function aLittleTraffic(): Promise<void> {
     for (
       const host of ["app.example.com", `x${i}.wild.example.com`, "sick.example.com", `no${i}.example.org`, ...POLICED]
     ) await get(edge, host);
+    await using impatient = await openRaw(edge.port, edge.host);
+    impatient.send(getRequest("narrow.test"));
+    await wait(10);
+    impatient.reset();
     await wait(50);
   }
 }
@@ -171,7 +180,7 @@ async function dashboardQueries(): Promise<readonly Query[]> {
       queries.push({ row, expression });
     }
   }
-  assert.ok(queries.filter((query) => query.row === "Routes and services").length > 10);
+  assert.ok(queries.filter((query) => query.row === "Routes and services").length > 20);
   assert.ok(queries.length > 40);
   return queries;
 }
