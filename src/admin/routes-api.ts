@@ -42,11 +42,18 @@ export const SHOW_ROUTE = adminPath({
     const host = normaliseDomain(asked);
     const service = host === null ? undefined : deps.routes().get(host);
     if (host === null || service === undefined) {
-      return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}`);
+      return problem(c, 404, "no_route", `The routing table has no host ${JSON.stringify(asked)}${whatInstead(host, deps)}`);
     }
     return c.json(routeView(host, service));
   },
 });
+
+function whatInstead(host: string | null, deps: AdminDeps): string {
+  const excluded = deps.excluded().find((each) => each.host !== null && each.host === host);
+  if (excluded !== undefined) return `: ${excluded.code}, ${excluded.reason}`;
+  if (host === null || !deps.policies().policies.mayConcern(host)) return "";
+  return ". Policies have routes that may fit it: /api/policies/routes lists them";
+}
 
 async function listRoutes(
   c: AdminContext,

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { adminOf, ELSEWHERE, HERE, LOADED, NOW_MS, route } from "../fixtures/admin.ts";
+import { adminOf, ELSEWHERE, HERE, LOADED, NOW_MS, POLICIES, route } from "../fixtures/admin.ts";
 import type { Predecessor } from "../../src/admin/deps.ts";
 import type { DrainStatus } from "../../src/observation/drain-status.ts";
 import { Metrics } from "../../src/observation/metrics.ts";
@@ -448,6 +448,18 @@ test("GET /api/routes/:host shows one route, however its host is written", async
     const { status, body } = await admin.json(`/api/routes/${host}`);
     assert.deepEqual([status, body.error], [404, "no_route"], host);
   }
+});
+
+test("GET /api/routes/:host says what there is instead of a route: the reason, or the routes file", async () => {
+  const excluded = [{ domain: "bad.test", host: "bad.test", code: "bad_policy", reason: "its policy is wrong: x" }] as const;
+  const admin = adminOf({ excluded: () => excluded, policies: () => POLICIES });
+  const message = async (host: string) => (await admin.json(`/api/routes/${host}`)).body.message;
+  assert.equal(await message("BAD.test"), 'The routing table has no host "BAD.test": bad_policy, its policy is wrong: x');
+  assert.equal(
+    await message("app.example.com"),
+    'The routing table has no host "app.example.com". Policies have routes that may fit it: /api/policies/routes lists them',
+  );
+  assert.equal(await message("nobody.test"), 'The routing table has no host "nobody.test"');
 });
 
 test("GET /api/health lists the endpoints in use", async () => {
