@@ -95,7 +95,7 @@ export function parseSettings(env: Environment): ParsedSettings {
   const exports = exportsSpans(env);
   for (const name of settingNames()) {
     const row: ReadableRow = SETTINGS[name];
-    const outcome = parseOne(row, env);
+    const outcome = parseOne(row, env, row.unless === undefined ? "" : `, unless ${row.unless} has the routes`);
     if ("value" in outcome) values[name] = outcome.value;
     else if (exports || !row.variable.startsWith(OPEN_TELEMETRY)) problems.push(outcome.problem);
     else {
@@ -169,10 +169,11 @@ function defaultOf(row: ReadableRow): unknown {
   return "value" in outcome ? outcome.value : "";
 }
 
-function parseOne(row: ReadableRow, env: Environment): Outcome {
+/** `otherwise`: what would do as well as a value, said where one is missing. */
+function parseOne(row: ReadableRow, env: Environment, otherwise = ""): Outcome {
   const text = given(env, row.variable);
   if (text === "" && row.required && (row.unless === undefined || given(env, row.unless) === "")) {
-    return { problem: `${row.variable}: is required` };
+    return { problem: `${row.variable}: is required${otherwise}` };
   }
   if (text === "" && row.default === undefined) return { value: "" };
   const parsed = row.kind.parser.safeParse(text === "" ? row.default : text);

@@ -160,7 +160,7 @@ describe("parseSettings()", () => {
       }),
       [
         'EDGEPROXY_HTTP_ADDR: must be an address such as :8080, 127.0.0.1:8080 or [::1]:8080, got "8080"',
-        "EDGEPROXY_DATABASE_URL: is required",
+        "EDGEPROXY_DATABASE_URL: is required, unless EDGEPROXY_CONFIG_FILE has the routes",
         'EDGEPROXY_REGION_ID: must be a UUID, got "eu"',
         'EDGEPROXY_UPDATE_INTERVAL: must be a duration such as 250ms, 10s or 1m30s, got "10"',
         'EDGEPROXY_WORKERS: must be a whole number from 0 to 256, got "-1"',
@@ -170,7 +170,9 @@ describe("parseSettings()", () => {
   });
 
   it("wants no database where there is a routes file", () => {
-    assert.deepEqual(problems({ EDGEPROXY_DATABASE_URL: "" }), ["EDGEPROXY_DATABASE_URL: is required"]);
+    assert.deepEqual(problems({ EDGEPROXY_DATABASE_URL: "" }), [
+      "EDGEPROXY_DATABASE_URL: is required, unless EDGEPROXY_CONFIG_FILE has the routes",
+    ]);
     const parsed = settings({ EDGEPROXY_DATABASE_URL: "", EDGEPROXY_CONFIG_FILE: "/etc/routes.yaml" });
     assert.deepEqual([parsed.databaseUrl, parsed.configFile], ["", "/etc/routes.yaml"]);
     assert.equal(effectiveSettings(parsed)["EDGEPROXY_DATABASE_URL"], "");
