@@ -7,7 +7,7 @@ complete -c edgeproxy -n __fish_use_subcommand -a check -d 'validates the config
 complete -c edgeproxy -n __fish_use_subcommand -a migrate -d 'creates what is missing of the tables, and the change feed; --remove takes the feed out again'
 complete -c edgeproxy -n __fish_use_subcommand -a routes -d 'what the database says now, as a table'
 complete -c edgeproxy -n __fish_use_subcommand -a explain -d 'where a request would go, step by step, and why'
-complete -c edgeproxy -n __fish_use_subcommand -a sign-route-key -d 'a route key that edges with the same EDGEPROXY_SECRET believe from anyone'
+complete -c edgeproxy -n __fish_use_subcommand -a sign-route-key -d 'a route key that edges with the same EDGEPROXY_SECRET believe from anyone; with --host, its preview host'
 complete -c edgeproxy -n __fish_use_subcommand -a version -d 'prints the version'
 complete -c edgeproxy -n '__fish_seen_subcommand_from serve' -l env-file -r -F -d 'a file with settings as systemd reads it (EnvironmentFile); it wins over the environment'
 complete -c edgeproxy -n '__fish_seen_subcommand_from demo' -l once -d 'ends after the first round of requests, with 0 if each had its expected outcome'

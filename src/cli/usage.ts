@@ -75,7 +75,7 @@ export const COMMANDS = [
       { flag: "--host", value: "HOST", meaning: "as a preview host of this one instead" },
       ENV_FILE_OPTION,
     ],
-    meaning: "a route key that edges with the same EDGEPROXY_SECRET believe from anyone",
+    meaning: "a route key that edges with the same EDGEPROXY_SECRET believe from anyone; with --host, its preview host",
   },
   { name: "version", meaning: "prints the version" },
 ] as const satisfies readonly Command[];
