@@ -65,8 +65,9 @@ const JITTER = 0.1;
 /** Between two readings that changes have caused. */
 const GAP_MS = 5;
 
-/** Between two readings that suspicions have caused: at least that long, and that many times what a reading takes. */
+/** From any reading to one that a suspicion causes, at least. */
 const SUSPICION_MS = 1000;
+/** Between two that suspicions have caused, that many times what a reading takes. */
 const SUSPICION_TIMES = 10;
 
 /** A reading that is due. */
@@ -105,6 +106,8 @@ export class Refresher {
   #goodAtMs: number | null = null;
   #lastAttemptAtMs: number | null = null;
   #lastDurationMs = 0;
+  /** When a suspicion has last caused a reading. */
+  #suspectedAtMs = -Infinity;
   readonly #durations: DurationCounts = new DurationCounts();
 
   constructor(options: RefresherOptions) {
@@ -154,8 +157,12 @@ export class Refresher {
 
   /** The source may say something else, though it has not told: reads soon, unless it has been read just now. */
   suspect(reason: string): void {
-    const leastMs = Math.max(SUSPICION_MS, SUSPICION_TIMES * this.#lastDurationMs);
-    if (this.#options.timers.nowMs() - (this.#lastAttemptAtMs ?? 0) >= leastMs) this.#readSoon(reason);
+    const nowMs = this.#options.timers.nowMs();
+    // A slow reading by itself must not put the next one off beyond what a request waits for it (forwarding/passage.ts)
+    if (nowMs - (this.#lastAttemptAtMs ?? 0) < SUSPICION_MS) return;
+    if (nowMs - this.#suspectedAtMs < SUSPICION_TIMES * this.#lastDurationMs) return;
+    this.#suspectedAtMs = nowMs;
+    this.#readSoon(reason);
   }
 
   /** The routes served now. */

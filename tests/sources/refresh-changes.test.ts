@@ -70,6 +70,35 @@ describe("Refresher with a source that is told of changes", () => {
     assert.equal(source.readings, 3);
   });
 
+  it("reads when suspected a second after a slow reading, but for suspicions no more than a tenth of the time", async () => {
+    const { source, timers, refresher } = await following();
+    source.pollMs = null;
+    const readSlowly = async (ask: () => void) => {
+      const gate = Promise.withResolvers<void>();
+      source.gate = gate.promise;
+      ask();
+      await timers.advance(500);
+      source.gate = null;
+      gate.resolve();
+      await settle();
+    };
+    const suspect = () => refresher.suspect("contradiction");
+    await timers.advance(5);
+    await readSlowly(source.onChange);
+    assert.equal(source.readings, 2);
+    await timers.advance(500);
+    await readSlowly(suspect);
+    assert.equal(source.readings, 3, "whoever waits for it does so for two seconds");
+    await timers.advance(4499);
+    suspect();
+    await settle();
+    assert.equal(source.readings, 3);
+    await timers.advance(1);
+    suspect();
+    await settle();
+    assert.equal(source.readings, 4);
+  });
+
   it("does not read before the back-off is over, whatever the source says", async () => {
     const { source, timers } = await following();
     source.failure = new Error("gone");
