@@ -49,15 +49,15 @@ export class PostgresServer implements AsyncDisposable {
     process.once("exit", this.#abandon);
   }
 
-  /** A new, empty server from the folder with `initdb` and `postgres`. */
-  static async start(binaries: string): Promise<PostgresServer> {
+  /** A new, empty server from the folder with `initdb` and `postgres`. `port`: of 127.0.0.1; absent: any that is free. */
+  static async start(binaries: string, port?: number): Promise<PostgresServer> {
     const user = await serverUser();
     const folder = await temporaryFolder();
     try {
       const password = randomBytes(12).toString("hex");
       const reachable = await reachableBinaries(binaries, user, folder);
       await initialise(reachable, folder, password, user);
-      const server = new PostgresServer(await freePort(), password, folder, reachable, user);
+      const server = new PostgresServer(port ?? await freePort(), password, folder, reachable, user);
       await server.restart();
       return server;
     } catch (error) {
