@@ -86,7 +86,7 @@ test("Worker ends a cordon by itself, since nobody may be there to say that it i
   };
   const orders = {
     ...NO_ORDERS,
-    cordoned: [{ key, untilAtMs: Date.now() + 300 }, { key: "vm/10.0.0.2:8080", untilAtMs: Date.now() - 1 }],
+    cordoned: [{ key, untilAtMs: Date.now() + 1000 }, { key: "vm/10.0.0.2:8080", untilAtMs: Date.now() - 1 }],
   };
   control.send({ type: "standing", orders });
   assert.equal(ask(), "vm_cordoned");

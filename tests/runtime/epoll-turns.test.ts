@@ -49,9 +49,9 @@ test(
     await wait(20);
     const { stdout } = await promisify(execFile)(process.execPath, ["-e", "console.log('done')"]);
     await new Promise((resolve) => setImmediate(resolve));
+    while (bytes() <= 100) await wait(1); // they go on
     stop();
     assert.equal(stdout, "done\n");
-    assert(bytes() > 100, `${bytes()} bytes`);
   },
 );
 
@@ -64,10 +64,9 @@ test(
     sweep.watch(watched);
     const clocks: [sweep: number, turn: number][] = [];
     const { stop } = await traffic(() => void clocks.push([sweep.nowMs, nowMs()]));
-    await wait(20);
+    do await wait(20); while (clocks.length <= 10);
     stop();
     sweep.unwatch(watched);
-    assert(clocks.length > 10);
     for (const [ofSweep, ofTurn] of clocks) assert.equal(ofSweep, ofTurn);
   },
 );

@@ -23,6 +23,8 @@ const NAMES = [
   ...Array.from({ length: 20 }, (_, i) => `n${i}.test`),
 ];
 const WRITING_MS = 2000;
+/** Transactions. */
+const ENOUGH = 10;
 const here = { regionId: HERE, regionPort: 80 };
 const never = new AbortController().signal;
 
@@ -81,10 +83,25 @@ async function fill(database: Database): Promise<void> {
   }
 }
 
-async function write(url: string, seed: number, stop: AbortSignal): Promise<number> {
+/** The writers go on until there are enough transactions, at least. */
+function startWriting(url: string, seed: number): { enough(): Promise<void>; stop(): Promise<void> } {
   const random = new Random(seed);
   const chance = () => random.int(1_000_000) / 1_000_000;
-  return await writeAtRandom({ url, sessions: 4, regions: [HERE, THERE], names: NAMES, random: chance }, stop);
+  const stopping = new AbortController();
+  let count = 0;
+  const writing = { url, sessions: 4, regions: [HERE, THERE], names: NAMES, random: chance, committed: () => count++ };
+  const written = writeAtRandom(writing, stopping.signal);
+  const enough = async () => {
+    while (count <= ENOUGH) await pause(20);
+  };
+  return {
+    enough,
+    stop: async () => {
+      await enough();
+      stopping.abort();
+      await written;
+    },
+  };
 }
 
 /** At once: everything has reached the server that is read. */
@@ -221,11 +238,13 @@ describe("PostgresSource with a primary and a standby", () => {
     await using source = sourceOf(pair.url("target_session_attrs=standby"));
     await fill(primary);
     const reader = new FollowingReader(source);
-    assert.ok(await write(primary.url, 1, AbortSignal.timeout(WRITING_MS)) > 10);
+    const writers = startWriting(primary.url, 1);
+    await pause(WRITING_MS);
+    while (reader.readings <= reader.wholeReadings) await pause(20);
+    await writers.stop();
     await standby.caughtUp();
     await reader.stop();
     assert.equal(source.following, "change log");
-    assert.ok(reader.readings > reader.wholeReadings);
     await assertLevel(source, primary);
     assert.equal(source.server, `127.0.0.1:${standby.port} (standby)`);
     assert.deepEqual(warnings(), []);
@@ -238,17 +257,17 @@ describe("PostgresSource with a primary and a standby", () => {
       await fill(primary);
       await standby.caughtUp();
       const reader = new FollowingReader(source);
-      const stop = new AbortController();
-      const before = write(primary.url, 2, stop.signal);
+      const before = startWriting(primary.url, 2);
       await pause(WRITING_MS / 2);
+      await before.enough();
       await primary.kill();
-      stop.abort();
-      assert.ok(await before > 10);
+      await before.stop();
       // The first of them write at the moment of the promotion
-      const after = write(standby.url, 3, AbortSignal.timeout(WRITING_MS));
+      const after = startWriting(standby.url, 3);
       await pause(WRITING_MS / 4);
       await standby.promote();
-      assert.ok(await after > 10);
+      await pause(WRITING_MS);
+      await after.stop();
       await reader.stop();
       await readUntil(source, () => source.following === "notifications");
       await assertLevel(source, standby);

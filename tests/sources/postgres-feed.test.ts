@@ -45,7 +45,7 @@ const WRITING_MS = 2500;
 
 type Limits = Pick<PostgresOptions, "logTimeoutMs" | "readTimeoutMs">;
 /** Silence is noticed at a question about the log, or in the middle of a reading. */
-const IMPATIENT: Limits = { logTimeoutMs: 200, readTimeoutMs: 1000 };
+const IMPATIENT: Limits = { logTimeoutMs: 200, readTimeoutMs: 2000 };
 
 let server: TestDatabase;
 before(async () => {

@@ -6,6 +6,7 @@ import { httpProbe, type ProbeResult } from "../../src/upstream/probe.ts";
 import { systemTimers } from "../../src/runtime/timers.ts";
 import type { HealthPolicy } from "../../src/table/policy.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
+import { freePort } from "../fixtures/ports.ts";
 import { HEALTH } from "../fixtures/services.ts";
 
 /** A VM that speaks what it is told to; `closed` resolves once the probe has hung up. */
@@ -19,7 +20,7 @@ async function scriptedVm(onRequest: (socket: Socket, request: string) => void, 
       request += chunk.toString("latin1");
       if (request.endsWith("\r\n\r\n")) onRequest(socket, request);
     });
-  }).listen(0, host);
+  }).listen(await freePort(host), host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
@@ -179,10 +180,8 @@ test("httpProbe() of a service that wants TCP is content with a connection", asy
   const result = await probe(vm.endpoint, 1, { ...HEALTH, type: "tcp" });
   await vm.closed;
   assert.deepEqual([result.healthy, result.reason, said], [true, "connected", false]);
-  const closed = createServer().listen(0, "127.0.0.1");
-  await once(closed, "listening");
-  const { port } = closed.address() as AddressInfo;
-  closed.close();
-  await once(closed, "close");
-  assert.equal((await probe(endpointAt("127.0.0.1", port), 1000, { ...HEALTH, type: "tcp" })).reason, "connection refused");
+  assert.equal(
+    (await probe(endpointAt("127.0.0.1", await freePort()), 1000, { ...HEALTH, type: "tcp" })).reason,
+    "connection refused",
+  );
 });
