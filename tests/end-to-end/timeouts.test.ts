@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
+import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { DataPlane, settled } from "../fixtures/served-vms.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { insertRegion, insertRoute } from "../fixtures/postgres.ts";
@@ -18,12 +19,15 @@ const IDLE_MS = 700;
 const RESPONSE_MS = 900;
 const STREAM_MS = 1200;
 const CONNECT_MS = 500;
+const HEALTH_MS = 300;
 /** Timers count in milliseconds: what is less is not early. */
 const EARLY_MS = 1;
 /** What a busy machine may add. */
 const LATE_MS = 8000;
 /** Between two steps of something that is slow but moves. */
 const STEP_MS = 100;
+/** A stream timeout that a step which is late does not exceed. */
+const PATIENT_MS = 3000;
 
 let plane: DataPlane;
 let silent: UnresponsiveListener;
@@ -35,7 +39,6 @@ before(async () => {
     EDGEPROXY_RESPONSE_TIMEOUT: `${RESPONSE_MS}ms`,
     EDGEPROXY_STREAM_TIMEOUT: `${STREAM_MS}ms`,
     EDGEPROXY_CONNECT_TIMEOUT: `${CONNECT_MS}ms`,
-    EDGEPROXY_HEALTH_TIMEOUT: "300ms",
     EDGEPROXY_REGION_PORT: String(silent.port),
   });
 });
@@ -44,8 +47,8 @@ after(async () => {
   await silent[Symbol.asyncDispose]();
 });
 
-/** Checks that `what` takes as long as a timeout says. */
-async function takes<T>(timeoutMs: number, what: Promise<T>, startedAtMs: number = performance.now()): Promise<T> {
+/** Checks that `what` takes as long as a timeout says. `startedAtMs`: before what the timeout counts from was sent. */
+async function takes<T>(timeoutMs: number, what: Promise<T>, startedAtMs: number): Promise<T> {
   const result = await what;
   const elapsedMs = performance.now() - startedAtMs;
   assert.ok(elapsedMs > timeoutMs - EARLY_MS, `${elapsedMs} ms are early for ${timeoutMs} ms`);
@@ -72,15 +75,16 @@ async function trickle(client: RawConnection, byte: string): Promise<void> {
 
 // rule: RFC 9110, 15.5.9 | `408 head_timeout`, client connection closed
 test("header timeout: a head that is not complete in time is answered with 408, also when bytes keep coming", async () => {
-  await using stopping = await plane.open();
-  await using trickling = await plane.open();
-  await using second = await plane.open();
   const { host } = await plane.vm();
+  await using second = await plane.open();
   second.send(getRequest(host));
   assert.equal((await second.readResponse()).status, 200);
-
   const startedAtMs = performance.now();
-  for (const client of [stopping, trickling, second]) client.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  second.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  await using stopping = await plane.open();
+  stopping.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  await using trickling = await plane.open();
+  trickling.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
   const trickled = trickle(trickling, "a");
   const refusals = [stopping, trickling, second].map((client) => takes(HEADER_MS, refusalAndEnd(client), startedAtMs));
   assert.deepEqual(await Promise.all(refusals), Array(3).fill("408 head_timeout"));
@@ -123,8 +127,9 @@ test("idle timeout: a client that is slow to read its answers is not idle", asyn
   assert.ok(asked < count, "nothing is stuck");
   let received = 0;
   socket.on("data", (chunk: Buffer) => received += chunk.length);
+  const resumedAtMs = performance.now();
   socket.resume();
-  await takes(idleMs, closed);
+  await takes(idleMs, closed, resumedAtMs);
   assert.equal(vm.requests.length, count);
   assert.ok(received > count * size);
 });
@@ -133,8 +138,9 @@ test("idle timeout: a client that is slow to read its answers is not idle", asyn
 test("response timeout: a VM that accepts and says nothing is answered for with 504 and loses its connection", async () => {
   const { vm, host } = await plane.vm({ script: hang() });
   await using client = await plane.open();
+  const startedAtMs = performance.now();
   client.send(getRequest(host));
-  const response = await takes(RESPONSE_MS, client.readResponse());
+  const response = await takes(RESPONSE_MS, client.readResponse(), startedAtMs);
   assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [504, "response_timeout"]);
   assert.equal(response.body.toString(), "Gateway Timeout");
   await vm.until(() => vm.open === 0);
@@ -145,8 +151,9 @@ test("response timeout: a VM that accepts and says nothing is answered for with 
 test("response timeout: an interim answer is not an answer", async () => {
   const { host } = await plane.vm({ script: (_request, connection) => connection.write("HTTP/1.1 103 Early Hints\r\n\r\n") });
   await using client = await plane.open();
+  const startedAtMs = performance.now();
   client.send(getRequest(host));
-  const response = await takes(RESPONSE_MS, client.readResponse());
+  const response = await takes(RESPONSE_MS, client.readResponse(), startedAtMs);
   assert.deepEqual([response.status, response.interim.length], [504, 1]);
 });
 
@@ -158,8 +165,9 @@ test("response timeout: a head that comes byte by byte must be complete in time"
     connection.socket.on("close", () => clearInterval(trickling));
   };
   await using client = await plane.open();
+  const startedAtMs = performance.now();
   client.send(getRequest(host));
-  const response = await takes(RESPONSE_MS, client.readResponse());
+  const response = await takes(RESPONSE_MS, client.readResponse(), startedAtMs);
   assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [504, "response_timeout"]);
   await vm.until(() => vm.open === 0);
 });
@@ -167,8 +175,9 @@ test("response timeout: a head that comes byte by byte must be complete in time"
 test("response timeout: a VM that answers nothing to Expect: 100-continue is answered for, and the connection closes", async () => {
   const { vm, host } = await plane.vm();
   await using client = await plane.open();
+  const startedAtMs = performance.now();
   client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`);
-  assert.equal(await takes(RESPONSE_MS, refusalAndEnd(client)), "504 response_timeout");
+  assert.equal(await takes(RESPONSE_MS, refusalAndEnd(client), startedAtMs), "504 response_timeout");
   await vm.until(() => vm.open === 0);
 });
 
@@ -178,11 +187,12 @@ test("response timeout: it begins when the request is complete", async () => {
   await using client = await plane.open();
   const startedAtMs = performance.now();
   client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 12\r\n\r\n`);
+  let sentAtMs = startedAtMs;
   for (let i = 0; i < 12; i++) {
     await wait(STEP_MS);
+    sentAtMs = performance.now();
     client.send("x");
   }
-  const sentAtMs = performance.now();
   assert.ok(sentAtMs - startedAtMs > RESPONSE_MS);
   assert.equal((await takes(RESPONSE_MS, client.readResponse(), sentAtMs)).status, 504);
 });
@@ -255,12 +265,12 @@ test("stream timeout: a tunnel whose client takes nothing any more is closed, th
   await takes(STREAM_MS, vm.until(() => vm.open === 0), startedAtMs);
 });
 
-// rule: RFC 9112, 9.5 | bodies and tunnels go on
-test("stream timeout: what is slow but moves, in one direction, lives longer than that", async () => {
-  const steps = Math.ceil(STREAM_MS * 1.5 / STEP_MS);
+/** Slow but moving, in one direction. */
+async function moveSlowly(patient: Edgeproxy): Promise<void> {
+  const steps = Math.ceil(PATIENT_MS * 1.5 / STEP_MS);
   const upload = async (): Promise<void> => {
     const { vm, host } = await plane.vm();
-    await using client = await plane.open();
+    await using client = await plane.open(patient);
     client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${steps}\r\n\r\n`);
     for (let i = 0; i < steps; i++) {
       await wait(STEP_MS);
@@ -281,7 +291,7 @@ test("stream timeout: what is slow but moves, in one direction, lives longer tha
       connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${steps}\r\n\r\n`);
       await writeSlowly(connection);
     };
-    await using client = await plane.open();
+    await using client = await plane.open(patient);
     client.send(getRequest(host));
     assert.equal((await client.readResponse()).body.length, steps);
   };
@@ -292,17 +302,16 @@ test("stream timeout: what is slow but moves, in one direction, lives longer tha
       connection.takeOver(() => {});
       void writeSlowly(connection);
     };
-    await using client = await plane.open();
+    await using client = await plane.open(patient);
     client.send(getRequest(host, "/", "Connection: Upgrade", "Upgrade: echo"));
     assert.equal((await client.readResponse()).status, 101);
     assert.equal((await client.readBytes(steps)).toString(), "y".repeat(steps));
   };
   await Promise.all([upload(), download(), tunnel()]);
-});
+}
 
-// rule: RFC 9112, 9.5 | bodies go on
-test("stream timeout: who takes an answer, or an upload, slowly but steadily is not cut off, though the kernel holds much of it", async () => {
-  await using proxy = await plane.another({ EDGEPROXY_STREAM_TIMEOUT: "3s" });
+/** Taken slowly but steadily, though the kernel holds much of it. */
+async function takeSlowly(patient: Edgeproxy): Promise<void> {
   const total = 64 * 2 ** 20;
   const { vm, host } = await plane.vm();
   const uploading = Promise.withResolvers<VmConnection>();
@@ -311,9 +320,9 @@ test("stream timeout: who takes an answer, or an upload, slowly but steadily is 
     connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${total}\r\n\r\n`);
     connection.write(Buffer.alloc(total));
   };
-  await using down = await plane.open(proxy);
+  await using down = await plane.open(patient);
   down.send(getRequest(host));
-  await using up = await plane.open(proxy);
+  await using up = await plane.open(patient);
   up.send(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${total}\r\n\r\n`);
   up.send(Buffer.alloc(total));
   const slow = [down.socket, (await uploading.promise).socket];
@@ -324,11 +333,17 @@ test("stream timeout: who takes an answer, or an upload, slowly but steadily is 
     socket.on("close", () => clearInterval(stepping));
   }
   const closed = slow.map((socket) => new Promise<void>((resolve) => socket.on("close", () => resolve())));
-  await Promise.race([wait(4 * 3000), ...closed]);
+  await Promise.race([wait(4 * PATIENT_MS), ...closed]);
   assert.deepEqual(slow.map((socket) => socket.destroyed), [false, false]);
   down.reset();
   up.reset();
   vm.resetConnections();
+}
+
+// rule: RFC 9112, 9.5 | bodies and tunnels go on
+test("stream timeout: what is slow but moves, in one direction, or is taken slowly but steadily, lives longer than that", async () => {
+  await using patient = await plane.another({ EDGEPROXY_STREAM_TIMEOUT: `${PATIENT_MS}ms` });
+  await Promise.all([moveSlowly(patient), takeSlowly(patient)]);
 });
 
 // rule: RFC 9110, 15.6.3 | `502 connect_timeout`
@@ -337,31 +352,36 @@ test("connect timeout: another region that does not accept is answered for with 
   await insertRoute(plane.database, { name: "far.example.com", regionId: elsewhere, privateIp: "10.255.255.1", port: 80 });
   await plane.refresh();
   await using client = await plane.open();
+  const startedAtMs = performance.now();
   client.send(getRequest("far.example.com"));
-  const response = await takes(CONNECT_MS, client.readResponse());
+  const response = await takes(CONNECT_MS, client.readResponse(), startedAtMs);
   assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [502, "connect_timeout"]);
   assert.equal(response.body.toString(), "Bad Gateway");
 });
 
 // rule: RFC 9110, 15.6.4 | `503 vm_unhealthy`
 test("health timeout: a VM that does not answer its probe is answered for with 503", async () => {
+  await using hasty = await plane.another({ EDGEPROXY_HEALTH_TIMEOUT: `${HEALTH_MS}ms` });
   const { host } = await plane.vm({ healthStatus: "hang" });
-  await using client = await plane.open();
+  await using client = await plane.open(hasty);
+  const startedAtMs = performance.now();
   client.send(getRequest(host));
-  const response = await takes(300, client.readResponse());
+  const response = await takes(HEALTH_MS, client.readResponse(), startedAtMs);
   assert.deepEqual([response.status, fieldValue(response, "x-edgeproxy-error")], [503, "vm_unhealthy"]);
 });
 
 test("health timeout: an answer to a probe that comes byte by byte must be complete in time", async () => {
+  await using hasty = await plane.another({ EDGEPROXY_HEALTH_TIMEOUT: `${HEALTH_MS}ms` });
   const { vm, host } = await plane.vm({ healthStatus: "hang" });
   vm.onAccept = ({ socket }) => {
     socket.write("HTTP/1.1 200 OK\r\nX-Slow: ");
     const trickling = setInterval(() => socket.write("a"), STEP_MS);
     socket.on("close", () => clearInterval(trickling));
   };
-  await using client = await plane.open();
+  await using client = await plane.open(hasty);
+  const startedAtMs = performance.now();
   client.send(getRequest(host));
-  assert.equal((await takes(300, client.readResponse())).status, 503);
+  assert.equal((await takes(HEALTH_MS, client.readResponse(), startedAtMs)).status, 503);
   assert.equal(vm.requests.length, 0);
 });
 
