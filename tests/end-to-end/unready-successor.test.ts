@@ -8,7 +8,9 @@ import { BINARY, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { type Generation, LoadedEdge } from "../fixtures/loaded-edge.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 
-const ENVIRONMENT = { EDGEPROXY_WORKERS: "2", EDGEPROXY_SHUTDOWN_TIMEOUT: "60s", EDGEPROXY_HANDOVER_TIMEOUT: "2s" };
+const ENVIRONMENT = { EDGEPROXY_WORKERS: "2", EDGEPROXY_SHUTDOWN_TIMEOUT: "60s" };
+/** Where the bad one must be given up first, and then a good one must be ready in that time. */
+const IMPATIENT = { ...ENVIRONMENT, EDGEPROXY_HANDOVER_TIMEOUT: "5s" };
 /** The kinds of traffic that would notice at once. */
 const FLOWS = ["keep-alive", "new connection"] as const;
 
@@ -35,17 +37,17 @@ async function givenUp(loaded: LoadedEdge, before: Generation, reason: RegExp): 
   assert.deepEqual(loaded.load.failures, [], loaded.report());
 }
 
-const BROKEN: readonly (readonly [what: string, script: string, reason: RegExp])[] = [
-  ["ends at once", "#!/bin/sh\necho cannot do this >&2\nexit 3\n", /exit code 3/],
-  ["never becomes ready", "#!/bin/sh\nexec sleep 300\n", /did not become ready in time/],
-  ["cannot be run", "not a program\n", /ENOEXEC/],
+const BROKEN: readonly (readonly [what: string, script: string, reason: RegExp, env: Readonly<Record<string, string>>])[] = [
+  ["ends at once", "#!/bin/sh\necho cannot do this >&2\nexit 3\n", /exit code 3/, ENVIRONMENT],
+  ["never becomes ready", "#!/bin/sh\nexec sleep 300\n", /did not become ready in time/, IMPATIENT],
+  ["cannot be run", "not a program\n", /ENOEXEC/, ENVIRONMENT],
 ];
-for (const [what, script, reason] of BROKEN) {
+for (const [what, script, reason, env] of BROKEN) {
   test(`a new binary that ${what} leaves the old generation serving, and a good one takes over later`, async () => {
     await using folder = await temporaryFolder();
     const binary = join(folder.path, "edgeproxy");
     await install(binary, goodBinary);
-    await using loaded = await LoadedEdge.start(server, ENVIRONMENT, { flows: FLOWS, binary });
+    await using loaded = await LoadedEdge.start(server, env, { flows: FLOWS, binary });
     const before = await loaded.generation();
     await install(binary, (file) => writeFile(file, script, { mode: 0o755 }));
     process.kill(before.supervisor, "SIGUSR2");
@@ -60,7 +62,7 @@ for (const [what, script, reason] of BROKEN) {
 
 test("a new generation that does not reach its database gives up, and the old one goes on with its table", async () => {
   await using database = await startPostgres();
-  await using loaded = await LoadedEdge.start(database, ENVIRONMENT, { flows: FLOWS });
+  await using loaded = await LoadedEdge.start(database, IMPATIENT, { flows: FLOWS });
   const before = await loaded.generation();
   await database.kill();
   process.kill(before.supervisor, "SIGUSR2");
