@@ -104,7 +104,7 @@ test("edgeproxy answers 502 Bad Gateway when the VM's answer is malformed", asyn
 test("edgeproxy answers 504 Gateway Timeout when the VM is too slow", async () => {
   await using platform = await Platform.start(server);
   const vm = await platform.vm(HOST, { script: hang() });
-  const edge = await platform.edge({ EDGEPROXY_RESPONSE_TIMEOUT: "200ms" });
+  const edge = await platform.edge({ EDGEPROXY_RESPONSE_TIMEOUT: "1s" });
   assertAnswer(await get(edge, HOST), 504, "response_timeout", "Gateway Timeout");
   vm.script = respond(200, "quick");
   assert.equal((await get(edge, HOST)).status, 200, "a slow answer does not make the VM unhealthy");
@@ -140,7 +140,7 @@ test("edgeproxy answers 431, 414, 413, 408 and 501 when a request is too large, 
   const edge = await platform.edge({
     EDGEPROXY_MAX_HEADER_SIZE: "16KiB",
     EDGEPROXY_MAX_BODY_SIZE: "1000B",
-    EDGEPROXY_HEADER_TIMEOUT: "300ms",
+    EDGEPROXY_HEADER_TIMEOUT: "2s", // clients that are only slow to begin have time
   });
   const large = getRequest(HOST, "/", `X-Large: ${"x".repeat(17_000)}`);
   assertAnswer(await send(edge, large), 431, "head_too_large", "Request Header Fields Too Large");

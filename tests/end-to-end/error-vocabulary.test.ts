@@ -44,11 +44,13 @@ services:
   opened: { endpoints: [{ url: "http://127.0.0.1:${closedPort}" }], health: { type: none }, breaker: { failures: 1, openFor: 1h } }
   full: { endpoints: [{ url: "http://127.0.0.1:${slowVm.port}" }], health: { type: none }, limits: { hard: 1, queue: 0 } }
   late: { endpoints: [{ url: "http://127.0.0.1:${slowVm.port}" }], health: { type: none }, limits: { hard: 1, queueTimeout: 50ms } }
+  slow: { endpoints: [{ url: "http://127.0.0.1:${slowVm.port}" }], health: { type: none }, timeouts: { response: 500ms } }
   gone: { endpoints: [{ url: "http://127.0.0.1:9", weight: 0 }] }
 routes:
   - { hosts: [opened.example.com], service: opened }
   - { hosts: [full.example.com], service: full }
   - { hosts: [late.example.com], service: late }
+  - { hosts: [slow.example.com], service: slow }
   - { hosts: [limited.example.com], rateLimit: { requests: 1, window: 10m }, respond: { status: 200, body: ok } }
   - { id: nowhere, hosts: [nowhere.example.com], service: gone }
   - { hosts: [maintained.example.com], service: gone, maintenance: { enabled: true } }
@@ -67,10 +69,9 @@ before(async () => {
     ...LOGS,
     EDGEPROXY_CONFIG_FILE: join(folder.path, "routes.yaml"),
     EDGEPROXY_REGION_PORT: String(silentRegion.port),
-    EDGEPROXY_CONNECT_TIMEOUT: "300ms",
-    EDGEPROXY_HEADER_TIMEOUT: "2s", // clients are there before their routes are
-    EDGEPROXY_RESPONSE_TIMEOUT: "500ms",
-    EDGEPROXY_STREAM_TIMEOUT: "1s",
+    EDGEPROXY_CONNECT_TIMEOUT: "1s",
+    EDGEPROXY_HEADER_TIMEOUT: "4s", // clients are there before their routes are
+    EDGEPROXY_STREAM_TIMEOUT: "2s", // and what waits for a connection, or for a probe
     EDGEPROXY_MAX_BODY_SIZE: "100MB",
     EDGEPROXY_SHUTDOWN_TIMEOUT: "200ms",
   });
@@ -336,7 +337,10 @@ const INJECTIONS: Readonly<Record<ErrorCode, Injection>> = {
   "connect_timeout": { blame: "region", run: onProxy((client) => askRegion(client, silentRegion.host)) },
   "upstream_reset": { blame: "vm", run: onProxy(get(resetConnection())) },
   "upstream_protocol": { blame: "vm", run: onProxy(get(sendRaw("SSH-2.0-OpenSSH_9.2\r\n"))) },
-  "response_timeout": { blame: "vm", run: onProxy(get(hang())) },
+  "response_timeout": {
+    blame: "vm",
+    run: onProxy((client) => (client.send(getRequest("slow.example.com", "/", JSON_PLEASE)), client.readResponse())),
+  },
   "stream_timeout": { blame: "vm", run: onProxy(uploadInVain) },
   "bad_request": { blame: "client", run: onProxy(withField("Host: another.example.com")) },
   "unsupported_coding": { blame: "client", run: onProxy(withField("Transfer-Encoding: gzip", "POST")) },
