@@ -11,6 +11,7 @@ import { MovingDomain } from "../fixtures/moving-domain.ts";
 import { get, Platform, postRequest, type Region, send } from "../fixtures/platform.ts";
 import { startPostgres, type TestDatabase } from "../fixtures/postgres.ts";
 import { getRequest } from "../fixtures/raw-client.ts";
+import { stoodIn } from "../fixtures/served-vms.ts";
 import { respond } from "../fixtures/vm.ts";
 
 const HOST = "app.example.com";
@@ -81,9 +82,14 @@ test("while a new VM does not listen yet the old one answers, and the new one as
   await domain.vm.listen();
   await domain.vm.until(({ requests }) => requests.length > 0);
   await load.progress(1);
-  const asked = old.requests.length;
-  await load.progress(10);
-  assert.equal(old.requests.length, asked, "everything goes to the new one");
+  // One worker after the other learns of it
+  let asked: number;
+  for (let rounds = 0; rounds < 5; rounds++) {
+    asked = old.requests.length;
+    await load.progress(10);
+    if (old.requests.length === asked) break;
+  }
+  assert.equal(old.requests.length, asked!, "everything goes to the new one");
   const report = await load.stop();
   assert.deepEqual(report.failures, [], edge.report());
 });
@@ -91,7 +97,7 @@ test("while a new VM does not listen yet the old one answers, and the new one as
 test("while the health page of a new VM takes its time the old one answers", async () => {
   await using platform = await Platform.start(server);
   await using domain = await MovingDomain.create(platform, HOST, { script: respond(200, "old") });
-  const edge = await platform.edge();
+  const edge = await platform.edge({ EDGEPROXY_LOG_LEVEL: "debug" });
   assert.equal((await get(edge, HOST)).body.toString(), "old");
   const slow = await domain.place({ script: respond(200, "new") });
   const probed = Promise.withResolvers<void>(), answer = Promise.withResolvers<void>();
@@ -102,7 +108,7 @@ test("while the health page of a new VM takes its time the old one answers", asy
   await domain.move(slow, edge);
   for (let n = 0; n < 3; n++) assert.equal((await send(edge, postRequest(HOST, "body"))).body.toString(), "old");
   await probed.promise;
-  assert.equal(slow.vm.probes, 1);
+  assert.ok(slow.vm.probes === 1 || stoodIn(edge), `${slow.vm.probes} probes`);
   answer.resolve();
   await edge.waitFor(async () => (await get(edge, HOST)).body.toString() === "new", "does not send anything to the new VM");
 });
