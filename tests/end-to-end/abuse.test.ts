@@ -88,6 +88,7 @@ test("a GiB to a client that takes 10 KiB a second, and one to a slow VM: the pr
   for (const { sent } of offers) assert.ok(sent < 24 * MIB, `${sent} bytes were taken from the sender`);
   assert.ok(reader.taken > 3 * bytesPerSecond && reader.taken <= most, `The client has taken ${reader.taken} bytes`);
   assert.ok(slowVm.taken > 0, "it went on");
+  await vm.until(() => vm.open <= 2); // a probe may be under way
   assert.ok(!reader.ended && !writer.socket.destroyed && vm.open === 2);
   slowVm.stop();
   writer.reset();
@@ -208,7 +209,8 @@ for (const how of ["FIN", "RST"] as const) {
       };
       close();
     };
-    const reusesBefore = await metric(plane.proxy, 'edgeproxy_upstream_retries_total{reason="stale_connection"}');
+    const repeated = () => metric(plane.proxy, 'edgeproxy_upstream_retries_total{reason="stale_connection"}');
+    const repeatedBefore = await repeated();
     const failures: string[] = [];
     const client = async (name: string): Promise<void> => {
       await using connection = await plane.open();
@@ -220,13 +222,14 @@ for (const how of ["FIN", "RST"] as const) {
         if (status !== 200 && (isGet || status !== 502)) failures.push(`${isGet ? "GET" : "POST"} ${status}`);
       }
     };
-    await Promise.all(["a", "b", "c", "d"].map(client));
+    let isMet = false; // the race
+    for (let round = 0; round < 10 && !isMet; round++) {
+      await Promise.all(["a", "b", "c", "d"].map((name) => client(`${name}${round}`)));
+      isMet = await repeated() > repeatedBefore;
+    }
     assert.deepEqual(failures, []);
     assert.deepEqual([...runs].filter(([target, times]) => times > 1 && Number(target.split("/")[2]) % 2 === 1), []);
-    assert.ok(
-      await metric(plane.proxy, 'edgeproxy_upstream_retries_total{reason="stale_connection"}') > reusesBefore,
-      "the race was met at all",
-    );
+    assert.ok(isMet, "the race was met at all");
     await settled(plane.proxy);
   });
 }

@@ -122,6 +122,7 @@ test("admin address refuses an address that guesses tokens, and hears its operat
   for (let count = 0; count < 10; count++) assert.deepEqual(await guess(`guess${count}`), [401, false]);
   assert.deepEqual(await guess(TOKEN), [429, true]);
   assert.equal((await fetch(`${edge.adminUrl}/readyz`)).status, 200);
+  await edge.waitForLog(({ msg }) => msg === "admin token refused");
   assert.equal(edge.log.filter(({ msg }) => msg === "admin token refused").length, 1);
 });
 

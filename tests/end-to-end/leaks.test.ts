@@ -9,12 +9,14 @@ import { soak, soakSummary } from "../soak/soak.ts";
 const COUNT = 80_000;
 /** What may be left of an exchange. Eight runs of 60,000 came to between -50 and 290; a connection that is kept weighs several KiB. */
 const MAX_BYTES_EACH = 500;
+/** A machine that others use, too, takes its time. */
+const PATIENCE_MS = 300_000;
 
-test(`${COUNT} aborted exchanges leave no memory, no connection and no file behind`, async () => {
+test(`${COUNT} aborted exchanges leave no memory, no connection and no file behind`, { timeout: PATIENCE_MS }, async () => {
   await using plane = await DataPlane.start();
   const result = await soak(plane, COUNT);
-  process.stdout.write(`${soakSummary(COUNT, result)}\n`);
   const left = leftBytes(result.samples);
+  process.stdout.write(`${left.toFixed(0)} bytes are left of each. ${soakSummary(COUNT, result)}\n`);
   assert.ok(left < MAX_BYTES_EACH, `${left.toFixed(0)} bytes are left of each. ${soakSummary(COUNT, result)}`);
   assert.ok(result.filesAfter <= result.filesBefore, soakSummary(COUNT, result));
 });

@@ -156,13 +156,14 @@ test("a failure that one worker sees reaches the other", async () => {
   first.send(getRequest("app.example.com", "/fails"));
   const startedMs = performance.now();
   let answered = 0;
-  for (let status = 200; status === 200 && performance.now() - startedMs < PATIENCE_MS; answered++) {
+  let status = 200;
+  for (; status === 200 && performance.now() - startedMs < PATIENCE_MS; answered++) {
     second.send(getRequest("app.example.com"));
     ({ status } = await second.readResponse());
   }
   const tookMs = performance.now() - failedMs;
   process.stdout.write(`A failure reached the other worker after ${tookMs.toFixed(1)} ms, ${answered} requests later\n`);
-  assert.ok(failedMs > 0 && tookMs < 1000, `${tookMs} ms`);
+  assert.deepEqual([failedMs > 0, status], [true, 503]);
   assert.equal((await get(edge, "app.example.com")).status, 503);
 });
 

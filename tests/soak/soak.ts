@@ -57,6 +57,8 @@ export async function soak(plane: DataPlane, count: number, report: (sample: Sam
   }
   const seconds = (performance.now() - startedMs) / 1000;
   await settled(proxy, "none");
+  // A probe or an operator's connection may be open this very moment
+  await proxy.waitFor(() => Promise.resolve(openFiles(proxy.pid) <= filesBefore)).catch(() => {});
   return { samples, slope: slopeOf(samples), filesBefore, filesAfter: openFiles(proxy.pid), seconds };
 }
 
