@@ -37,6 +37,20 @@ async function givenUp(loaded: LoadedEdge, before: Generation, reason: RegExp): 
   assert.deepEqual(loaded.load.failures, [], loaded.report());
 }
 
+/** By a good one; it is asked for again where the machine has been too slow for one, as an operator would. */
+async function takenOver(loaded: LoadedEdge, before: Generation): Promise<Generation> {
+  const ended = (): number => loaded.edge.log.filter((line) => /^successor ended before/.test(String(line["msg"]))).length;
+  let now = before;
+  let known = -1;
+  await loaded.until(async () => {
+    if (ended() > known) process.kill(before.supervisor, "SIGUSR2");
+    known = ended();
+    now = await loaded.generation();
+    return now.supervisor !== before.supervisor && await loaded.serving();
+  }, () => `Nobody took over from ${before.supervisor}`);
+  return now;
+}
+
 const BROKEN: readonly (readonly [what: string, script: string, reason: RegExp, env: Readonly<Record<string, string>>])[] = [
   ["ends at once", "#!/bin/sh\necho cannot do this >&2\nexit 3\n", /exit code 3/, ENVIRONMENT],
   ["never becomes ready", "#!/bin/sh\nexec sleep 300\n", /did not become ready in time/, IMPATIENT],
@@ -54,8 +68,7 @@ for (const [what, script, reason, env] of BROKEN) {
     await givenUp(loaded, before, reason);
 
     await install(binary, goodBinary);
-    process.kill(before.supervisor, "SIGUSR2");
-    await loaded.onlyLeft(await loaded.successor(before));
+    await loaded.onlyLeft(await takenOver(loaded, before));
     assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());
   });
 }
@@ -69,7 +82,6 @@ test("a new generation that does not reach its database gives up, and the old on
   await givenUp(loaded, before, /"cannot start".*within|"cannot start".*ready/);
 
   await database.restart();
-  process.kill(before.supervisor, "SIGUSR2");
-  await loaded.onlyLeft(await loaded.successor(before));
+  await loaded.onlyLeft(await takenOver(loaded, before));
   assert.deepEqual((await loaded.load.stop()).failures, [], loaded.report());
 });
