@@ -7,7 +7,7 @@ import type { Metrics } from "../observation/metrics.ts";
 import type { PolicedReport, QueueLength, TroubleKind } from "../observation/policed-figures.ts";
 import type { Timers } from "../runtime/timers.ts";
 import { isEdge, ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
-import { type ConcurrencyPolicy, type HealthPolicy, tlsPeer } from "../table/policy.ts";
+import { type ConcurrencyPolicy, type HealthPolicy, type ServiceEndpoint, tlsPeer } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import { BreakerGuard, type BreakerTurn } from "../upstream/breaker-guard.ts";
@@ -36,6 +36,8 @@ const NOBODY: readonly EndpointRecord[] = [];
 const UNLIMITED: ConcurrencyPolicy = { soft: 0, hard: 0, queue: 0, queueTimeoutMs: 0 };
 
 export class Watches {
+  /** What else than its guards keeps requests from an endpoint. */
+  outsideOf: (key: string) => "unhealthy" | "draining" | null = () => null;
   /** Requests that wait for a place. */
   readonly queues: PlaceQueues;
   readonly #parts: WatchParts;
@@ -149,7 +151,9 @@ export class Watches {
     if (policy.ejection !== null) {
       const guard: EjectionGuard = new EjectionGuard(key, policy.ejection, {
         cells,
-        peers: () => this.#endpointsOf(name),
+        peers: () => this.#endpointsOf(name).filter((each) => this.#isMeant(each)),
+        isLone: () => !this.#endpointsOf(name).some((each) => each.key !== key && this.#isMeant(each)),
+        failsChecks: (key) => this.outsideOf(key) === "unhealthy",
         turned: (turn) => this.#turned(turn),
         noticed: () => this.#troubles.ejection(key, troubled),
         after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
@@ -159,6 +163,11 @@ export class Watches {
       guards.push(guard);
     }
     return guards;
+  }
+
+  /** One with weight 0, or a cordon, is not there to carry what others are spared. */
+  #isMeant(endpoint: EndpointRecord): boolean {
+    return (endpoint as ServiceEndpoint).weight !== 0 && this.outsideOf(endpoint.key) !== "draining";
   }
 
   /** As many as there are now. */

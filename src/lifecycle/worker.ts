@@ -124,6 +124,7 @@ export class Worker {
     });
     this.#obedience = new Obedience({ endpoints: this.#endpoints, listener: () => this.#listener, timers: systemTimers });
     this.#endpoints.watchOf = this.#watches.watchOf;
+    this.#watches.outsideOf = (key) => this.#endpoints.outsideOf(key);
     this.#endpoints.healthOf = this.#watches.healthOf;
     this.#endpoints.tlsOf = this.#watches.tlsOf;
     this.#upkeep = new TableUpkeep({

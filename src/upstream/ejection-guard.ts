@@ -18,8 +18,12 @@ export interface Turn {
 
 export interface EjectionParts {
   readonly cells: CellTable;
-  /** The endpoints of its service, itself among them. */
+  /** The endpoints of its service that are to take requests, itself among them. */
   peers(): readonly { readonly key: string }[];
+  /** Nobody else is to take requests. */
+  isLone(): boolean;
+  /** Whether it fails its checks: as good as ejected. */
+  failsChecks(key: string): boolean;
   turned(turn: Turn): void;
   /** It is out. Told again and again. */
   noticed(): void;
@@ -72,7 +76,7 @@ export class EjectionGuard implements Guard {
       if (endpointsFault(failure)) this.#step({ kind: "failed", atMs, mayEject: () => this.#mayEject() }, failure);
     } else if (status > 0) {
       // A lone one's answer is better than ours
-      if (this.#parts.peers().length > 1) {
+      if (!this.#parts.isLone()) {
         this.#step({ kind: "failed", atMs, mayEject: () => this.#mayEject() }, `status ${status}`);
       }
     } else if (this.#isOut()) this.#step({ kind: "succeeded", atMs, beganAtMs }, "a request on trial has succeeded");
@@ -83,8 +87,9 @@ export class EjectionGuard implements Guard {
     const peers = this.#parts.peers();
     const nowMs = cells.nowMs();
     const out = peers.filter(({ key }) => {
+      if (key === this.#key) return false;
       const peer = readEjection(cells.of(nameOf(key)));
-      return key !== this.#key && peer.state === "out" && peer.untilAtMs > nowMs;
+      return peer.state === "out" && peer.untilAtMs > nowMs || this.#parts.failsChecks(key);
     });
     return out.length < mostEjected(peers.length, this.#policy.maxShare);
   }
@@ -94,6 +99,10 @@ export class EjectionGuard implements Guard {
     const after = step(before, event, this.#policy);
     if (after === before) return before;
     writeEjection(this.#cells(), after);
+    if (after.state === "out" && before.state === "in" && !this.#mayEject()) {
+      writeEjection(this.#cells(), before); // another worker has put out another one in the same moment
+      return before;
+    }
     if (after.state !== before.state) this.#tell(after, reason);
     return after;
   }

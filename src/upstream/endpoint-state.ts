@@ -294,6 +294,13 @@ export class Endpoints {
     });
   }
 
+  /** What keeps requests from it, besides its watch. */
+  outsideOf(key: string): "unhealthy" | "draining" | null {
+    const state = this.#states.get(key);
+    if (isIn(this.#cordoned, key)) return "draining";
+    return state !== undefined && state.isProbed && state.verdict === "unhealthy" ? "unhealthy" : null;
+  }
+
   /** Attempts under way. */
   loadOf(key: string): number {
     return this.#states.get(key)?.inFlight ?? 0;

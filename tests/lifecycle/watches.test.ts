@@ -103,3 +103,22 @@ test("report() tells breakers that are not closed and who is ejected, also from 
   watches.forget([one.key]);
   assert.deepEqual(watches.report().troubles, []);
 });
+
+test("who has no weight, is cordoned or fails its checks is no other that would take over from an ejected endpoint", () => {
+  const ejection = { errors: 1, windowMs: 10_000, timeMs: 10_000, maxShare: 0.5 };
+  const failing = stage({ ejection });
+  failing.watches.outsideOf = (key) => key === failing.other.key ? "unhealthy" : null;
+  const remaining = failing.watches.watchOf(failing.one)!;
+  remaining.enter()!.ended("connect_failed");
+  assert.equal(remaining.look(), null, "half of them are out already");
+
+  const cordoned = stage({ ejection });
+  cordoned.watches.outsideOf = (key) => key === cordoned.other.key ? "draining" : null;
+  const lone = cordoned.watches.watchOf(cordoned.one)!;
+  const troubled = lone.enter()!;
+  troubled.answered(500);
+  troubled.ended(null);
+  assert.equal(lone.look(), null, "a lone one's answer is better than ours");
+  lone.enter()!.ended("connect_failed");
+  assert.equal(lone.look(), "trial", "a lone one is tried");
+});

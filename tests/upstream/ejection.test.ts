@@ -4,6 +4,8 @@ import { test } from "node:test";
 import type { EjectionPolicy } from "../../src/table/policy.ts";
 import { CellTable } from "../../src/upstream/cell-table.ts";
 import { type Ejection, mostEjected, readEjection, step, writeEjection } from "../../src/upstream/ejection.ts";
+import { chance } from "../fixtures/chance.ts";
+import { workersCells } from "../fixtures/workers-cells.ts";
 import { EjectionGuard } from "../../src/upstream/ejection-guard.ts";
 
 const POLICY: EjectionPolicy = { errors: 3, windowMs: 10_000, timeMs: 10_000, maxShare: 0.5 };
@@ -94,6 +96,8 @@ test("writeEjection() keeps in cells what readEjection() gives back", () => {
 class Stage {
   nowMs = START_MS;
   readonly news: string[] = [];
+  /** Their checks. */
+  readonly failing: Set<string> = new Set();
   readonly later: (() => void)[] = [];
   readonly cells: CellTable = new CellTable();
   readonly guards: readonly EjectionGuard[];
@@ -103,6 +107,8 @@ class Stage {
     const parts = {
       cells: this.cells,
       peers: () => names.map((key) => ({ key })),
+      isLone: () => names.length === 1,
+      failsChecks: (key: string) => this.failing.has(key),
       noticed: () => {},
       turned: ({ key, turn, reason, forMs }: { key: string; turn: string; reason: string; forMs: number }) => {
         this.news.push(`${key} ${turn} ${forMs} ${reason}`);
@@ -115,6 +121,13 @@ class Stage {
   fail(guard: EjectionGuard, times = 3): void {
     for (let i = 0; i < times; i++) guard.enter()?.ended("upstream_reset");
   }
+}
+
+function outOf({ cells, guards, nowMs }: Stage): string[] {
+  return guards.flatMap((_, i) => {
+    const found = readEjection(cells.of(`ejection/vm ${i}`));
+    return found.state === "out" && found.untilAtMs > nowMs ? [`vm ${i}`] : [];
+  });
 }
 
 test("EjectionGuard lets nobody in while the endpoint is out, but one request a second on trial", () => {
@@ -156,6 +169,87 @@ test("EjectionGuard never puts more than half of the endpoints out", () => {
   for (const guard of stage.guards) stage.fail(guard, 10);
   assert.deepEqual(stage.news, ["a ejected 10000 upstream_reset", "b ejected 10000 upstream_reset"]);
   assert.deepEqual(stage.guards.map((guard) => guard.look()), ["ejected", "ejected", null, null]);
+});
+
+test("EjectionGuard counts those that fail their checks as out", () => {
+  const stage = new Stage("a", "b", "c", "d");
+  stage.failing.add("c").add("d");
+  for (const guard of stage.guards.slice(0, 2)) stage.fail(guard, 10);
+  assert.deepEqual(stage.news, [], "half of them are out already");
+  stage.failing.delete("d");
+  stage.fail(stage.guards[0]!);
+  assert.deepEqual(stage.news, ["a ejected 10000 upstream_reset"]);
+  stage.fail(stage.guards[1]!, 10);
+  assert.equal(stage.news.length, 1);
+});
+
+test("EjectionGuard never has more than half out, nor a second one of few, whatever fails and whenever", () => {
+  const random = chance(11);
+  for (const count of [1, 2, 3, 4, 7]) {
+    const stage = new Stage(...Array.from({ length: count }, (_, i) => `vm ${i}`));
+    let ejections = 0, longestMs = 0;
+    for (let i = 0; i < 5000; i++) {
+      stage.nowMs += Math.floor(random() * 500);
+      const place = Math.floor(random() * count), name = `vm ${place}`;
+      if (random() < 0.02) stage.failing.add(name);
+      else if (random() < 0.03) stage.failing.delete(name);
+      const before = outOf(stage), failing = stage.failing.size, said = stage.news.length;
+      const visit = stage.guards[place]!.enter();
+      if (random() < 0.3) visit?.answered(200);
+      visit?.ended(random() < 0.6 ? "connect_failed" : null);
+      const most = Math.max(1, Math.floor(count / 2));
+      const news = stage.news.slice(said).filter((each) => each.includes("ejected"));
+      for (const each of news) longestMs = Math.max(longestMs, Number(each.split(" ejected ")[1]!.split(" ")[0]));
+      ejections += news.length;
+      assert.ok(outOf(stage).length <= most, `${outOf(stage)} of ${count} are out`);
+      const others = before.filter((each) => each !== name && !stage.failing.has(each)).length;
+      if (news.length > 0) assert.ok(others + failing - (stage.failing.has(name) ? 1 : 0) < most, `${name} of ${count}`);
+    }
+    assert.ok(ejections > 5 && longestMs <= 300_000, `${ejections} ejections of ${count}, the longest of ${longestMs} ms`);
+  }
+});
+
+test("EjectionGuard gives way when another worker puts another endpoint out in the same moment", () => {
+  const clock = { nowMs: START_MS };
+  const tables = workersCells(2, clock) as [CellTable, CellTable];
+  try {
+    const keys = ["a", "b"], news: string[] = [];
+    const guards = keys.map((key, i) =>
+      new EjectionGuard(key, POLICY, {
+        cells: tables[i]!,
+        peers: () => keys.map((each) => ({ key: each })),
+        isLone: () => false,
+        failsChecks: () => false,
+        noticed: () => {},
+        turned: ({ key, turn }) => void news.push(`${key} ${turn}`),
+        after: () => {},
+      })
+    ) as [EjectionGuard, EjectionGuard];
+    const fail = (guard: EjectionGuard, times: number): void => {
+      for (let i = 0; i < times; i++) guard.enter()!.ended("upstream_reset");
+    };
+    fail(guards[0], 2);
+    fail(guards[1], 2);
+    // Both have seen that nobody is out when each writes that its own is
+    const { of } = tables[0];
+    let looked = 0;
+    Object.assign(tables[0], {
+      of: (name: string) => {
+        if (name === "ejection/b" && ++looked === 1) {
+          const seen = of.call(tables[0], name).slice();
+          fail(guards[1], 1);
+          return seen;
+        }
+        return of.call(tables[0], name);
+      },
+    });
+    fail(guards[0], 1);
+    assert.equal(looked > 1, true, "it has looked again");
+    assert.deepEqual(news, ["b ejected"]);
+    assert.deepEqual(guards.map((guard) => guard.look()), [null, "trial"]);
+  } finally {
+    for (const table of tables) table.leave();
+  }
 });
 
 test("EjectionGuard counts neither what clients break off nor what we lack", () => {

@@ -294,3 +294,15 @@ test("who waits for a verdict goes on when the service is not checked any more",
   endpoints.watchAnew();
   assert.equal(state.availability(0), "unprobed");
 });
+
+test("outsideOf() tells of failed checks and cordons, and asks no guard", () => {
+  const { endpoints } = endpointsAndRequests();
+  const unchecked = { ...serviceVm("10.0.0.3"), key: "vm/10.0.0.3:8080@users" };
+  endpoints.healthOf = (key) => key === unchecked.key ? { ...HEALTH, type: "none" } : null;
+  assert.equal(endpoints.outsideOf(A.key), null, "unknown");
+  endpoints.of(A).judge("unhealthy");
+  endpoints.of(unchecked);
+  assert.deepEqual([A, unchecked].map(({ key }) => endpoints.outsideOf(key)), ["unhealthy", null]);
+  endpoints.cordon(new Set(["vm/10.0.0.3:8080"]));
+  assert.deepEqual([A, unchecked].map(({ key }) => endpoints.outsideOf(key)), ["unhealthy", "draining"]);
+});
