@@ -6,6 +6,9 @@
  *
  *      row      fingerprint of its name, when it was last asked for, numbers: one cache line, two of passing ones
  *
+ *  A lasting row that nobody has asked for in an hour may become another name's, and one of zeros after ten seconds: it says nothing. Names for
+ *  which there is no place at all have numbers of their own in each process.
+ *
  *  A name has 64 places where its row may be, 8 among the passing ones. There are no locks: a process that dies holds none. Two that claim the same row at the
  *  same moment both write their fingerprint, and the loser claims another one when it asks next. A fingerprint has 53 bits and its seed is
  *  secret, so two names are hardly ever taken for one another, and nobody can choose names that push out a certain one.
@@ -37,6 +40,8 @@ const SEAT = 2;
 const SEAT_SILENT_MS = 10_000;
 /** Nobody keeps numbers that mean something after so long. */
 const STALE_MS = 3_600_000;
+/** Nobody has a row at hand for so long without asking for it again: zeros may become another name's. */
+const BLANK_MS = 10_000;
 
 export type Region = "lasting" | "passing";
 
@@ -96,12 +101,22 @@ export class CellMemory {
       oldestAtMs = usedAtMs;
       free = row;
     }
+    if (free < 0) free = this.#blankRow(first, nowMs);
     if (free < 0) return free;
     numbers[free] = 0;
     numbers.fill(0, free + 2, free + length);
     numbers[free + 1] = nowMs;
     numbers[free] = print;
     return free;
+  }
+
+  /** One that says what no row says: of workers that have ended, mostly, each of which has had rows of its own. */
+  #blankRow(first: number, nowMs: number): number {
+    for (let row = first; row < first + LASTING_PLACES * ROW; row += ROW) {
+      if (this.#numbers[row + 1]! > nowMs - BLANK_MS) continue;
+      if (this.#numbers.subarray(row + 2, row + ROW).every((number) => number === 0)) return row;
+    }
+    return -1;
   }
 
   /** Takes a free seat, or says again that its process lives; false: all are taken. */

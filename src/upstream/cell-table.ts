@@ -26,6 +26,8 @@ interface Known {
 
 /** Names whose place is known without a search. */
 const MAX_KNOWN = 8192;
+/** Names without a place, of which some may be gone for long. */
+const MAX_OWN = 1 << 17;
 /** How often a process says that it lives. */
 const ATTEND_MS = 1000;
 /** How old the list of seats may be when nobody has come or gone in order. */
@@ -37,6 +39,8 @@ export class CellTable {
   readonly #token: number = 1 + Math.floor(Math.random() * 0x7fff_fffe);
   readonly #shared: MappedCells | null;
   readonly #known: Map<string, Known> = new Map();
+  /** Of names that have found no place. */
+  readonly #own: Map<string, Cells> = new Map();
   #memory: CellMemory | null;
   #seats: readonly string[];
   #seatsAtMs = -Infinity;
@@ -63,13 +67,23 @@ export class CellTable {
     const nowMs = this.nowMs();
     const known = this.#known.get(name);
     const memory = this.#memoryNow();
-    if (known !== undefined && (known.print < 0 || memory.keep(known.cells, known.print, nowMs))) return known.cells;
+    if (known !== undefined && memory.keep(known.cells, known.print, nowMs)) return known.cells;
+    const own = this.#own.get(name);
+    if (own !== undefined) return own;
     const cells = memory.find(name, "lasting", nowMs);
+    if (cells === null) return this.#ownCells(name);
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    if (cells === null) this.onFull(name);
-    const found = cells === null ? { cells: new Float64Array(CELLS), print: -1 } : { cells, print: memory.fingerprint(name) };
-    this.#known.set(name, found);
-    return found.cells;
+    this.#known.set(name, { cells, print: memory.fingerprint(name) });
+    return cells;
+  }
+
+  /** Kept however many names are asked for meanwhile, or what they count would begin anew again and again. */
+  #ownCells(name: string): Cells {
+    this.onFull(name);
+    if (this.#own.size >= MAX_OWN) this.#own.clear();
+    const cells = new Float64Array(CELLS);
+    this.#own.set(name, cells);
+    return cells;
   }
 
   /** PASSING_CELLS for names that clients make: of 131,072 the one used longest ago is forgotten. */
