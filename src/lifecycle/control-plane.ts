@@ -94,7 +94,7 @@ export class ControlPlane {
     this.#log = log;
     this.#mayPause = settings.workers > 0;
     const tidy = this.#mayPause ? { tidy: collectGarbage } : {};
-    const policies = new PolicyTable(here);
+    const policies = new PolicyTable(here, tidy.tidy);
     this.#source = databaseUrl === ""
       ? new NoSource()
       : new PostgresSource({ url: databaseUrl, here, services, policies, log, ...tidy });

@@ -2,6 +2,7 @@
 import { Policies } from "../table/policies.ts";
 import type { DomainPolicy, FilePolicies, PolicyRoute, SandboxPolicy, ServiceRecord } from "../table/policy.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
+import { EqualParts } from "../table/equal-parts.ts";
 import type { DownMessage, UpMessage } from "./worker-channel.ts";
 
 type PoliciesMessage = Extract<DownMessage, { type: "policies" }>;
@@ -25,6 +26,7 @@ interface Gathering {
 
 export class PolicyReceiver {
   readonly #options: PolicyReceiverOptions;
+  readonly #parts: EqualParts = new EqualParts();
   #revision = 0;
   #gathering: Gathering | null = null;
 
@@ -36,7 +38,7 @@ export class PolicyReceiver {
     if (message.first) this.#gathering = this.#begin(message.base);
     const gathering = this.#gathering;
     if (gathering === null) return this.#answer(null);
-    gather(gathering, message);
+    this.#gather(gathering, message);
     if (message.last) this.#commit(gathering, message.revision);
     this.#answer(this.#revision);
   }
@@ -62,14 +64,14 @@ export class PolicyReceiver {
   #answer(revision: number | null): void {
     this.#options.send({ type: "policies-taken", revision });
   }
-}
 
-function gather(gathering: Gathering, { file, upserts, removals }: PoliciesMessage): void {
-  if (file !== undefined) {
-    gathering.sandbox = file.sandbox;
-    gathering.services.push(...file.services);
-    gathering.routes.push(...file.routes);
+  #gather(gathering: Gathering, { file, upserts, removals }: PoliciesMessage): void {
+    if (file !== undefined) {
+      gathering.sandbox = file.sandbox;
+      gathering.services.push(...file.services);
+      gathering.routes.push(...file.routes);
+    }
+    for (const policy of upserts) gathering.upserts.push(this.#parts.of(policy));
+    gathering.removals.push(...removals);
   }
-  gathering.upserts.push(...upserts);
-  gathering.removals.push(...removals);
 }

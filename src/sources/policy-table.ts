@@ -10,9 +10,10 @@ import { inSlices } from "../runtime/in-slices.ts";
 import { normaliseDomain } from "../table/host-name.ts";
 import { HostMap } from "../table/host-map.ts";
 import type { DomainPolicy } from "../table/policy.ts";
+import { EqualParts } from "../table/equal-parts.ts";
 import type { Routes } from "../table/routes.ts";
 import { POLICY_TABLE } from "./change-feed.ts";
-import { parseDomainPolicy } from "./domain-policy.ts";
+import { type DomainPolicyReading, parseDomainPolicy } from "./domain-policy.ts";
 import type { PolicySurroundings } from "./policy-records.ts";
 import type { Exclusion } from "./source.ts";
 import type { Answer, ReadTransaction } from "./table-reading.ts";
@@ -54,6 +55,9 @@ const PROBLEMS = {
 /** A row of this size is a mistake, and would be parsed at every change. */
 const MOST_BYTES = 256 * 1024;
 
+/** Worth tidying up after: some 50 MB. */
+const MANY_ROWS = 10_000;
+
 /** One row: is there a table of policies, and may this user read it? `policy` may be of any type whose text is JSON. */
 export const POLICY_TABLE_QUERY = `
   select case when to_regclass('${POLICY_TABLE}') is null then 'absent' when count(*) < 2 then 'other'
@@ -84,18 +88,21 @@ export async function allPolicies(
   return { kind: "all", digest, rows };
 }
 
-/** Of a reading what is looked at again. */
-type Kept = { readonly policy: DomainPolicy } | { readonly problems: readonly string[] };
-
+/** A row, of which there may be 100,000. */
 interface Parsed {
   readonly text: string;
+  /** null: its domain is none. */
   readonly host: string | null;
-  readonly reading: Kept;
+  /** null: it is wrong. */
+  readonly policy: DomainPolicy | null;
+  readonly problems: readonly string[] | null;
 }
 
 /** What the domains' policies are, reading by reading. */
 export class PolicyTable {
   readonly #around: PolicySurroundings;
+  readonly #tidy: () => void;
+  readonly #parts: EqualParts = new EqualParts();
   /** By domain, as the table spells it. */
   #parsed: HostMap<Parsed> = HostMap.none;
   /** By host: domains that are spelled in another way. */
@@ -111,8 +118,10 @@ export class PolicyTable {
   /** What `exclude` has answered, and of what. */
   #last: { readonly of: Routes; readonly exclusions: readonly Exclusion[]; readonly routes: Routes } | null = null;
 
-  constructor(around: PolicySurroundings) {
+  /** `tidy`: called after much was parsed; may take its time. */
+  constructor(around: PolicySurroundings, tidy: () => void = () => {}) {
     this.#around = around;
+    this.#tidy = tidy;
   }
 
   /** Whether there may be some that cannot be read. */
@@ -189,7 +198,9 @@ export class PolicyTable {
     const named = new Set<string>();
     await inSlices(rows, (row) => {
       named.add(row.domain);
-      if (before.get(row.domain)?.text !== row.text) puts.push([row.domain, this.#parse(row)]);
+      if (before.get(row.domain)?.text === row.text) return;
+      puts.push([row.domain, this.#parse(row)]);
+      if (puts.length % MANY_ROWS === 0) this.#tidy();
     });
     const removals: string[] = [];
     await inSlices(names ?? before.keys(), (domain) => void (!named.has(domain) && before.has(domain) && removals.push(domain)));
@@ -199,14 +210,21 @@ export class PolicyTable {
   }
 
   #parse({ domain, text }: PolicyRow): Parsed {
-    const host = normaliseDomain(domain);
-    if (host === null) return { text, host, reading: { problems: ["its domain is not a host name"] } };
-    if (text.length > MOST_BYTES) return { text, host, reading: { problems: [`is larger than ${MOST_BYTES} bytes`] } };
+    const normal = normaliseDomain(domain);
+    const host = normal === domain ? domain : normal; // one text for both
+    const reading = this.#read(host, text);
+    return "problems" in reading
+      ? { text, host, policy: null, problems: reading.problems }
+      : { text, host, policy: this.#parts.of(reading.policy), problems: null };
+  }
+
+  #read(host: string | null, text: string): DomainPolicyReading {
+    if (host === null) return { problems: ["its domain is not a host name"] };
+    if (text.length > MOST_BYTES) return { problems: [`is larger than ${MOST_BYTES} bytes`] };
     try {
-      const reading = parseDomainPolicy(host, JSON.parse(text), this.#around);
-      return { text, host, reading: "problems" in reading ? reading : { policy: reading.policy } };
+      return parseDomainPolicy(host, JSON.parse(text), this.#around);
     } catch (error) {
-      return { text, host, reading: { problems: [(error as Error).message] } };
+      return { problems: [(error as Error).message] };
     }
   }
 
@@ -219,9 +237,9 @@ export class PolicyTable {
       other = true;
     };
     await inSlices(domains, (domain) => {
-      const { host, reading } = (this.#parsed.get(domain) ?? before.get(domain))!;
+      const { host, problems } = (this.#parsed.get(domain) ?? before.get(domain))!;
       if (this.#excluded.delete(domain)) other = true;
-      if (host === null) return void (this.#parsed.has(domain) && exclude(domain, null, wrong(reading)));
+      if (host === null) return void (this.#parsed.has(domain) && exclude(domain, null, wrong(problems)));
       hosts.add(host);
       if (host !== domain) this.#spell(host, domain);
     });
@@ -230,11 +248,10 @@ export class PolicyTable {
       const rows = this.#rowsOf(host);
       for (const [domain] of rows) if (this.#excluded.delete(domain)) other = true;
       let policy: DomainPolicy | null = null;
-      for (const [domain, { reading }] of rows) {
-        if ("problems" in reading) exclude(domain, host, wrong(reading));
-        else if (policy !== null) {
-          exclude(domain, host, "its policy is wrong: another row of route_policies is about the same host");
-        } else policy = reading.policy;
+      for (const [domain, row] of rows) {
+        if (row.policy === null) exclude(domain, host, wrong(row.problems));
+        else if (policy === null) policy = row.policy;
+        else exclude(domain, host, wrong(["another row of route_policies is about the same host"]));
       }
       if (policy === null || rows.some(([domain]) => this.#excluded.has(domain))) removals.push(host);
       else puts.push([host, policy]);
@@ -260,6 +277,6 @@ export class PolicyTable {
   }
 }
 
-function wrong(reading: Kept): string {
-  return `its policy is wrong: ${"problems" in reading ? reading.problems.join("; ") : ""}`;
+function wrong(problems: readonly string[] | null): string {
+  return `its policy is wrong: ${(problems ?? []).join("; ")}`;
 }
