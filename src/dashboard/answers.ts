@@ -39,6 +39,18 @@ export interface RecentTraffic {
   readonly "p99_ms": number | null;
 }
 
+/** What policies do now. */
+export interface PoliciesAtWork {
+  readonly "breakers_open": number;
+  readonly "breakers_half_open": number;
+  readonly ejected: number;
+  readonly queued: number;
+  readonly maintained: number;
+  readonly draining: number;
+  readonly unusable: readonly string[];
+  readonly "hidden_routes": number;
+}
+
 export interface Overview {
   readonly version: string;
   readonly region: string;
@@ -55,6 +67,7 @@ export interface Overview {
   readonly workers: { readonly up: number; readonly total: number };
   readonly endpoints: Readonly<Record<string, number>>;
   readonly cordons: number;
+  readonly policies: PoliciesAtWork;
   readonly traffic: RecentTraffic;
   readonly connections: number;
   readonly tunnels: number;
@@ -337,6 +350,29 @@ export interface PolicyState {
   readonly routes: number;
   readonly domains: number;
   readonly excluded: number;
+  /** Of the file: the database's come before. */
+  readonly "hidden_routes": readonly { readonly id: string; readonly origin: string; readonly host: string }[];
+  readonly "unusable_services": readonly { readonly name: string; readonly why: string }[];
+}
+
+/** A route of a policy by one of the services that it leads to. */
+export interface PolicyTarget {
+  readonly route: string;
+  readonly service: string;
+  /** null: there is no split. */
+  readonly wanted: number | null;
+  readonly share: number | null;
+  readonly refused: Readonly<Record<string, number>>;
+  readonly "requests_per_second": number;
+  readonly "errors_per_second": number;
+  readonly "refused_per_second": number;
+  readonly "retries_per_second": number;
+  readonly "mean_wait_ms": number | null;
+  readonly "p95_ms": number | null;
+}
+
+export interface PolicyTrafficPage extends Page {
+  readonly targets: readonly PolicyTarget[];
 }
 
 export interface PolicyRouteRow {

@@ -58,6 +58,11 @@ export function share(part: Maybe, whole: Maybe): string {
   return whole === 0 ? "0 %" : `${significant(100 * part / whole)} %`;
 }
 
+/** Of a part between 0 and 1. */
+export function percent(part: Maybe): string {
+  return share(part, 1);
+}
+
 /** Before or after now, in words. */
 export function relative(atMs: number, nowMs: number): string {
   const passed = nowMs - atMs;

@@ -6,6 +6,7 @@ import {
   count,
   duration,
   milliseconds,
+  percent,
   rate,
   relative,
   share,
@@ -24,6 +25,7 @@ test("figures that are not known are a dash, not a zero", () => {
   for (const format of [count, shortCount, rate, bytes, milliseconds]) {
     for (const value of [null, undefined, NaN, Infinity]) assert.equal(format(value), UNKNOWN);
   }
+  assert.equal(percent(0.053), "5.3 %");
   assert.equal(share(1, null), UNKNOWN);
 });
 

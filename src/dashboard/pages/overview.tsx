@@ -1,5 +1,5 @@
 /** The first screen: is anything wrong, how much goes through, and what state the parts are in. */
-import type { Alert, HostsPage, Overview, Worker } from "../answers.ts";
+import type { Alert, HostsPage, Overview, PoliciesAtWork, Worker } from "../answers.ts";
 import { bytes, count, milliseconds, plural, rate, share, shortCount, UNKNOWN } from "../format.ts";
 import { Badge, Verdict } from "../parts/badge.tsx";
 import { Icon } from "../parts/icon.tsx";
@@ -191,12 +191,29 @@ function Parts({ overview }: { overview: Overview }) {
             <a href={linkTo("endpoints")} key="endpoints">{verdicts.length === 0 ? "none in use" : verdicts.join(", ")}</a>,
           ],
           ["Cordoned", <a href={linkTo("endpoints", "", { cordoned: "true" })} key="cordons">{count(cordons)}</a>],
+          ["Policies", <a href={linkTo("services")} key="policies">{atWork(overview.policies)}</a>],
           ["Serving since", <Moment at={overview.since} key="since" />],
           ["Region", <code key="region">{overview.region}</code>],
         ]}
       />
     </Panel>
   );
+}
+
+/** What keeps requests of services from going as usual. */
+function atWork(policies: PoliciesAtWork): string {
+  const parts: readonly (readonly [number: number, what: string])[] = [
+    [policies.breakers_open, "open breakers"],
+    [policies.breakers_half_open, "breakers on trial"],
+    [policies.ejected, "ejected endpoints"],
+    [policies.unusable.length, "services without an endpoint"],
+    [policies.queued, "requests in queues"],
+    [policies.maintained, "in maintenance"],
+    [policies.draining, "draining"],
+    [policies.hidden_routes, "routes that never apply"],
+  ];
+  const told = parts.filter(([number]) => number > 0).map(([number, what]) => `${count(number)} ${what}`);
+  return told.length === 0 ? "nothing stands out" : told.join(", ");
 }
 
 const DATABASE_STATES = { ok: ["good", "answers"], away: ["bad", "away"], unread: ["warning", "not read yet"] } as const;

@@ -10,6 +10,7 @@ import type { Column } from "../parts/table.tsx";
 import { changeQuery } from "../place.ts";
 import { usePolled } from "../polled.ts";
 import type { ViewProps } from "../views.tsx";
+import { PolicyTraffic } from "./policy-traffic.tsx";
 import { PolicyTabs } from "./services.tsx";
 
 const LIMIT = 50;
@@ -63,6 +64,7 @@ export function PolicyRoutesView({ place }: ViewProps) {
         <p>Of the file and of domains; those of the database alone are under Routes</p>
       </div>
       <PolicyTabs current="policy-routes" />
+      <PolicyTraffic />
       <div class="panel">
         <div class="filters">
           <SearchField

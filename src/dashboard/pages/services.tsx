@@ -96,11 +96,26 @@ export function ServiceState({ of: { maintenance, share, breaker, cordoned, ejec
   );
 }
 
-/** Nothing where there is no file. */
+/** Nothing where there is no file, and all is well. */
 function FileState() {
   const { answer } = usePolled<PolicyState>("/api/policies", EVERY_MS);
-  if (answer === null || answer.file === null) return null;
-  const { path, ok, problems, warnings, loaded, bad_since: badSince } = answer.file;
+  if (answer === null) return null;
+  const unusable = answer.unusable_services.map(({ name, why }) => [name, why] as const);
+  return (
+    <>
+      {unusable.length > 0 && (
+        <Panel title="Services that nobody can serve">
+          <Facts wide of={unusable} />
+        </Panel>
+      )}
+      {answer.file !== null && <RoutesFile file={answer.file} state={answer} />}
+    </>
+  );
+}
+
+function RoutesFile({ file, state }: { file: NonNullable<PolicyState["file"]>; state: PolicyState }) {
+  const { path, ok, problems, warnings, loaded, bad_since: badSince } = file;
+  const hidden = state.hidden_routes.map(({ id, origin, host }) => `${id} (${origin}) for ${host}`);
   return (
     <Panel title="Routes file" aside={<Badge tone={ok ? "good" : "bad"}>{ok ? "in force" : "refused"}</Badge>}>
       <Facts
@@ -108,12 +123,13 @@ function FileState() {
           ["File", <code key="path">{path}</code>],
           ["In force since", <Moment at={loaded} key="loaded" />],
           ...badSince === null ? [] : [["Wrong since", <Moment at={badSince} key="bad" />] as const],
-          ["Services and routes", `${count(answer.services)} and ${count(answer.routes)}`],
-          ["Domains with a policy", count(answer.domains)],
+          ["Services and routes", `${count(state.services)} and ${count(state.routes)}`],
+          ["Domains with a policy", count(state.domains)],
         ]}
       />
       {problems.length > 0 && <Findings title="Problems: what was in force before stays" of={problems} />}
       {warnings.length > 0 && <Findings title="Warnings" of={warnings} />}
+      {hidden.length > 0 && <Findings title="Routes that never apply, since the database's come before" of={hidden} />}
     </Panel>
   );
 }
