@@ -75,11 +75,12 @@ function failed(
   policy: EjectionPolicy,
 ): Ejection {
   const { windowMs } = policy;
-  const windows = Math.floor((atMs - ejection.windowAtMs) / windowMs);
+  // Not before 0: the clock of the worker that began the window may be a little ahead of ours
+  const windows = Math.max(0, Math.floor((atMs - ejection.windowAtMs) / windowMs));
   const windowAtMs = windows <= 1 ? ejection.windowAtMs + windows * windowMs : atMs;
   const errors = (windows === 0 ? ejection.errors : 0) + 1;
   const before = windows === 0 ? ejection.before : windows === 1 ? ejection.errors : 0;
-  const covered = before * (1 - (atMs - windowAtMs) / windowMs);
+  const covered = before * (1 - Math.max(0, atMs - windowAtMs) / windowMs);
   if (errors + covered < policy.errors || !mayEject()) return { ...ejection, errors, before, windowAtMs };
   const times = timesNow(ejection, atMs, policy);
   return { state: "out", times, sinceAtMs: atMs, untilAtMs: atMs + outMs(times, policy), trialAtMs: 0 };

@@ -39,6 +39,11 @@ test("step() ejects with the third error in ten seconds, wherever these ten seco
   assert.equal(after(0, 1, 60_000, 60_001).state, "in", "long ago");
 });
 
+test("step() counts errors of a worker whose clock is behind as of now", () => {
+  assert.equal(after(5, 0, 5).state, "out");
+  assert.equal(after(5, 5, 0).state, "out");
+});
+
 test("step() doubles the time with each ejection, to five minutes, and begins anew after a good time", () => {
   let ejection = FRESH, atMs = 0;
   const times: number[] = [];
