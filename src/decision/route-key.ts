@@ -14,6 +14,7 @@
  */
 import { fieldValue, type SaidFields } from "../table/field-values.ts";
 import type { SandboxPolicy } from "../table/policy.ts";
+import { withoutSpace } from "../wire/bytes.ts";
 import { cookieValues } from "../wire/cookies.ts";
 import type { HeaderList } from "../wire/header-list.ts";
 import { isSignatureOf, SIGNATURE_LENGTH, signatureOf } from "../wire/signature.ts";
@@ -87,8 +88,8 @@ function memberOf(fields: HeaderList, field: string): string | null {
     if (!fields.nameIs(i, field)) continue;
     for (const member of fields.value(i).split(",")) {
       const equals = member.indexOf("=");
-      if (equals < 0 || member.slice(0, equals).trim() !== MEMBER) continue;
-      return percentDecoded(member.slice(equals + 1).split(";", 1)[0]!.trim());
+      if (equals < 0 || withoutSpace(member.slice(0, equals)) !== MEMBER) continue;
+      return percentDecoded(withoutSpace(member.slice(equals + 1).split(";", 1)[0]!));
     }
   }
   return null;
