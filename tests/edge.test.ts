@@ -5,8 +5,7 @@ import type { H1Connection } from "../src/downstream/h1-connection.ts";
 import type { H1UpstreamConnection } from "../src/upstream/h1-connection.ts";
 import type { HealthVerdict } from "../src/upstream/availability.ts";
 import { comparable } from "./fixtures/dialogue.ts";
-import { type Dial, VM, World } from "./fixtures/dialogue-replay.ts";
-import type { MemorySocket } from "./fixtures/memory-socket.ts";
+import { type Dial, VM, World } from "./fixtures/world.ts";
 import { ELSEWHERE, FAR_AWAY, region, vm } from "./fixtures/records.ts";
 
 const REGION = region(ELSEWHERE, "203.0.113.7"), FAR_REGION = region(FAR_AWAY, "203.0.113.8");
@@ -22,16 +21,11 @@ interface Given {
   readonly dials?: readonly Dial[];
 }
 
-function world({ idle = 0, verdict = "healthy", endpoints = [VM], dials = [] }: Given): World & Disposable {
+function world({ idle = 0, verdict = "healthy", endpoints = [VM], dials = [] }: Given): World {
   const made = new World("later", idle, {}, endpoints);
   made.endpoint.judge(verdict);
   made.dials.push(...dials);
-  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
-}
-
-function say(from: World, socket: MemorySocket, text: string): void {
-  socket.send(Buffer.from(text));
-  from.network.settle();
+  return made;
 }
 
 function judge(of: World, verdict: HealthVerdict): void {
@@ -47,26 +41,26 @@ function answer(of: World): string {
 
 test("a request waits for the first probe of its VM, and is then forwarded", () => {
   using w = world({ idle: 1, verdict: "unprobed" });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   assert.deepEqual([answer(w), w.requests, w.vm[0]!.take().length], ["nothing", [`wanted ${VM.key}`], 0]);
   judge(w, "healthy");
   assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
-  say(w, w.vm[0]!, OK);
+  w.say(w.vm[0]!, OK);
   assert.equal(answer(w), "200");
 });
 
 test("a request whose VM fails its first probe gets 503", () => {
   using w = world({ verdict: "unprobed" });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   judge(w, "unhealthy");
   assert.equal(answer(w), "503 vm_unhealthy");
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   assert.equal(answer(w), "503 vm_unhealthy", "at once, and the connection went on");
 });
 
 test("a request whose client goes away while it waits is forgotten", () => {
   using w = world({ idle: 1, verdict: "unprobed" });
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   w.client.abort();
   judge(w, "healthy");
   assert.deepEqual([w.vm[0]!.take().length, w.endpoint.inFlight, w.outcomes], [0, 0, ["aborted 0"]]);
@@ -77,7 +71,7 @@ test("nothing is kept of a request whose client goes away while it waits, for a 
     for (const leave of ["abort", "stream timeout"]) {
       for (const request of [GET, POST]) {
         using w = world(given);
-        say(w, w.client, request);
+        w.say(w.client, request);
         assert.equal(w.requests.at(-1), `wanted ${VM.key}`, what);
         const asked = w.requests.length;
         if (leave === "abort") w.client.abort();
@@ -98,9 +92,9 @@ test("nothing is kept of a request whose client goes away while it waits, for a 
 
 test("a request goes on a new connection when none is idle", () => {
   using w = world({ dials: ["open"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
-  say(w, w.vm[0]!, OK);
+  w.say(w.vm[0]!, OK);
   assert.deepEqual([answer(w), w.endpoint.idle.length], ["200", 1]);
 });
 
@@ -114,27 +108,27 @@ test("a client that goes away while a connection is made cancels it", () => {
 
 test("a refused connection asks for a fresh probe; when it passes the request is sent again, once", () => {
   using w = world({ dials: ["refused", "open"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   assert.deepEqual([answer(w), w.requests], ["nothing", [`failed ${VM.key}`, `wanted ${VM.key}`]]);
   judge(w, "healthy");
   assert.match(w.vm[0]!.take().toString(), /\r\n\r\nabc$/);
-  say(w, w.vm[0]!, OK);
+  w.say(w.vm[0]!, OK);
   assert.equal(answer(w), "200");
 
   using twice = world({ dials: ["refused", "refused"] });
-  say(twice, twice.client, GET);
+  twice.say(twice.client, GET);
   judge(twice, "healthy");
   assert.equal(answer(twice), "502 connect_failed");
 });
 
 test("a refused connection whose fresh probe fails is 503, or the other region", () => {
   using w = world({ dials: ["refused"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   judge(w, "unhealthy");
   assert.equal(answer(w), "503 vm_unhealthy");
 
   using failOver = world({ endpoints: [VM, REGION], dials: ["refused", "open"] });
-  say(failOver, failOver.client, POST);
+  failOver.say(failOver.client, POST);
   judge(failOver, "unhealthy");
   assert.deepEqual(failOver.dialled, [VM.key, REGION.key]);
   assert.match(failOver.vm[0]!.take().toString(), /\r\n\r\nabc$/);
@@ -142,33 +136,33 @@ test("a refused connection whose fresh probe fails is 503, or the other region",
 
 test("regions that cannot be reached are tried in turn, then it is 502", () => {
   using w = world({ endpoints: [REGION, FAR_REGION], dials: ["refused", "refused"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   assert.deepEqual([answer(w), w.dialled.length, new Set(w.dialled).size], ["502 connect_failed", 2, 2]);
   assert.deepEqual(w.requests, [], "regions are not probed");
 
   using second = world({ endpoints: [REGION, FAR_REGION], dials: ["refused", "open"] });
-  say(second, second.client, POST);
+  second.say(second.client, POST);
   assert.match(second.vm[0]!.take().toString(), /\r\n\r\nabc$/);
 });
 
 test("an unhealthy VM and an unreachable region are 502", () => {
   using w = world({ verdict: "unhealthy", endpoints: [VM, REGION], dials: ["refused"] });
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   assert.equal(answer(w), "502 connect_failed");
 });
 
 test("a request is not sent again to a VM that has been cordoned meanwhile", () => {
   using probed = world({ endpoints: [VM, REGION], dials: ["refused", "open"] });
-  say(probed, probed.client, POST);
+  probed.say(probed.client, POST);
   probed.endpoint.cordon();
   judge(probed, "healthy");
   assert.deepEqual(probed.dialled, [VM.key, REGION.key]);
 
   using alone = world({ idle: 1 });
-  say(alone, alone.client, GET);
-  say(alone, alone.vm[0]!, OK);
+  alone.say(alone.client, GET);
+  alone.say(alone.vm[0]!, OK);
   alone.client.take();
-  say(alone, alone.client, GET);
+  alone.say(alone.client, GET);
   alone.endpoint.cordon();
   alone.vm[0]!.finish();
   alone.network.settle();
@@ -176,19 +170,19 @@ test("a request is not sent again to a VM that has been cordoned meanwhile", () 
 });
 
 test("a stale connection is replaced and the request sent again, when that is safe", () => {
-  const stale = (request: string): World & Disposable => {
+  const stale = (request: string): World => {
     const w = world({ idle: 1, dials: ["open"] });
-    say(w, w.client, GET);
-    say(w, w.vm[0]!, OK);
+    w.say(w.client, GET);
+    w.say(w.vm[0]!, OK);
     assert.equal(answer(w), "200");
-    say(w, w.client, request);
+    w.say(w.client, request);
     w.vm[0]!.finish();
     w.network.settle();
     return w;
   };
   using safe = stale(GET);
   assert.match(safe.vm[1]!.take().toString(), /^GET \/ HTTP\/1\.1\r\n/);
-  say(safe, safe.vm[1]!, OK);
+  safe.say(safe.vm[1]!, OK);
   assert.equal(answer(safe), "200");
   for (const request of [POST, POST.replace("POST", "PUT"), "POST / HTTP/1.1\r\nHost: app.test\r\n\r\n"]) {
     using unsafe = stale(request);
@@ -199,7 +193,7 @@ test("a stale connection is replaced and the request sent again, when that is sa
 
 test("a VM that breaks a new connection is 502, and asked about before the next request", () => {
   using w = world({ dials: ["open"] });
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   w.vm[0]!.abort();
   w.network.settle();
   assert.deepEqual([answer(w), w.requests, w.endpoint.verdict], ["502 upstream_reset", [`failed ${VM.key}`], "unprobed"]);
@@ -210,12 +204,12 @@ test("a request waits for a verdict only so long; then it is answered without th
     using w = world(given);
     const ended = Promise.withResolvers<void>();
     w.environment.exchangeEnded = () => ended.resolve();
-    say(w, w.client, GET);
+    w.say(w.client, GET);
     assert.equal(answer(w), "nothing", what);
     await ended.promise;
     w.network.settle();
     assert.equal(answer(w), "503 vm_unhealthy", what);
-    say(w, w.client, GET);
+    w.say(w.client, GET);
     assert.equal(w.requests.filter((request) => request === `wanted ${VM.key}`).length, 2, "nobody waited any more");
     judge(w, "unhealthy");
     assert.equal(answer(w), "503 vm_unhealthy", what);
@@ -227,7 +221,7 @@ test("a request waits for a verdict only so long; then it is answered without th
     dialled.resolve();
     return Array.prototype.push.apply(failOver.dialled, keys);
   };
-  say(failOver, failOver.client, GET);
+  failOver.say(failOver.client, GET);
   await dialled.promise;
   failOver.network.settle();
   assert.match(failOver.vm[0]!.take().toString(), /^GET/);
@@ -235,13 +229,13 @@ test("a request waits for a verdict only so long; then it is answered without th
 
 test("requests that wait for the same VM are answered by one probe", () => {
   using w = world({ idle: 1, verdict: "unprobed", endpoints: [VM, vm("10.0.0.2")] });
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   assert.deepEqual(w.requests, ["wanted vm/10.0.0.2:8080", `wanted ${VM.key}`]);
   judge(w, "healthy");
   assert.match(w.vm[0]!.take().toString(), /^GET/, "the first verdict decides");
   w.endpoints.judge("vm/10.0.0.2:8080", "healthy");
   w.network.settle();
-  say(w, w.vm[0]!, OK);
+  w.say(w.vm[0]!, OK);
   assert.equal(answer(w), "200");
 });
 
@@ -266,7 +260,7 @@ test("a request whose VM leaves the table while it connects is decided anew", ()
 const BEFORE = vm("10.0.0.2");
 
 /** The domain has just moved from BEFORE, which is healthy, to the VM. */
-function moved(given: Given): World & Disposable {
+function moved(given: Given): World {
   const w = world(given);
   w.previous = { endpoints: [BEFORE] };
   w.endpoints.of(BEFORE).judge("healthy");
@@ -283,7 +277,7 @@ async function dialled(of: World): Promise<void> {
 
 test("a request for a domain that has moved goes to the new VM when its probe passes soon", () => {
   using w = moved({ verdict: "unprobed", dials: ["open"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   assert.deepEqual([w.requests, w.dialled], [[`wanted ${VM.key}`], []]);
   judge(w, "healthy");
   assert.deepEqual(w.dialled, [VM.key]);
@@ -292,36 +286,36 @@ test("a request for a domain that has moved goes to the new VM when its probe pa
 
 test("a request for a domain that has moved goes to the old VM when the probe of the new one fails, or takes its time", async () => {
   using failed = moved({ verdict: "unprobed", dials: ["open"] });
-  say(failed, failed.client, POST);
+  failed.say(failed.client, POST);
   judge(failed, "unhealthy");
   assert.deepEqual(failed.dialled, [BEFORE.key]);
   assert.match(failed.vm[0]!.take().toString(), /\r\n\r\nabc$/);
 
   using slow = moved({ verdict: "unprobed", dials: ["open", "open"] });
-  say(slow, slow.client, GET);
+  slow.say(slow.client, GET);
   await dialled(slow);
   assert.deepEqual(slow.dialled, [BEFORE.key]);
-  say(slow, slow.vm[0]!, OK);
+  slow.say(slow.vm[0]!, OK);
   assert.equal(answer(slow), "200");
-  say(slow, slow.client, GET);
+  slow.say(slow.client, GET);
   assert.equal(slow.endpoints.of(BEFORE).inFlight, 1, "the next one goes there at once");
-  say(slow, slow.vm[0]!, OK);
+  slow.say(slow.vm[0]!, OK);
   assert.equal(answer(slow), "200");
   judge(slow, "healthy");
-  say(slow, slow.client, GET);
+  slow.say(slow.client, GET);
   assert.deepEqual(slow.dialled, [BEFORE.key, VM.key], "the probe has passed after all");
 });
 
 test("a new VM that refuses is given up for the old one once its fresh probe fails, or when it refuses again", () => {
   using failed = moved({ dials: ["refused", "open"] });
-  say(failed, failed.client, POST);
+  failed.say(failed.client, POST);
   assert.deepEqual(failed.requests, [`failed ${VM.key}`, `wanted ${VM.key}`]);
   judge(failed, "unhealthy");
   assert.deepEqual(failed.dialled, [VM.key, BEFORE.key]);
   assert.match(failed.vm[0]!.take().toString(), /\r\n\r\nabc$/);
 
   using again = moved({ dials: ["refused", "refused", "open"] });
-  say(again, again.client, POST);
+  again.say(again.client, POST);
   judge(again, "healthy");
   assert.deepEqual(again.dialled, [VM.key, VM.key, BEFORE.key]);
   assert.match(again.vm[0]!.take().toString(), /\r\n\r\nabc$/);
@@ -329,16 +323,16 @@ test("a new VM that refuses is given up for the old one once its fresh probe fai
 
 test("an old VM that refuses is left out without a probe; what becomes of the new one decides", () => {
   using w = moved({ verdict: "unhealthy", dials: ["refused"] });
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   assert.deepEqual([answer(w), w.dialled, w.requests], ["503 vm_unhealthy", [BEFORE.key], [`failed ${BEFORE.key}`]]);
 
   using both = moved({ dials: ["refused", "refused"] });
-  say(both, both.client, GET);
+  both.say(both.client, GET);
   judge(both, "unhealthy");
   assert.deepEqual([answer(both), both.dialled], ["503 vm_unhealthy", [VM.key, BEFORE.key]]);
 
   using odd = moved({ dials: ["refused", "refused", "refused"] });
-  say(odd, odd.client, GET);
+  odd.say(odd.client, GET);
   judge(odd, "healthy");
   assert.deepEqual(
     [answer(odd), odd.dialled],
@@ -349,7 +343,7 @@ test("an old VM that refuses is left out without a probe; what becomes of the ne
 
 test("nothing that an old VM may have got is sent again", () => {
   using w = moved({ verdict: "unhealthy", dials: ["open"] });
-  say(w, w.client, POST);
+  w.say(w.client, POST);
   w.vm[0]!.abort();
   w.network.settle();
   assert.deepEqual([answer(w), w.dialled], ["502 upstream_reset", [BEFORE.key]]);
@@ -358,7 +352,7 @@ test("nothing that an old VM may have got is sent again", () => {
 test("a request that only a table of another time can have sent here waits for ours to change", async () => {
   const fromThere = GET.replace("\r\n\r\n", `\r\nVia: 1.1 edgeproxy-${ELSEWHERE}\r\n\r\n`);
   using w = world({ endpoints: [REGION], dials: ["open"] });
-  say(w, w.client, fromThere);
+  w.say(w.client, fromThere);
   assert.deepEqual([answer(w), w.requests, w.dialled], ["nothing", ["contradicted"], []]);
   w.enterTable([VM]);
   await dialled(w);
@@ -368,13 +362,13 @@ test("a request that only a table of another time can have sent here waits for o
   using never = world({ endpoints: [REGION] });
   const ended = Promise.withResolvers<void>();
   never.environment.exchangeEnded = () => ended.resolve();
-  say(never, never.client, fromThere);
+  never.say(never.client, fromThere);
   await ended.promise;
   never.network.settle();
   assert.equal(answer(never), "508 loop");
 
   using left = world({ endpoints: [REGION] });
-  say(left, left.client, fromThere);
+  left.say(left.client, fromThere);
   left.client.abort();
   left.enterTable([VM]);
   await new Promise<void>((resolve) => left.sweep.watch({ deadlineAtMs: left.sweep.nowMs + 100, onDeadline: resolve }));
@@ -390,25 +384,25 @@ function refusal(code: string): string {
 test("a request that the region to which its domain has moved refuses goes to the old VM, if it is harmless to repeat", () => {
   for (const code of ["vm_unhealthy", "loop", "no_table"]) {
     using w = moved({ endpoints: [REGION], dials: ["open", "open"] });
-    say(w, w.client, GET);
-    say(w, w.vm[0]!, refusal(code).slice(0, -2));
+    w.say(w.client, GET);
+    w.say(w.vm[0]!, refusal(code).slice(0, -2));
     assert.deepEqual([answer(w), w.dialled], ["nothing", [REGION.key, BEFORE.key]], code);
-    say(w, w.vm[0]!, "ck");
+    w.say(w.vm[0]!, "ck");
     assert.match(w.vm[1]!.take().toString(), /^GET/);
-    say(w, w.vm[1]!, OK);
+    w.say(w.vm[1]!, OK);
     assert.equal(answer(w), "200");
     const states = [w.endpoints.of(REGION), w.endpoints.of(BEFORE)];
     assert.deepEqual(states.map(({ idle, inFlight }) => [idle.length, inFlight]), [[1, 0], [1, 0]], "both can be used again");
   }
   for (const [request, code] of [[POST, "vm_unhealthy"], [POST.replace("POST", "PUT"), "loop"], [GET, "connect_failed"]] as const) {
     using w = moved({ endpoints: [REGION], dials: ["open"] });
-    say(w, w.client, request);
-    say(w, w.vm[0]!, refusal(code));
+    w.say(w.client, request);
+    w.say(w.vm[0]!, refusal(code));
     assert.deepEqual([answer(w), w.dialled], [`503 ${code}`, [REGION.key]], request);
   }
   using stayed = world({ endpoints: [REGION, FAR_REGION], dials: ["open"] });
-  say(stayed, stayed.client, GET);
-  say(stayed, stayed.vm[0]!, refusal("vm_unhealthy"));
+  stayed.say(stayed.client, GET);
+  stayed.say(stayed.vm[0]!, refusal("vm_unhealthy"));
   assert.deepEqual(
     [answer(stayed), stayed.dialled.length],
     ["503 vm_unhealthy", 1],
@@ -419,11 +413,11 @@ test("a request that the region to which its domain has moved refuses goes to th
 test("an answer that is given up is read to its end, and not for ever", () => {
   for (const ending of ["abort", "deadline"]) {
     using w = moved({ endpoints: [REGION], dials: ["open", "open"] });
-    say(w, w.client, GET);
-    say(w, w.vm[0]!, refusal("vm_unhealthy").slice(0, -2));
+    w.say(w.client, GET);
+    w.say(w.vm[0]!, refusal("vm_unhealthy").slice(0, -2));
     if (ending === "abort") w.vm[0]!.abort();
     else (w.vm[0]!.handler as H1UpstreamConnection).onDeadline();
-    say(w, w.vm[1]!, OK);
+    w.say(w.vm[1]!, OK);
     assert.deepEqual([answer(w), w.endpoints.of(REGION).idle.length, w.vm[0]!.state === "open"], ["200", 0, false], ending);
   }
 });
@@ -431,8 +425,8 @@ test("an answer that is given up is read to its end, and not for ever", () => {
 test("a VM that has come from another region and is ill is 503, also when that region refuses", () => {
   using w = world({ verdict: "unhealthy", dials: ["open"] });
   w.previous = { endpoints: [REGION] };
-  say(w, w.client, GET);
+  w.say(w.client, GET);
   assert.deepEqual(w.dialled, [REGION.key]);
-  say(w, w.vm[0]!, refusal("loop").replace("503", "508"));
+  w.say(w.vm[0]!, refusal("loop").replace("503", "508"));
   assert.equal(answer(w), "503 vm_unhealthy");
 });

@@ -20,7 +20,7 @@ import {
   type RewritePolicy,
   type RouteMatch,
 } from "../../src/table/policy.ts";
-import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
+import { LIMITS, World } from "../fixtures/world.ts";
 import { filePolicies, policyRoute } from "../fixtures/policies.ts";
 
 const BATCH = 20_000;

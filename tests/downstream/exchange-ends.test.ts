@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { H1Connection } from "../../src/downstream/h1-connection.ts";
 import { blameOf } from "../../src/observation/proxy-error.ts";
-import { World } from "../fixtures/dialogue-replay.ts";
+import { World } from "../fixtures/world.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
@@ -12,7 +12,7 @@ const UPGRADE = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgr
 const HALF = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
 const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
 
-class EndsWorld extends World implements Disposable {
+class EndsWorld extends World {
   /** `outcome status code blame` of each exchange that has ended. */
   readonly ends: string[];
 
@@ -26,11 +26,6 @@ class EndsWorld extends World implements Disposable {
     this.ends = ends;
   }
 
-  say(socket: MemorySocket, text: string): void {
-    socket.send(Buffer.from(text));
-    this.network.settle();
-  }
-
   /** Of nothing that moves, until the client's connection has had enough. */
   wait(): void {
     this.sweep.nowMs += 11_000;
@@ -42,10 +37,6 @@ class EndsWorld extends World implements Disposable {
     const cut = (this.client.handler as H1Connection).cut();
     this.network.settle();
     return cut;
-  }
-
-  [Symbol.dispose](): void {
-    this.sweep.close();
   }
 }
 

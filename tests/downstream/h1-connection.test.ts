@@ -6,7 +6,7 @@ import { H1Connection } from "../../src/downstream/h1-connection.ts";
 import { later } from "../../src/runtime/later.ts";
 import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { comparable } from "../fixtures/dialogue.ts";
-import { LIMITS, World } from "../fixtures/dialogue-replay.ts";
+import { LIMITS, World } from "../fixtures/world.ts";
 import { cutMessage } from "../fixtures/http1.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
 
@@ -21,9 +21,8 @@ function world(
   overrides: ConstructorParameters<typeof World>[2] = {},
   style: "at once" | "later" = "at once",
   vms = 1,
-): World & Disposable {
-  const made = new World(style, vms, overrides);
-  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
+): World {
+  return new World(style, vms, overrides);
 }
 
 function send(from: World, socket: MemorySocket, bytes: string | Buffer): void {

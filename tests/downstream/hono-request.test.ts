@@ -5,7 +5,7 @@ import { Hono } from "hono";
 import { type EdgeEnv, edgePath, EdgeRouter, honoDispatch, onWire } from "../../src/downstream/hono-request.ts";
 import { createEdge } from "../../src/edge.ts";
 import type { PassageEnvironment } from "../../src/forwarding/passage.ts";
-import { World } from "../fixtures/dialogue-replay.ts";
+import { World } from "../fixtures/world.ts";
 
 interface Served {
   readonly text: string;

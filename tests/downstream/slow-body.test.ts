@@ -4,8 +4,7 @@ import { test } from "node:test";
 import type { H1Connection } from "../../src/downstream/h1-connection.ts";
 import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { comparable } from "../fixtures/dialogue.ts";
-import { World } from "../fixtures/dialogue-replay.ts";
-import type { MemorySocket } from "../fixtures/memory-socket.ts";
+import { World } from "../fixtures/world.ts";
 
 const STEP_MS = 1000;
 const STREAM_MS = 30_000;
@@ -13,14 +12,8 @@ const STREAM_MS = 30_000;
 const PACE = { bytesPerSecond: 100, graceMs: 10_000, mostMs: 30_000 };
 const CHUNKED_POST = "POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-function world(overrides: ConstructorParameters<typeof World>[2] = {}): World & Disposable {
-  const made = new World("at once", 1, { streamTimeoutMs: STREAM_MS, bodyPace: PACE, ...overrides });
-  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
-}
-
-function say(from: World, socket: MemorySocket, text: string): void {
-  socket.send(Buffer.from(text));
-  from.network.settle();
+function world(overrides: ConstructorParameters<typeof World>[2] = {}): World {
+  return new World("at once", 1, { streamTimeoutMs: STREAM_MS, bodyPace: PACE, ...overrides });
 }
 
 /** A chunk with so many bytes of body. */
@@ -49,8 +42,8 @@ function answer(of: World): string {
 
 test("a body that dribbles is answered with 408, the client's connection closes, the VM's is cut", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST);
-  const seconds = secondsUntilAnswered(w, 100, () => say(w, w.client, chunk(1)));
+  w.say(w.client, CHUNKED_POST);
+  const seconds = secondsUntilAnswered(w, 100, () => w.say(w.client, chunk(1)));
   assert.equal(seconds, 11, "10 s of grace, and 10 ms for each byte");
   assert.deepEqual([answer(w), w.client.state, w.vm[0]!.state], ["408 body_timeout", "ended", "reset"]);
   assert.deepEqual(w.outcomes, ["refused 408"]);
@@ -59,8 +52,8 @@ test("a body that dribbles is answered with 408, the client's connection closes,
 test("trailers, extensions and chunk sizes that dribble are no body", () => {
   for (const [what, begin, dribble] of [["trailers", "0\r\nX: ", "a"], ["an extension", "1;", "e"], ["a size", "", "0"]] as const) {
     using w = world();
-    say(w, w.client, CHUNKED_POST + begin);
-    const seconds = secondsUntilAnswered(w, 100, () => say(w, w.client, dribble));
+    w.say(w.client, CHUNKED_POST + begin);
+    const seconds = secondsUntilAnswered(w, 100, () => w.say(w.client, dribble));
     assert.ok(seconds <= 12, what);
     assert.match(answer(w), /^40[08] /, what);
     assert.equal(w.vm[0]!.state, "reset");
@@ -69,17 +62,17 @@ test("trailers, extensions and chunk sizes that dribble are no body", () => {
 
 test("a body that keeps the pace lives for as long as it takes", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST);
-  assert.equal(secondsUntilAnswered(w, 3600, () => say(w, w.client, chunk(101))), Infinity);
-  say(w, w.client, "0\r\n\r\n");
-  say(w, w.vm[0]!, "HTTP/1.1 204 No Content\r\n\r\n");
+  w.say(w.client, CHUNKED_POST);
+  assert.equal(secondsUntilAnswered(w, 3600, () => w.say(w.client, chunk(101))), Infinity);
+  w.say(w.client, "0\r\n\r\n");
+  w.say(w.vm[0]!, "HTTP/1.1 204 No Content\r\n\r\n");
   assert.equal(answer(w), "204");
 });
 
 test("a body that came fast may pause for as long as one that stands still, and dribble no longer", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST + chunk(100_000));
-  const seconds = secondsUntilAnswered(w, 100, () => say(w, w.client, chunk(1)));
+  w.say(w.client, CHUNKED_POST + chunk(100_000));
+  const seconds = secondsUntilAnswered(w, 100, () => w.say(w.client, chunk(1)));
   assert.ok(seconds >= 31 && seconds <= 42, `${seconds} s: what it has gained is looked at once in 10 s`);
   assert.equal(answer(w), "408 body_timeout");
 });
@@ -88,24 +81,24 @@ test("a body is not slow while nobody has taken it on", () => {
   using w = world();
   w.endpoint.judge("unprobed");
   w.dials.push("open");
-  say(w, w.client, CHUNKED_POST + chunk(1));
+  w.say(w.client, CHUNKED_POST + chunk(1));
   assert.equal(secondsUntilAnswered(w, 25, () => {}), Infinity, "a verdict is awaited");
   w.endpoint.judge("healthy");
   w.network.settle();
-  assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, chunk(1))), 11, "from now on it counts");
+  assert.equal(secondsUntilAnswered(w, 100, () => w.say(w.client, chunk(1))), 11, "from now on it counts");
 });
 
 test("a body is not slow while the VM does not take it", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST);
+  w.say(w.client, CHUNKED_POST);
   const vm = w.vm[0]!;
   vm.stall();
-  say(w, w.client, chunk(20_000));
+  w.say(w.client, chunk(20_000));
   assert.equal(w.client.paused, true);
   assert.equal(secondsUntilAnswered(w, 600, () => vm.takeSome(10)), Infinity, "the VM takes some: that is life");
   vm.drain();
   w.network.settle();
-  say(w, w.client, "0\r\n\r\n");
+  w.say(w.client, "0\r\n\r\n");
   assert.equal(w.client.state, "open");
 });
 
@@ -113,7 +106,7 @@ test("the response timeout of an upload begins when the VM has taken it, not whe
   using w = world();
   const vm = w.vm[0]!;
   vm.stall();
-  say(w, w.client, CHUNKED_POST + chunk(20_000) + "0\r\n\r\n");
+  w.say(w.client, CHUNKED_POST + chunk(20_000) + "0\r\n\r\n");
   const upstream = vm.handler as H1UpstreamConnection;
   const RESPONSE_MS = 10_000; // of the world
   for (let second = 1; second <= 30; second++) {
@@ -131,9 +124,9 @@ test("the response timeout of an upload begins when the VM has taken it, not whe
 
 test("an upload that its VM does not take at all ends by the stream timeout, as nobody's fault but the VM's", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST);
+  w.say(w.client, CHUNKED_POST);
   w.vm[0]!.stall();
-  say(w, w.client, chunk(20_000));
+  w.say(w.client, chunk(20_000));
   assert.equal(secondsUntilAnswered(w, 100, () => {}), 31);
   assert.deepEqual([answer(w), w.vm[0]!.state], ["504 stream_timeout", "reset"]);
 });
@@ -141,85 +134,85 @@ test("an upload that its VM does not take at all ends by the stream timeout, as 
 test("a client that waits for 100 has no pace to keep, until it has been told to go on or has begun", () => {
   const post = CHUNKED_POST.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
   using told = world();
-  say(told, told.client, post);
+  told.say(told.client, post);
   assert.equal(secondsUntilAnswered(told, 25, () => {}), Infinity);
-  say(told, told.vm[0]!, "HTTP/1.1 100 Continue\r\n\r\n");
-  assert.equal(secondsUntilAnswered(told, 100, () => say(told, told.client, chunk(1))), 11);
+  told.say(told.vm[0]!, "HTTP/1.1 100 Continue\r\n\r\n");
+  assert.equal(secondsUntilAnswered(told, 100, () => told.say(told.client, chunk(1))), 11);
   assert.match(told.client.take().toString(), /^HTTP\/1\.1 100 [^]*HTTP\/1\.1 408 /);
 
   using begun = world();
-  say(begun, begun.client, post);
-  assert.ok(secondsUntilAnswered(begun, 100, () => say(begun, begun.client, chunk(1))) <= 22, "noticed at the first look");
+  begun.say(begun.client, post);
+  assert.ok(secondsUntilAnswered(begun, 100, () => begun.say(begun.client, chunk(1))) <= 22, "noticed at the first look");
   assert.equal(answer(begun), "408 body_timeout");
 
   using silent = world();
-  say(silent, silent.client, post);
+  silent.say(silent.client, post);
   assert.equal(secondsUntilAnswered(silent, 100, () => {}), 31);
   assert.equal(answer(silent), "504 stream_timeout", "the client was never told to go on");
 });
 
 test("a body whose answer has begun may be as slow as it likes", () => {
   using w = world();
-  say(w, w.client, CHUNKED_POST);
-  say(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-  assert.equal(secondsUntilAnswered(w, 600, () => say(w, w.client, chunk(1))), Infinity);
-  say(w, w.client, "0\r\n\r\n");
-  say(w, w.vm[0]!, "0\r\n\r\n");
+  w.say(w.client, CHUNKED_POST);
+  w.say(w.vm[0]!, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  assert.equal(secondsUntilAnswered(w, 600, () => w.say(w.client, chunk(1))), Infinity);
+  w.say(w.client, "0\r\n\r\n");
+  w.say(w.vm[0]!, "0\r\n\r\n");
   assert.deepEqual(w.outcomes, ["forwarded 200"]);
 });
 
 test("bytes in a tunnel may be as rare as they like", () => {
   using w = world();
-  say(w, w.client, "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
-  say(w, w.vm[0]!, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
-  assert.equal(secondsUntilAnswered(w, 600, () => say(w, w.client, "x")), Infinity);
+  w.say(w.client, "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  w.say(w.vm[0]!, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  assert.equal(secondsUntilAnswered(w, 600, () => w.say(w.client, "x")), Infinity);
 });
 
 test("each request of a connection has its own grace", () => {
   using w = world();
   for (let request = 0; request < 4; request++) {
-    say(w, w.client, CHUNKED_POST);
-    assert.equal(secondsUntilAnswered(w, 9, () => say(w, w.client, chunk(1))), Infinity);
-    say(w, w.client, "0\r\n\r\n");
-    say(w, w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    w.say(w.client, CHUNKED_POST);
+    assert.equal(secondsUntilAnswered(w, 9, () => w.say(w.client, chunk(1))), Infinity);
+    w.say(w.client, "0\r\n\r\n");
+    w.say(w.vm[0]!, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert.equal(answer(w), "200");
   }
-  say(w, w.client, CHUNKED_POST);
-  assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, chunk(1))), 11);
+  w.say(w.client, CHUNKED_POST);
+  assert.equal(secondsUntilAnswered(w, 100, () => w.say(w.client, chunk(1))), 11);
 });
 
 test("without a minimum rate only a body that stands still ends", () => {
   using w = world({ bodyPace: { ...PACE, bytesPerSecond: 0 } });
-  say(w, w.client, CHUNKED_POST);
-  assert.equal(secondsUntilAnswered(w, 600, () => say(w, w.client, chunk(1))), Infinity);
+  w.say(w.client, CHUNKED_POST);
+  assert.equal(secondsUntilAnswered(w, 600, () => w.say(w.client, chunk(1))), Infinity);
   assert.equal(secondsUntilAnswered(w, 100, () => {}), 30);
   assert.equal(answer(w), "408 body_timeout");
 });
 
 test("the rest of a body that nobody wants is read for a bounded time, whatever comes", () => {
   using w = world();
-  say(w, w.client, "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 60000\r\n\r\n");
+  w.say(w.client, "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 60000\r\n\r\n");
   assert.equal(answer(w), "404 no_route");
-  assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, "x")), 6);
+  assert.equal(secondsUntilAnswered(w, 100, () => w.say(w.client, "x")), 6);
   assert.equal(w.client.state, "closed");
 });
 
 test("the rest of a body is read no longer when the client was slow to take the answer before", () => {
   using w = world();
   w.client.stall();
-  say(w, w.client, "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 60000\r\n\r\n");
-  assert.equal(secondsUntilAnswered(w, 20, () => say(w, w.client, "x")), Infinity, "it may still take its answer");
+  w.say(w.client, "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 60000\r\n\r\n");
+  assert.equal(secondsUntilAnswered(w, 20, () => w.say(w.client, "x")), Infinity, "it may still take its answer");
   w.client.drain();
   w.network.settle();
-  assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, "x")), 6);
+  assert.equal(secondsUntilAnswered(w, 100, () => w.say(w.client, "x")), 6);
 });
 
 test("a connection that has had its last answer is read for a bounded time, whatever comes", () => {
   using w = world();
-  say(w, w.client, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+  w.say(w.client, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
   assert.deepEqual([answer(w), w.client.state], ["400 bad_request", "ended"]);
   for (let second = 1; second <= 3; second++) {
-    say(w, w.client, "x".repeat(1000));
+    w.say(w.client, "x".repeat(1000));
     w.sweep.nowMs += STEP_MS;
     const connection = w.client.handler as H1Connection;
     if (w.sweep.isDue(connection)) connection.onDeadline();
@@ -230,9 +223,9 @@ test("a connection that has had its last answer is read for a bounded time, what
 test("a head has its time from its first byte, however its bytes come and whatever came before it", () => {
   for (const before of ["", "\r\n", "GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n"]) {
     using w = world();
-    say(w, w.client, `${before}GET / HTTP/1.1\r\nX: `);
+    w.say(w.client, `${before}GET / HTTP/1.1\r\nX: `);
     w.client.take();
-    assert.equal(secondsUntilAnswered(w, 100, () => say(w, w.client, "a\r\nb: ")), 11, JSON.stringify(before));
+    assert.equal(secondsUntilAnswered(w, 100, () => w.say(w.client, "a\r\nb: ")), 11, JSON.stringify(before));
     assert.equal(answer(w), "408 head_timeout");
   }
 });

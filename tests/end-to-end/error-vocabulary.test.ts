@@ -22,7 +22,7 @@ import { type Blame, BLAMES, CODES, ERROR_CODES, type ErrorCode } from "../../sr
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import { accessLineProblems } from "../fixtures/access-line.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
-import { World } from "../fixtures/dialogue-replay.ts";
+import { World } from "../fixtures/world.ts";
 import { type Edgeproxy, type LogLine, startEdgeproxy, temporaryFolder } from "../fixtures/edgeproxy.ts";
 import { cutMessage, fieldValue, type Message } from "../fixtures/http1.ts";
 import { freePort, loopbackAddress } from "../fixtures/ports.ts";

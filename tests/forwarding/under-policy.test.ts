@@ -5,7 +5,7 @@ import type { H1Connection } from "../../src/downstream/h1-connection.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
 import { EndpointWatch, type Guard } from "../../src/upstream/endpoint-watch.ts";
-import { type Dial, World } from "../fixtures/dialogue-replay.ts";
+import { type Dial, World } from "../fixtures/world.ts";
 import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
 
 const RETRY: RetryPolicy = {
@@ -20,13 +20,13 @@ const RETRY: RetryPolicy = {
 const NO_TIMEOUTS = { connectMs: null, responseMs: null, idleMs: null };
 
 /** Everything goes by this route; all endpoints are healthy. */
-function world(services: readonly ServiceRecord[], route: PolicyRoute, dials: readonly Dial[]): World & Disposable {
+function world(services: readonly ServiceRecord[], route: PolicyRoute, dials: readonly Dial[]): World {
   const made = new World("later", 0);
   made.leaveTable();
   made.enforce(new Policies(filePolicies(services, [route]), new Map()));
   for (const { endpoints } of services) for (const each of endpoints ?? []) made.endpoints.of(each).judge("healthy");
   made.dials.push(...dials);
-  return Object.assign(made, { [Symbol.dispose]: () => made.sweep.close() });
+  return made;
 }
 
 test("a service that answers in a maintenance has its own timeouts and retries", () => {

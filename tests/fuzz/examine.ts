@@ -5,7 +5,7 @@
  *                                                     '--> jobs --> llhttp --> the rules of the case's kind
  */
 import process from "node:process";
-import { LIMITS } from "../fixtures/dialogue-replay.ts";
+import { LIMITS } from "../fixtures/world.ts";
 import { HEAD_LIMITS } from "../fixtures/heads.ts";
 import type { ClosingStyle } from "../fixtures/memory-socket.ts";
 import { parseRequestHead } from "../../src/wire/h1/head-parser.ts";

@@ -1,7 +1,7 @@
 /*  Bytes of a client have gone through the data plane: what the VM got must be exactly the requests that we accept, read by
  *  llhttp, and the client must have one answer for each.
  */
-import { LIMITS } from "../fixtures/dialogue-replay.ts";
+import { LIMITS } from "../fixtures/world.ts";
 import { differs } from "./compare.ts";
 import type { Failure, FuzzCase } from "./fuzz-case.ts";
 import type { OracleJob, OracleReading, OracleRequest } from "./oracle.ts";

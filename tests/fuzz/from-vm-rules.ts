@@ -2,7 +2,7 @@
  *  else is the proxy's own answer, or a connection that visibly breaks. llhttp reads both sides: what the VM said as we read
  *  it (compare.ts), what the client got against that.
  */
-import { LIMITS } from "../fixtures/dialogue-replay.ts";
+import { LIMITS } from "../fixtures/world.ts";
 import { compareReadings, differs, type Tally } from "./compare.ts";
 import type { Failure, FuzzCase } from "./fuzz-case.ts";
 import type { OracleAnswer, OracleJob, OracleReading } from "./oracle.ts";

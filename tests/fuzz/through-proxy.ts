@@ -1,6 +1,6 @@
 /** Bytes of one side through the whole data plane, on sockets in memory; the other side behaves plainly. */
 import { Policies } from "../../src/table/policies.ts";
-import { World } from "../fixtures/dialogue-replay.ts";
+import { World } from "../fixtures/world.ts";
 import type { ClosingStyle, MemorySocket } from "../fixtures/memory-socket.ts";
 import { AnsweringVm, type Manner } from "./answering-vm.ts";
 import type { Ending } from "./fuzz-case.ts";

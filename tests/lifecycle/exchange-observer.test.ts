@@ -12,7 +12,7 @@ import { beginTurn, endTurn } from "../../src/runtime/clock.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
-import { VM, World } from "../fixtures/dialogue-replay.ts";
+import { VM, World } from "../fixtures/world.ts";
 import type { MemorySocket } from "../fixtures/memory-socket.ts";
 import { ELSEWHERE, region, vm } from "../fixtures/records.ts";
 
@@ -21,7 +21,7 @@ const UPGRADE = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgr
 const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-class ObservedWorld extends World implements Disposable {
+class ObservedWorld extends World {
   /** Thrown where a line of the access log would be written. */
   fault: Error | null = null;
   readonly reports: ExchangeReport[];
@@ -50,15 +50,6 @@ class ObservedWorld extends World implements Disposable {
     super("later", vmConnections, { exchangeEnded: (exchange) => observer.ended(exchange) }, endpoints);
     this.reports = reports;
     this.log = log;
-  }
-
-  say(socket: MemorySocket, text: string): void {
-    socket.send(Buffer.from(text));
-    this.network.settle();
-  }
-
-  [Symbol.dispose](): void {
-    this.sweep.close();
   }
 }
 
