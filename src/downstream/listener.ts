@@ -4,6 +4,7 @@ import type { Log } from "../observation/log.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { Tracing } from "../observation/tracing.ts";
 import type { Sweep } from "../runtime/clock.ts";
+import { later } from "../runtime/later.ts";
 import { closeDescriptor, copyDescriptor } from "../runtime/listening-sockets.ts";
 import { listen, type Listener, type ListenOptions, type Socket, type SocketError, type SocketSink } from "../runtime/sockets.ts";
 import { type HeadLimits, MAX_FIELDS, MAX_TARGET_BYTES } from "../wire/h1/message-head.ts";
@@ -143,10 +144,9 @@ export class DownstreamListener implements H1Environment {
     this.draining = true;
     for (const listener of this.#listeners.values()) listener.close({ queue: succeeded ? "leave" : "take" });
     const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
-    const idle = setTimeout(
-      () => this.#connections.forEach((connection) => connection.closeIdle()),
-      Math.min(IDLE_GRACE_MS, graceMs),
-    );
+    const closeIdle = () => this.#connections.forEach((connection) => connection.closeIdle());
+    // What came in time is read first, also where the machine has kept this process: timers that are due go before sockets
+    const idle = setTimeout(() => later(() => later(closeIdle)), Math.min(IDLE_GRACE_MS, graceMs));
     let end: ReturnType<typeof setTimeout> | undefined;
     const graceOver = new Promise<void>((resolve) => end = setTimeout(resolve, graceMs));
     if (this.#connections.size > 0) await Promise.race([emptied, graceOver]);

@@ -2,11 +2,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
+import process from "node:process";
 import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { IDLE_GRACE_MS } from "../../src/downstream/h1-connection.ts";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest } from "../fixtures/raw-client.ts";
-import { DataPlane, reaches } from "../fixtures/served-vms.ts";
+import { stopProcess } from "../fixtures/processes.ts";
+import { DataPlane, ONE_PROCESS, reaches } from "../fixtures/served-vms.ts";
 import type { VmConnection, VmScript } from "../fixtures/vm.ts";
 
 let plane: DataPlane;
@@ -129,4 +133,27 @@ test("a long download, an upload and a tunnel go on during the drain, which says
   const [begun] = proxy.log.filter((line) => line["msg"] === "draining");
   assert.deepEqual([begun?.["reason"], begun?.["exchanges"], begun?.["tunnels"]], ["SIGTERM", 2, 1], proxy.report());
   assert.equal(proxy.log.find((line) => line["msg"] === "stopped")?.["exchanges_cut"], 0);
+});
+
+test("a request that was on its way when the drain began is answered, also by a process that the machine kept meanwhile", async () => {
+  const { host } = await plane.vm();
+  for (let answered = false; !answered;) {
+    const proxy = await plane.another(ONE_PROCESS);
+    await using client = await plane.open(proxy);
+    client.send(getRequest(host));
+    assert.equal((await client.readResponse()).status, 200);
+    proxy.signal("SIGTERM");
+    await proxy.waitForLog(({ msg }) => msg === "draining");
+    await stopProcess(proxy.pid);
+    for (let turn = 0; turn < 3; turn++) await wait(10); // what has come is seen
+    if (client.ending === null) {
+      client.send(getRequest(host, "/late"));
+      await wait(2 * IDLE_GRACE_MS);
+      process.kill(proxy.pid, "SIGCONT");
+      const response = await client.readResponse();
+      assert.deepEqual([response.status, fieldValue(response, "connection")], [200, "close"]);
+      answered = true;
+    } else process.kill(proxy.pid, "SIGCONT"); // it was not stopped in time
+    assert.equal(await proxy.exited, 0);
+  }
 });
