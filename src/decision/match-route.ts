@@ -231,6 +231,7 @@ function targetOf(
 ): Target {
   const drawnBefore = told === null ? undefined : split.find(({ service, share }) => share > 0 && service === told.service);
   const target = drawnBefore ?? drawn(route, split, whose, around);
+  if (trace !== undefined && split.length > 1 && drawnBefore === undefined) tellDraw(route, target, trace);
   const service = serviceOf(target.service, whose.domain, around);
   if (!serviceIsLeft(service, whose.domain, route, whose, around, trace)) return { service, left: false };
   const rest = split.filter((each) => each !== target && each.share > 0);
@@ -251,6 +252,11 @@ function drawn(route: PolicyRoute, split: readonly SplitTarget[], { view, routeK
     place -= target.share;
   }
   return split.at(-1)!;
+}
+
+function tellDraw({ splitKey }: PolicyRoute, { service, share }: SplitTarget, trace: Trace): void {
+  const by = splitKey === null ? "by chance" : `by ${splitKey.kind}${"name" in splitKey ? ` ${splitKey.name}` : ""}`;
+  trace({ kind: "note", text: `of the split ${service} is drawn, ${by}, which has ${share / 100} %` });
 }
 
 const SPLIT = hashBegun("split:");

@@ -52,6 +52,7 @@ const PROBE_DELAY_MS = 1000;
 /** How long a request waits for our table to change when it contradicts another region's. */
 const TABLE_PATIENCE_MS = 2000;
 const TABLE_LOOK_MS = 50;
+const FALLBACK = "A breaker is open, the fallback of its policy has answered";
 
 export class Passage implements AttemptOwner {
   readonly exchange: Exchange;
@@ -185,6 +186,7 @@ export class Passage implements AttemptOwner {
       this.exchange.record.code = "maintenance";
       this.exchange.answerFields += `X-Edgeproxy-Error: maintenance\r\nX-Edgeproxy-Blame: ${blameOf("maintenance", null)}\r\n`;
     }
+    if (decision.why === "breaker") this.exchange.record.problem ||= FALLBACK;
     this.exchange.answer(own);
   }
 

@@ -11,6 +11,7 @@ import { type ForwardingIdentity, viaOf } from "../forwarding/request-fields.ts"
 import { ExchangeView } from "../forwarding/request-view.ts";
 import type { Conclusion, ExplainedCandidate, ExplainQuestion, Explanation } from "../observation/explanation.ts";
 import { blameOf, CODES, type ErrorCode } from "../observation/proxy-error.ts";
+import type { RetryPolicy } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { Availability } from "../upstream/availability.ts";
 import { fieldChanges, sentHead } from "./field-changes.ts";
@@ -65,6 +66,8 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
     return { ...asked, ...unread(refused!, steps), host: read.host };
   }
   const decision = decide({ host: matched?.host ?? read.host, via: viaOf(read), tried: null, matched }, around, trace);
+  const retry = matched?.service?.policy.retry ?? null;
+  if (retry !== null && decision.kind === "forward") trace({ kind: "note", text: retryText(retry) });
   const endpoint = decision.kind === "forward" || decision.kind === "fall-back" ? decision.endpoint : null;
   if (endpoint !== null && plan !== null) plan.goesTo(endpoint);
   const goes = decision.kind === "refuse" || decision.kind === "respond" ? null : sentHead(read, identity, plan);
@@ -85,6 +88,13 @@ function explained(rehearsed: Rehearsed, around: Surroundings, identity: Forward
     hop: endpoint?.kind === "region" && goes !== null ? hopTo(endpoint, goes.via) : null,
     fields: goes === null ? null : fieldChanges(read, goes),
   };
+}
+
+/** What would become of an attempt that fails. */
+function retryText({ attempts, on, statuses }: RetryPolicy): string {
+  if (attempts === 1) return "an attempt that fails is not made again";
+  const causes = [...on, ...statuses.map(({ from, to }) => from === to ? `${from}` : `${from}-${to}`)];
+  return `up to ${attempts} attempts, after ${causes.join(", ")}`;
 }
 
 /** By what its route says, before there is anything to decide; null: it is not. */

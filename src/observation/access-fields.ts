@@ -65,7 +65,7 @@ export const ACCESS_FIELDS: readonly AccessField[] = [
     type: "string",
     meaning:
       "the error in words (of `vm_unhealthy` and `vm_cordoned` the endpoints that were meant, which were not asked), or why an " +
-      "earlier attempt failed, or that the client had closed its side before the answer was complete; empty: none",
+      "earlier attempt failed, or that the client had closed its side before the answer was complete, or that the fallback of an open breaker has answered; empty: none",
   },
   { name: "ended_by", type: "string", meaning: "who ended the exchange, well or badly: `client`, `vm`, `region`, `edge`" },
   { name: "head_wait_ms", type: "number", meaning: "from the request's first byte until its head was complete" },

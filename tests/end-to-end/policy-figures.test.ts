@@ -43,6 +43,11 @@ before(async () => {
     ejecting: { ...NO_CHECKS, balance: "round-robin", endpoints: endpointsOf(good, bad), ejection: { errors: 1, time: "1h" } },
     again: { ...NO_CHECKS, balance: "round-robin", endpoints: endpointsOf(good, bad), retry: { attempts: 2, on: [500] } },
     narrow: { ...NO_CHECKS, endpoints: endpointsOf(held), limits: { hard: 1, queue: 5, queueTimeout: "10m" } },
+    fallback: {
+      ...NO_CHECKS,
+      endpoints: endpointsOf(bad),
+      breaker: { failures: 1, openFor: "1h", fallback: { status: 200, body: "later" } },
+    },
     spare: { ...NO_CHECKS, endpoints: [{ url: `http://127.0.0.1:9`, weight: 0 }] },
   };
   const routes = [
@@ -50,7 +55,7 @@ before(async () => {
     { id: "limited", hosts: ["limited.test"], respond: {}, rateLimit: { requests: 5, window: "1h" } },
     { id: "closed", hosts: ["closed.test"], service: "stable", maintenance: { enabled: true } },
     { id: "hidden", hosts: ["hidden.test", "app.example.com"], service: "stable" },
-    ...["breaking", "ejecting", "again", "narrow", "spare"].map((id) => ({ id, hosts: [`${id}.test`], service: id })),
+    ...["breaking", "ejecting", "again", "narrow", "fallback", "spare"].map((id) => ({ id, hosts: [`${id}.test`], service: id })),
   ];
   file = join(stack.use(await temporaryFolder()).path, "routes.json");
   await writeFile(file, JSON.stringify({ services, routes }));
@@ -194,6 +199,23 @@ test("waits in a queue are told while they last, and by their end", async () => 
   assert.equal(await metric(edge, "edgeproxy_queue_wait_seconds_count"), 6);
   assert.deepEqual(await samples("edgeproxy_service_queued", ""), {});
   for (const client of clients) await client[Symbol.asyncDispose]();
+});
+
+function explained(host: string): RequestInit {
+  return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ url: `http://${host}/` }) };
+}
+
+test("explain tells which target is drawn and what would be retried; the access log, that a fallback has answered", async () => {
+  const steps = async (host: string) =>
+    (await (await edge.admin("/api/explain", explained(host))).json() as { steps: string[] }).steps;
+  assert.match(
+    (await steps("split.test")).join("\n"),
+    /of the split (stable is drawn, by chance, which has 75|canary .* has 25) %/,
+  );
+  assert.ok((await steps("again.test")).includes("up to 2 attempts, after 500"));
+  while ((await ask("fallback.test")).includes(500));
+  const { problem, status } = await edge.waitForLog(({ host, outcome }) => host === "fallback.test" && outcome === "refused");
+  assert.deepEqual([status, problem], [200, "A breaker is open, the fallback of its policy has answered"]);
 });
 
 test("a route of the file that the database's goes before is told of wherever conflicts are", async () => {
