@@ -5,9 +5,11 @@
  *  one again. What has been counted is kept until it is taken, no more than some rows at a time.
  */
 import {
+  addRow,
   BUCKET_COLUMN,
   BYTES_IN_COLUMN,
   BYTES_OUT_COLUMN,
+  emptyRow,
   ERROR_COLUMN,
   type HostReport,
   MS_COLUMN,
@@ -63,7 +65,7 @@ export class TargetCounts {
   #wanting = false;
   /** Of all others. */
   readonly #other: TargetRow = new TargetRow("");
-  #pending: TargetRow[] = [];
+  readonly #pending: TargetRow[] = [];
 
   constructor(limits: TargetCountsLimits = LIMITS) {
     this.#limits = limits;
@@ -115,18 +117,22 @@ export class TargetCounts {
   take(last = false): HostReport {
     if (this.#wanting) this.tidy();
     if (this.#pending.length === 0) return NOTHING_COUNTED;
-    const taken = last ? this.#pending : this.#pending.slice(0, this.#limits.taken);
-    this.#pending = this.#pending.slice(taken.length);
+    const left = this.#pending;
+    const taken = left.splice(0, last ? left.length : this.#limits.taken);
+    // Each second may have rows of its own: what would wait ever longer is not told apart
+    const surplus = left.splice(0, Math.max(0, left.length - this.#limits.rows));
     const hosts: [string, number[]][] = [];
-    let other: number[] = [];
+    const other = emptyRow(TARGET_COLUMNS);
     for (const row of taken) {
-      const counts = sparse(row.counts, 0, TARGET_COLUMNS);
-      if (row === this.#other) other = counts;
-      else hosts.push([row.key, counts]);
+      if (row === this.#other) addRow(other, row.counts);
+      else hosts.push([row.key, sparse(row.counts, 0, TARGET_COLUMNS)]);
+    }
+    for (const row of surplus) addRow(other, row.counts);
+    for (const row of [...taken, ...surplus]) {
       row.counts.fill(0);
       row.pending = false;
     }
-    return { hosts, other };
+    return { hosts, other: sparse(other, 0, TARGET_COLUMNS) };
   }
 
   /** Lets go of all rows: other policies are in force, or there are too many. Who holds one may still count there. */

@@ -75,3 +75,18 @@ test("rows that are wanting are given to whoever has requests, and nothing is lo
   for (const route of [c, c, a, b]) counts.count(counts.rowOf(route, "x", nameOf), GOOD, -1, 1, 0);
   assert.deepEqual(taken(counts, true), { other: 2, "c x": 2, "a x": 1 }, "the first has taken time, the others went on");
 });
+
+test("however many targets have requests, only some rows wait to be taken", () => {
+  const counts = new TargetCounts({ rows: 10, taken: 2 });
+  let told = 0;
+  for (let second = 0; second < 20; second++) {
+    for (let id = 0; id < 20; id++) counts.count(counts.rowOf({ id: `${id}` }, "x", nameOf), GOOD, -1, 1, 0);
+    const { hosts, other } = counts.take();
+    assert.ok(hosts.length <= 2);
+    told += [...hosts.map(([, each]) => each), other].reduce((sum, each) => sum + requestsOf(rowOf(each)), 0);
+  }
+  const { hosts, other } = counts.take(true);
+  assert.ok(hosts.length <= 10, `${hosts.length} rows`);
+  told += [...hosts.map(([, each]) => each), other].reduce((sum, each) => sum + requestsOf(rowOf(each)), 0);
+  assert.equal(told, 20 * 20);
+});
