@@ -87,9 +87,11 @@ export class LastGoodPolicies {
     });
   }
 
-  /** A successor serves: the file is its own now. */
+  /** A successor serves: the file is its own now, also if we are about to write it. */
   retire(): void {
     this.#retired = true;
+    this.#cancel?.();
+    this.#cancel = null;
   }
 
   async close(): Promise<void> {
@@ -107,7 +109,7 @@ export class LastGoodPolicies {
     const saved = this.#saved;
     const startMs = this.#timers.nowMs();
     try {
-      await writeSaved(this.#folder, this.path, saved);
+      await writeSaved(this.#folder, this.path, saved, () => !this.#retired);
       this.#tookMs = this.#timers.nowMs() - startMs;
       this.#written = saved;
       this.#failed = false;
@@ -140,7 +142,8 @@ async function readSaved(path: string): Promise<SavedPolicies | null> {
   }
 }
 
-async function writeSaved(folder: string, path: string, saved: SavedPolicies): Promise<void> {
+/** `isOurs`: asked when it is written, which may take a second; whoever else has written meanwhile knows better. */
+async function writeSaved(folder: string, path: string, saved: SavedPolicies, isOurs: () => boolean): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const temporary = `${path}.${process.pid}.tmp`;
   try {
@@ -159,7 +162,8 @@ async function writeSaved(folder: string, path: string, saved: SavedPolicies): P
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    if (isOurs()) await rename(temporary, path);
+    else await rm(temporary);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
     throw error;

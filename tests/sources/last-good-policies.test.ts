@@ -62,6 +62,15 @@ test("LastGoodPolicies leaves the file to a successor, and tells once that it ca
     retired.retire();
     await retired.close();
     assert.deepEqual(await readdir(folder), []);
+    for (const isWriting of [false, true]) {
+      const timers = new FakeTimers(), left = new LastGoodPolicies(folder, HERE, timers);
+      left.keep({ rows: ROWS });
+      if (isWriting) timers.advance(1000);
+      left.retire();
+      timers.advance(1000);
+      await left.close();
+      assert.deepEqual(await readdir(folder), [], isWriting ? "while it writes" : "before it writes");
+    }
     const log = new CollectingLog(), timers = new FakeTimers();
     await writeFile(join(folder, "file"), "");
     const nowhere = new LastGoodPolicies(join(folder, "file"), HERE, timers, log);
