@@ -68,8 +68,11 @@ export interface Exchange {
 
   /** Told, like the sink, when nothing can be sent any more: for whoever keeps the exchange waiting while it has no sink that works. */
   onGone: (() => void) | null;
-  /** Told when the client has ended its side (FIN), perhaps behind a request that nobody has read yet; it may still wait for the answer. */
-  onClientEnd: (() => void) | null;
+  /**
+   * Told when the client has ended its side (FIN), perhaps behind a request that nobody has read yet, and how long after its last bytes; it
+   * may still wait for the answer.
+   */
+  onClientEnd: ((quietMs: number) => void) | null;
 
   /** What the policy of its route says of it; null without one. */
   readonly terms: ExchangeTerms | null;

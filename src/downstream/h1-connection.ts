@@ -96,11 +96,11 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
 
   onEnd(): void {
     this.input.end();
-    this.input.exchange?.clientEnded();
+    this.onEndAhead(null);
   }
 
-  onEndAhead(): void {
-    this.input.exchange?.clientEnded();
+  onEndAhead(quietMs: number | null): void {
+    this.input.exchange?.clientEnded(quietMs ?? this.environment.sweep.nowMs - this.#heardAtMs);
   }
 
   onClose(error: SocketError | null): void {

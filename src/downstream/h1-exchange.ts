@@ -26,7 +26,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   readonly scheme = "http";
   sink: ExchangeSink | null = null;
   onGone: (() => void) | null = null;
-  onClientEnd: (() => void) | null = null;
+  onClientEnd: ((quietMs: number) => void) | null = null;
   terms: ExchangeTerms | null = null;
   answerFields = "";
   ended = false;
@@ -283,8 +283,8 @@ export class H1Exchange implements Exchange, ExchangeRecord {
   // ---- what the connection says
 
   /** Its FIN is there, perhaps behind what has not been read. */
-  clientEnded(): void {
-    this.onClientEnd?.();
+  clientEnded(quietMs: number): void {
+    this.onClientEnd?.(quietMs);
   }
 
   /** The connection is closed; nothing can be sent. `code`: null for the end of a tunnel that is as good as any. */

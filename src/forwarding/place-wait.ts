@@ -1,7 +1,7 @@
 /*  Requests that wait for a place at an endpoint of their service, as long as their clients do.
  *
  *  Whose connection breaks is gone. Whose client ends its side (FIN) may still wait for the answer (RFC 9112, 9.6), as BusyBox's wget does,
- *  but that does so right behind its request; who does it later has closed a page, or has given up: its place goes to those who wait.
+ *  but that does so right behind the last bytes that it sends; who does it later has closed a page, or has given up: its place goes to those who wait.
  */
 import type { Surroundings } from "../decision/decide.ts";
 import { whyFull } from "../decision/why-refused.ts";
@@ -20,7 +20,7 @@ export interface Waited {
   refuse(code: "queue_full" | "queue_timeout"): void;
 }
 
-/** How long after its request a client may end its side and be taken for one that has no more to ask. */
+/** How long after its last bytes a client may end its side and be taken for one that has no more to ask. */
 const HALF_CLOSE_MS = 1000;
 const LEFT = "The client has ended its side while its request waited for a place";
 
@@ -47,7 +47,7 @@ class PlaceWait implements Waiter {
       queue.leave(this);
       this.#over("left");
     };
-    this.#exchange.onClientEnd = () => this.#clientEnded();
+    this.#exchange.onClientEnd = (quietMs) => quietMs > HALF_CLOSE_MS && this.#exchange.leave(LEFT);
     return true;
   }
 
@@ -67,11 +67,6 @@ class PlaceWait implements Waiter {
   refuse(code: "queue_full" | "queue_timeout"): void {
     this.#exchange.record.problem = whyFull(this.#service);
     this.#waited.refuse(code);
-  }
-
-  #clientEnded(): void {
-    const { record } = this.#exchange;
-    if (nowMs() - record.headAtMs > HALF_CLOSE_MS) this.#exchange.leave(LEFT);
   }
 
   #over(end: QueueEnd): void {

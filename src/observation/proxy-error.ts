@@ -241,7 +241,7 @@ export const CODES = {
     level: "debug",
     meaning: "The client left before its request or its answer was complete.",
     advice:
-      "Usual in small numbers. Many at once: the answers take longer than clients wait; compare `first_byte_ms` in the access log. Not those that leave in order (FIN) while they wait: they count as half-closed, and only `problem` tells of them, unless they wait for a place at their service: there a FIN more than a second after the request counts as leaving.",
+      "Usual in small numbers. Many at once: the answers take longer than clients wait; compare `first_byte_ms` in the access log. Not those that leave in order (FIN) while they wait: they count as half-closed, and only `problem` tells of them, unless they wait for a place at their service: there a FIN more than a second after their last bytes counts as leaving.",
   },
   cut_off: {
     status: null,

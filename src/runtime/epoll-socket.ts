@@ -159,7 +159,7 @@ export class EpollSocket implements Socket, Polled {
   #endsAhead(): void {
     this.#endAhead = true;
     this.#update();
-    this.handler.onEndAhead?.();
+    this.handler.onEndAhead?.(this.#system.quietMs(this.#fd));
   }
 
   /**

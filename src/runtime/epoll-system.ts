@@ -7,6 +7,8 @@ import type { SocketError } from "./sockets.ts";
 export const BULK_BYTES = 256 * 1024;
 /** Free memory before a chunk, so that a head can be written there (`GatheredOutput.prepend`). */
 const HEADROOM_BYTES = 64 * 1024;
+/** Of `struct tcp_info`, in numbers of 4 bytes: as far as we look, and the milliseconds since data came last. */
+const TCP_INFO_LENGTH = 14, LAST_DATA_AT = 13;
 /**
  * Of what we write, the kernel holds at most this much unsent. Otherwise it takes some MiB and tells of room when a third of that has
  * gone, so that a peer who takes 300 KiB a minute looks stalled for many minutes.
@@ -60,5 +62,12 @@ export class EpollSystem {
     const value = new Int32Array(1);
     this.libc.getOption(fd, SOCKET.SOL_SOCKET, SOCKET.ERROR, value, Int32Array.of(4));
     return value[0] === 0 ? null : this.error(value[0]!);
+  }
+
+  /** Milliseconds since the last bytes came, read or not; null: the kernel does not tell. */
+  quietMs(fd: number): number | null {
+    const info = new Int32Array(TCP_INFO_LENGTH), length = Int32Array.of(info.byteLength);
+    const told = this.libc.getOption(fd, SOCKET.IPPROTO_TCP, SOCKET.TCP_INFO, info, length) === 0;
+    return told && length[0] === info.byteLength ? info[LAST_DATA_AT]! : null;
   }
 }

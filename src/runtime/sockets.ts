@@ -24,8 +24,11 @@ export interface SocketSink {
   /** The kernel has taken some of what was pending; where the runtime tells. */
   onProgress?(): void;
   onEnd(): void;
-  /** While paused: the peer has sent FIN, behind what has not been read. `onEnd` comes in its turn. Where the door can tell. */
-  onEndAhead?(): void;
+  /**
+   * While paused: the peer has sent FIN, behind what has not been read. `onEnd` comes in its turn. Where the door can tell. `quietMs`: so
+   * long after its last bytes; null: nobody knows.
+   */
+  onEndAhead?(quietMs: number | null): void;
   /** `error` is null after an orderly end. */
   onClose(error: SocketError | null): void;
 }

@@ -221,15 +221,24 @@ test("a thousand clients that leave while they wait give back all places, with R
   for (let i = 0; i < HARD; i++) clients.push(await openRaw(edge.port, edge.host));
   for (const client of clients) client.send(getRequest("narrow.test"));
   await held.carries(HARD);
-  const leaving = await Promise.all(Array.from({ length: 1000 }, () => openRaw(edge.port, edge.host)));
+  // Two that end their side right behind the last that they ask for, which comes late
+  const slow = await openRaw(edge.port, edge.host), further = await openRaw(edge.port, edge.host);
+  slow.send("POST / HTTP/1.1\r\nHost: narrow.test\r\nContent-Length: 8\r\n\r\nslow");
+  further.send(getRequest("narrow.test"));
+  await queued(2);
+  const leaving = await Promise.all(Array.from({ length: 998 }, () => openRaw(edge.port, edge.host)));
   for (const [i, client] of leaving.entries()) client.send(WAITING[i % 3]!);
   await queued(1000);
   await new Promise((resolve) => setTimeout(resolve, 1100)); // a FIN right behind a request is a half-close
+  slow.send("body");
+  slow.end();
+  further.send(getRequest("narrow.test"));
+  further.end();
   for (const [i, client] of leaving.entries()) {
     if (i % 2 === 0) client.reset();
     else client.end();
   }
-  await queued(0);
+  await queued(2);
   const { status, problem } = await edge.waitForLog(({ error, target, problem }) =>
     error === "client_gone" && target === "/leaves" && String(problem).includes("ended its side")
   );
@@ -240,10 +249,10 @@ test("a thousand clients that leave while they wait give back all places, with R
   const last = await openRaw(edge.port, edge.host);
   last.send(getRequest("narrow.test"));
   last.end();
-  await queued(1);
+  await queued(3);
   held.open();
-  for (const client of [...clients, last]) assert.equal((await client.readResponse()).status, 200);
-  for (const client of [...clients, ...leaving, last]) await client[Symbol.asyncDispose]();
+  for (const client of [...clients, slow, further, further, last]) assert.equal((await client.readResponse()).status, 200);
+  for (const client of [...clients, ...leaving, slow, further, last]) await client[Symbol.asyncDispose]();
   await edge.waitFor(async () => await metric(edge, "edgeproxy_exchanges_active") === 0);
 });
 

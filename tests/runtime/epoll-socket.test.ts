@@ -85,7 +85,7 @@ test(
         opened.resolve(socket);
         return {
           ...recording(events, () => {}, () => {}),
-          onEndAhead: () => ahead.resolve(void events.push("end ahead")),
+          onEndAhead: (quietMs) => ahead.resolve(void events.push(`end ahead, ${typeof quietMs}`)),
           onEnd: () => ended.resolve(void events.push("end")),
         };
       },
@@ -97,10 +97,10 @@ test(
     socket.resume();
     socket.pause();
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-    assert.deepEqual(events, ["end ahead"]);
+    assert.deepEqual(events, ["end ahead, number"]);
     socket.resume();
     await ended.promise;
-    assert.deepEqual(events, ["end ahead", "data not read yet", "end"]);
+    assert.deepEqual(events, ["end ahead, number", "data not read yet", "end"]);
     socket.destroy();
     raw.destroy();
     listener.close();
