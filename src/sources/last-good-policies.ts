@@ -28,6 +28,9 @@ const MOST_BYTES = 1024 * 1024 * 1024;
 const GATHER_MS = 1000;
 /** How many times as long as a writing takes the next one waits: the file is written whole, and its rows may be 100,000. */
 const GATHER_TIMES = 20;
+/** However long a writing took: what is not on the disk is what a start without the database lacks. */
+const MOST_GATHER_MS = 60_000;
+const CLOSE_MS = 2000;
 /** Characters at a time: 0.2 ms. */
 const PIECE = 64 * 1024;
 
@@ -81,7 +84,7 @@ export class LastGoodPolicies {
     if (news.rows?.size === 0 && (this.#saved.rows?.size ?? 0) === 0) return; // most have none: no file for that
     this.#saved = { ...this.#saved, ...news };
     if (this.#retired || this.#isWritten || this.#cancel !== null) return;
-    this.#cancel = this.#timers.after(Math.max(GATHER_MS, GATHER_TIMES * this.#tookMs), () => {
+    this.#cancel = this.#timers.after(Math.min(Math.max(GATHER_MS, GATHER_TIMES * this.#tookMs), MOST_GATHER_MS), () => {
       this.#cancel = null;
       void this.#writings.run();
     });
@@ -94,8 +97,20 @@ export class LastGoodPolicies {
     this.#cancel = null;
   }
 
+  /** Resolves within two seconds, also when a call to the disk never returns. */
   async close(): Promise<void> {
     this.#cancel?.();
+    this.#cancel = null;
+    const { promise: tooLate, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#timers.after(CLOSE_MS, () => {
+      this.retire();
+      resolve();
+    });
+    await Promise.race([this.#writeLast(), tooLate]);
+    cancel();
+  }
+
+  async #writeLast(): Promise<void> {
     if (!this.#retired && !this.#isWritten) await this.#writings.run();
     await this.#writings.running;
   }

@@ -1,9 +1,12 @@
 /** The last good policies on disk: kept as they were written, believed only whole. */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { LastGoodPolicies } from "../../src/sources/last-good-policies.ts";
 import { CollectingLog } from "../fixtures/collecting-log.ts";
 import { FakeTimers } from "../fixtures/fake-timers.ts";
@@ -79,5 +82,20 @@ test("LastGoodPolicies leaves the file to a successor, and tells once that it ca
       await nowhere.close();
     }
     assert.deepEqual(log.take(), ["warn cannot write the last good policies"]);
+  });
+});
+
+test("LastGoodPolicies is closed after two seconds, also when a call to the disk does not return", async () => {
+  await inFolder(async (folder) => {
+    const timers = new FakeTimers(), kept = new LastGoodPolicies(folder, HERE, timers);
+    const temporary = `${kept.path}.${process.pid}.tmp`;
+    execFileSync("mkfifo", [temporary]); // to open it for writing takes until somebody reads
+    kept.keep({ rows: ROWS });
+    const closed = kept.close();
+    timers.advance(2000);
+    await closed;
+    const reader = await open(temporary, "r+");
+    while ((await readdir(folder)).length > 0) await wait(5);
+    await reader.close();
   });
 });
