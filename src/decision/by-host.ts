@@ -1,8 +1,8 @@
 /** The decision on a request without a policy: between the VMs of its host, as the routing table says. */
 import type { Service } from "../table/services.ts";
 import { Choice } from "./choice.ts";
-import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
+import type { Asked, Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
 const NO_ROUTE: Decision = { kind: "refuse", code: "no_route" };

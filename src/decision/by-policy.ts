@@ -14,9 +14,9 @@ import type { RoutingTable } from "../table/routing-table.ts";
 import { Choice } from "./choice.ts";
 import { orderNameOf } from "../table/policy-order.ts";
 import { orderedService } from "./drains.ts";
-import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import type { MatchedRoute } from "./match-route.ts";
+import type { Asked, Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
 const NO_ENDPOINTS: Decision = { kind: "refuse", code: "no_endpoints" };

@@ -8,12 +8,12 @@ import type { EndpointRecord } from "../table/record.ts";
 import type { Service } from "../table/services.ts";
 import { takesTurns } from "../upstream/balance/balancer.ts";
 import { byLot } from "./breaker-lot.ts";
-import type { Asked, Surroundings } from "./decide.ts";
 import type { Decision } from "./decision.ts";
 import { pseudonym } from "./loop.ts";
 import type { MatchedRoute } from "./match-route.ts";
 import { type Finder, NOTHING, type Offer, offerOf } from "./offer.ts";
 import { balanceKey } from "./request-keys.ts";
+import type { Asked, Surroundings } from "./surroundings.ts";
 import type { Finding, Trace, When } from "./trace.ts";
 
 /** A service under a policy, for one request. */

@@ -8,9 +8,9 @@ import { OWN_VMS, type PolicyRoute } from "../table/policy.ts";
 import type { PolicyService } from "../table/policies.ts";
 import { orderNameOf } from "../table/policy-order.ts";
 import { keyHash } from "../wire/key-hash.ts";
-import type { Surroundings } from "./decide.ts";
 import type { RequestView } from "./match-route.ts";
 import { clientKey, requestKey } from "./request-keys.ts";
+import type { Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
 /** A client of a route. */

@@ -14,10 +14,10 @@ import { orderNameOf } from "../table/policy-order.ts";
 import type { PolicyRoute } from "../table/policy.ts";
 import { FieldKind } from "../wire/header-list.ts";
 import { isSignatureOf, signatureOf } from "../wire/signature.ts";
-import type { Surroundings } from "./decide.ts";
 import { edgesPassed } from "./loop.ts";
 import type { MatchedRoute, RequestView } from "./match-route.ts";
 import type { Vouched } from "./route-key.ts";
+import type { Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
 /** Believed. */

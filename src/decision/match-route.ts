@@ -12,12 +12,12 @@ import { hostRank, inOrder, matcherCount, pathRank, whyNot } from "../table/rule
 import type { RuleSet } from "../table/rule-set.ts";
 import { Subject } from "../table/subject.ts";
 import { hashBegun, keyHash } from "../wire/key-hash.ts";
-import type { Surroundings } from "./decide.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
 import { type EdgeWord, edgeWordOf, toldOf, vouchedBy } from "./edge-word.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
 import { requestKey } from "./request-keys.ts";
 import { previewHost, routeKeyOf, type Vouched } from "./route-key.ts";
+import type { Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
 /** What of a request policies look at. */

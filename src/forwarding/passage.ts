@@ -1,7 +1,8 @@
 /** One request on its way through the phases of edge.ts: what each of them does with it. */
-import { decide, type Surroundings } from "../decision/decide.ts";
+import { decide } from "../decision/decide.ts";
 import type { Decision, RefusalCode } from "../decision/decision.ts";
 import type { MatchedRoute } from "../decision/match-route.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import { whyRefused } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Log } from "../observation/log.ts";

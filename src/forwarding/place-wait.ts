@@ -3,7 +3,7 @@
  *  Whose connection breaks is gone. Whose client ends its side (FIN) may still wait for the answer (RFC 9112, 9.6), as BusyBox's wget does,
  *  but that does so right behind the last bytes that it sends; who does it later has closed a page, or has given up: its place goes to those who wait.
  */
-import type { Surroundings } from "../decision/decide.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import { whyFull } from "../decision/why-refused.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { Metrics, QueueEnd } from "../observation/metrics.ts";

@@ -1,9 +1,9 @@
 /** What the policy of its route means for one request. A plain request has none of these, and pays for none. */
 import { servingOf } from "../decision/by-policy.ts";
 import type { Decision } from "../decision/decision.ts";
-import type { Surroundings } from "../decision/decide.ts";
 import { type MatchedRoute, matchRoute } from "../decision/match-route.ts";
 import { limitFields } from "../decision/rate-limits.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import type { Metrics } from "../observation/metrics.ts";

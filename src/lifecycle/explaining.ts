@@ -1,9 +1,10 @@
 /** What would become of a request, and why: asked of the same functions that real ones pass, in their order, without doing anything. */
 import { servingOf } from "../decision/by-policy.ts";
 import { type Candidate, candidatesOf } from "../decision/candidates.ts";
-import { decide, type Surroundings } from "../decision/decide.ts";
+import { decide } from "../decision/decide.ts";
 import type { Decision } from "../decision/decision.ts";
 import { BARE_ROUTE, matchRoute } from "../decision/match-route.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import { type Step, stepText, type Trace } from "../decision/trace.ts";
 import { H1Exchange } from "../downstream/h1-exchange.ts";
 import { type AttemptPlan, planOf } from "../forwarding/attempt-plan.ts";

@@ -1,5 +1,5 @@
 /** What clients of a worker meet: its listener, the app behind that, and connections to endpoints, within what files allow. */
-import type { Surroundings } from "../decision/decide.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import type { Exchange } from "../downstream/exchange.ts";
 import { honoDispatch } from "../downstream/hono-request.ts";
 import { DownstreamListener } from "../downstream/listener.ts";

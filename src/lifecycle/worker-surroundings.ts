@@ -1,9 +1,9 @@
 /** What a worker decides requests by: its table, verdicts, counts and operators' orders, for live requests and for whoever only looks. */
-import type { Surroundings } from "../decision/decide.ts";
 import { Lots } from "../decision/lots.ts";
 import type { OrdersInForce } from "../decision/orders-in-force.ts";
 import { NO_HOOKS, type PolicyHooks } from "../decision/policy-hooks.ts";
 import type { RateLimits } from "../decision/rate-limits.ts";
+import type { Surroundings } from "../decision/surroundings.ts";
 import type { Sweep } from "../runtime/clock.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
 import type { Endpoints } from "../upstream/endpoint-state.ts";

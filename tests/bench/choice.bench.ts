@@ -7,9 +7,10 @@
  */
 import assert from "node:assert/strict";
 import process from "node:process";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import type { RequestView } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { Balancing } from "../../src/lifecycle/balancing.ts";
 import { Watches } from "../../src/lifecycle/watches.ts";
 import { Metrics } from "../../src/observation/metrics.ts";

@@ -8,9 +8,9 @@
  */
 import assert from "node:assert/strict";
 import process from "node:process";
-import type { Surroundings } from "../../src/decision/decide.ts";
 import { matchRoute, type RequestView } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { DomainPolicy, PolicyRoute } from "../../src/table/policy.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";

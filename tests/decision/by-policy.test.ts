@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { candidatesOf } from "../../src/decision/candidates.ts";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import type { Decision } from "../../src/decision/decision.ts";
 import { matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS, type PolicyHooks } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { type Step, stepText } from "../../src/decision/trace.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { DomainPolicy, MaintenancePolicy, PolicyRoute, ServicePolicy, ServiceRecord } from "../../src/table/policy.ts";

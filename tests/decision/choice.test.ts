@@ -1,9 +1,10 @@
 /** What becomes of a request whose endpoints have open breakers, are full, busy or have been tried. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import type { BreakerPolicy, ConcurrencyPolicy, ServicePolicy } from "../../src/table/policy.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { trustedProxies } from "../../src/downstream/client-address.ts";
 import { Balancing } from "../../src/lifecycle/balancing.ts";
 import { parseDomainPolicy } from "../../src/sources/domain-policy.ts";

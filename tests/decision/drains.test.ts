@@ -1,11 +1,11 @@
 /** Routes and services that drain, by policy and by order: who takes the clients that leave, and that each leaves once. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Surroundings } from "../../src/decision/decide.ts";
 import { decide } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute } from "../../src/decision/match-route.ts";
 import { OrdersInForce } from "../../src/decision/orders-in-force.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { type DomainPolicy, PLAIN_SERVICE, type PolicyRoute, type ServiceRecord } from "../../src/table/policy.ts";
 import type { PolicyOrder } from "../../src/table/policy-order.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";

@@ -1,10 +1,11 @@
 /** What edges tell each other of a request that crosses regions: who is believed, and what becomes of it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { edgeWordLine } from "../../src/decision/edge-word.ts";
 import { type MatchedRoute, matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import type { PolicyRoute } from "../../src/table/policy.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import { routesOf } from "../fixtures/records.ts";

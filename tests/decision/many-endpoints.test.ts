@@ -1,10 +1,11 @@
 /** Services of so many endpoints that a request does not look at all of them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { Balancing } from "../../src/lifecycle/balancing.ts";
 import type { BreakerPolicy, ServicePolicy } from "../../src/table/policy.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";

@@ -1,10 +1,10 @@
 /** Which of the routes that match a request is taken, and where it leads. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Surroundings } from "../../src/decision/decide.ts";
 import { type MatchedRoute, matchRoute, type RequestView } from "../../src/decision/match-route.ts";
 import { isAmbiguous, requestKey } from "../../src/decision/request-keys.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import type { Trace } from "../../src/decision/trace.ts";
 import type { DomainPolicy, PolicyRoute, RedirectPolicy } from "../../src/table/policy.ts";
 import type { Policies } from "../../src/table/policies.ts";

@@ -1,10 +1,11 @@
 /** Clients that stick to an endpoint: when they stay, when they wait, and when they go. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { matchRoute } from "../../src/decision/match-route.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
+import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
 import { HERE, routesOf } from "../fixtures/records.ts";

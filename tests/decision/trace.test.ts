@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { candidatesOf } from "../../src/decision/candidates.ts";
-import { type Asked, decide, type Surroundings } from "../../src/decision/decide.ts";
+import { decide } from "../../src/decision/decide.ts";
 import { pseudonym } from "../../src/decision/loop.ts";
+import type { Asked, Surroundings } from "../../src/decision/surroundings.ts";
 import { type Step, stepText } from "../../src/decision/trace.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
 import { NO_HOOKS } from "../../src/decision/policy-hooks.ts";
