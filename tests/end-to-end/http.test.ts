@@ -240,7 +240,8 @@ test("a chunked request is framed anew: extensions are gone, chunks and body are
   ]);
   assert.equal(response.status, 200);
   assert.equal(vm.requests[0]?.body.toString(), "hello world");
-  assert.doesNotMatch(vm.transcripts[0]!, /name=value|;last|0006/);
+  const sent = vm.transcripts[0]!;
+  assert.doesNotMatch(sent.slice(sent.indexOf("\r\n\r\n")), /name=value|;last|0006/); // ids in the head may hold any digits
 });
 
 test("answers keep their framing; one that ends with the connection becomes chunked", async () => {
