@@ -3,6 +3,8 @@
  */
 import type { z } from "zod";
 import { nearestOf } from "./nearest-name.ts";
+import { treatmentKeys } from "./policy-schema-routes.ts";
+import { endpointPolicyKeys } from "./policy-schema-services.ts";
 import type { ValuePath } from "./placed-value.ts";
 
 export interface PolicyProblem {
@@ -88,6 +90,8 @@ export function placeName(path: ValuePath): string {
 }
 
 function unknownKey(key: string, known: readonly string[]): string {
+  if (known.includes("methods") && Object.hasOwn(endpointPolicyKeys, key)) return "is a key of a service, not of a route";
+  if (known.includes("endpoints") && Object.hasOwn(treatmentKeys, key)) return "is a key of a route, not of a service";
   const nearest = nearestOf(key, known);
   if (nearest !== null) return `unknown key, did you mean ${nearest}?`;
   return `unknown key, known are ${known.slice(0, MOST_KEYS_NAMED).join(", ")}`;

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { ERROR_CODES } from "../observation/proxy-error.ts";
 import { isHostField, normaliseHost, whyUneditable } from "../table/field-rules.ts";
 import type { ErrorAnswer, FieldEdits, FixedResponse, MaintenancePolicy } from "../table/policy.ts";
+import { foreignVariable } from "./foreign-variables.ts";
 import { nearestOf } from "./nearest-name.ts";
 import { duration, fieldName, mapping, serviceName, text, whole } from "./policy-values.ts";
 
@@ -34,7 +35,7 @@ export function variableProblem(text: string): string | null {
 
 function valueProblem(value: string): string | null {
   if (!FIELD_VALUE.test(value)) return "must be one line without control characters";
-  return variableProblem(value);
+  return foreignVariable(value) ?? variableProblem(value);
 }
 
 const ONE_HOST = "must be one host such as shop.internal or shop.internal:8080, without variables";
@@ -192,7 +193,7 @@ export const errorAnswers = z.array(errorAnswer).max(100);
 export function redirectProblem(to: string): string | null {
   const like = "must be a URL such as https://www.example.com{path}, or a path";
   if (!/^[\x21-\x7e]*$/.test(to)) return `${like}, of visible ASCII characters without spaces`;
-  const variables = variableProblem(to);
+  const variables = foreignVariable(to) ?? variableProblem(to);
   if (variables !== null) return variables;
   if (to.startsWith("{") && !to.startsWith("{scheme}://")) {
     return /^\{path\}/.test(to) ? null : `${like}: what a client sends cannot begin it`;

@@ -57,14 +57,29 @@ function pathProblem(written: string): string | null {
   return null;
 }
 
-const writtenPath = z.string().superRefine((written, context) => {
-  const problem = pathProblem(written);
-  if (problem !== null) context.addIssue({ code: "custom", message: problem });
-});
+/** What other proxies and frameworks fill in, as a segment of a path: `{id}`, `:id`, `*`. Here it would only match itself. */
+const PLACEHOLDER = /\/(?:[^/]*\{[^/]*|:[^/]*|\*+|\.\*)(?=\/|$)/;
+
+/** `kind`: what it is instead. */
+function writtenPath(kind: "prefix" | "exact" | "edit"): z.ZodType<string, string> {
+  return z.string().superRefine((written, context) => {
+    const problem = pathProblem(written) ?? placeholderProblem(written, kind);
+    if (problem !== null) context.addIssue({ code: "custom", message: problem });
+  });
+}
+
+function placeholderProblem(written: string, kind: "prefix" | "exact" | "edit"): string | null {
+  const at = written.search(PLACEHOLDER);
+  if (at < 0) return null;
+  if (kind === "edit") return "has no placeholders and variables";
+  return kind === "exact"
+    ? "is one path and has no placeholders"
+    : `is a prefix and has no placeholders: write ${written.slice(0, at) || "/"}`;
+}
 
 export const path: z.ZodType<PathMatch, unknown> = z.union([
-  writtenPath,
-  mapping({ exact: writtenPath.optional(), prefix: writtenPath.optional() }),
+  writtenPath("prefix"),
+  mapping({ exact: writtenPath("exact").optional(), prefix: writtenPath("prefix").optional() }),
 ]).transform((written, context): PathMatch => {
   const { exact, prefix } = typeof written === "string" ? { exact: undefined, prefix: written } : written;
   if (exact !== undefined && prefix === undefined) return { kind: "exact", value: readPath(exact)! };
@@ -101,10 +116,7 @@ const target = mapping({
   weight: part(1_000_000).prefault(1).describe("Its share beside the others', in steps of 0.01 % of all."),
 });
 
-const prefix = z.string().superRefine((written, context) => {
-  const problem = pathProblem(written);
-  if (problem !== null) context.addIssue({ code: "custom", message: problem });
-}).transform((written) => readPath(written)!.replace(/\/+$/, "")).meta({ accepts: "path" });
+const prefix = writtenPath("edit").transform((written) => readPath(written)!.replace(/\/+$/, "")).meta({ accepts: "path" });
 
 const queryPairs = z.record(z.string().min(1).max(256), text(8192)).transform((written, context) => {
   for (const [name, value] of Object.entries(written)) {

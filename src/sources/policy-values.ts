@@ -32,8 +32,13 @@ function conclude<Value>(verdict: Verdict<Value>, context: z.RefinementCtx): Val
 
 /** A mapping without other keys. The message of that problem is the list of known ones, see policy-problems. */
 export function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  const keys = Object.keys(shape);
   return z.strictObject(shape, {
-    error: (issue) => issue.code === "unrecognized_keys" ? Object.keys(shape).join(" ") : undefined,
+    error: (issue) => {
+      if (issue.code === "unrecognized_keys") return keys.join(" ");
+      if (issue.code !== "invalid_type" || issue.input === undefined || keys.length === 0) return undefined;
+      return `must be a mapping with ${keys.length === 1 ? "the key" : "keys such as"} ${keys.slice(0, 3).join(", ")}`;
+    },
   });
 }
 
@@ -148,11 +153,18 @@ export const countKey: z.ZodType<KeySource | null, string> = z.string().transfor
 /** `*`: any. */
 export const host: z.ZodType<string, string> = meaning("host name, *.example.com, or * for any", (text) => {
   if (text === "*") return { value: text };
+  if (text === "_") return { problem: "is no host: for any host leave hosts out" }; // As in nginx, where it is none either.
   const normalised = normaliseDomain(text);
   if (normalised !== null) return { value: normalised };
-  const hint = text.includes("/") ? " (without scheme and path)" : /:\d+$/.test(text) ? " (without a port)" : "";
-  return { problem: `must be a host name such as app.example.com, *.example.com or *${hint}` };
+  return { problem: `must be a host name such as app.example.com, *.example.com or *${hostHint(text)}` };
 });
+
+function hostHint(text: string): string {
+  if (text.includes("/")) return " (without scheme and path)";
+  if (/:\d+$/.test(text)) return " (without a port)";
+  const [, below] = /^(?:\*\*)?\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)$/i.exec(text) ?? [];
+  return below === undefined ? "" : ` (write *.${below}, which stands for any depth, and ${below} beside it if that is meant, too)`;
+}
 
 export const serviceName: z.ZodType<string, string> = meaning(
   "name of a service",

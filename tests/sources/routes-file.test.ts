@@ -356,6 +356,30 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["path: { exact: /a, prefix: /b }", "path: must be a path, { prefix: /path } or { exact: /path }"],
   ["path: 5", "path: must be a text or a mapping, not 5: put it in quotes"],
   ["methods: [get]", 'methods[0]: methods are case-sensitive: write GET (is "get")'],
+  ["path: '/users/{id}'", "path: is a prefix and has no placeholders: write /users"],
+  ["path: /users/:id/posts", "path: is a prefix and has no placeholders: write /users"],
+  ["path: { exact: /a/*/b }", "path.exact: is one path and has no placeholders"],
+  ["rewrite: { addPrefix: '/{host}' }", "rewrite.addPrefix: has no placeholders"],
+  ["rateLimit: 10r/s", 'rateLimit: must be a mapping with keys such as requests, window, burst, not "10r/s"'],
+  ["rateLimit: 10", "rateLimit: must be a mapping with keys such as requests, window, burst, not 10"],
+  ["rewrite: { query: [a] }", "rewrite.query: must be a mapping with keys such as set, add, remove, not a list"],
+  ["retry: { attempts: 2 }", "retry: is a key of a service, not of a route"],
+  ["hosts: [_]", "hosts[0]: is no host: for any host leave hosts out"],
+  ["hosts: .example.com", "hosts: must be a host name such as app.example.com, *.example.com or * (write *.example.com, "],
+  ["headers: { request: { set: { X-A: $host } } }", "headers.request.set.X-A: $host would be sent as it stands: write {host}"],
+  ["headers: { response: { add: { X-A: '${remote_addr}' } } }", "headers.response.add.X-A: ${remote_addr} would be sent"],
+  [
+    "headers: { request: { set: { X-A: $http_x_b } } }",
+    "headers.request.set.X-A: $http_x_b would be sent as it stands: write {header:X-B}",
+  ],
+  [
+    "headers: { request: { set: { X-A: $cookie_side } } }",
+    "headers.request.set.X-A: $cookie_side would be sent as it stands: write {cookie:side}",
+  ],
+  [
+    "errors: [{ on: refused, redirect: https://a.example.com$request_uri }]",
+    "errors[0].redirect: $request_uri would be sent as it stands: write {path}?{query}",
+  ],
   ["match: { header: {} }", "match.header: unknown key, did you mean headers?"],
   [
     "match: { headers: { X-A: { exact: a, prefix: b } } }",
@@ -497,6 +521,9 @@ const BAD_SERVICES: readonly (readonly [string, string])[] = [
   ["endpoints: []\n    sticky: { cookie: 'a=b' }", "sticky.cookie: must be the name of a cookie"],
   ["endpoints: []\n    maintenance: { enabled: yes }", 'maintenance.enabled: must be true or false, not "yes"'],
   ["balance: p2c", "endpoints: is missing: a list"],
+  ["endpoints: [10.0.0.5:80]", 'endpoints[0]: must be a mapping with keys such as url, weight, region, not "10.0.0.5:80"'],
+  ["endpoints: []\n    health: /up", 'health: must be a mapping with keys such as type, path, method, not "/up"'],
+  ["endpoints: []\n    rateLimit: { requests: 1 }", "rateLimit: is a key of a route, not of a service"],
 ];
 
 test("parseRoutesFile() refuses what a service cannot mean", () => {
