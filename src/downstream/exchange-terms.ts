@@ -10,6 +10,8 @@ export interface ExchangeTerms {
   readonly idleMs: number | null;
   /** Of what an endpoint answers; names are left out of interim answers and trailers too. null: none. */
   readonly responseFields: FieldChanges | null;
+  /** Of every answer of the proxy's own: lines, each with its CRLF; empty: none. */
+  readonly ownFields: string;
   /** What is answered in the place of a refusal; null: the refusal. */
   answerInsteadOf(code: AnswerCode): OwnAnswer | OwnWords | null;
 }

@@ -254,6 +254,7 @@ export class H1Exchange implements Exchange, ExchangeRecord {
     const out = connection.out.open();
     out.text(head);
     if (this.answerFields !== "") out.text(this.answerFields);
+    if (this.terms !== null) out.text(this.terms.ownFields);
     out.text(this.#connectionField());
     if (this.head.method !== "HEAD") {
       out.copy(body, 0, body.length);

@@ -11,7 +11,7 @@ import type { EndpointRecord } from "../table/record.ts";
 import { type FieldChanges, FieldNames } from "../wire/field-edits.ts";
 import type { ForwardingIdentity } from "./request-fields.ts";
 import type { ExchangeView } from "./request-view.ts";
-import { ATTEMPTS } from "./retries.ts";
+import { ATTEMPTS, type Retries } from "./retries.ts";
 import { editsOf, type RouteEdits } from "./route-edits.ts";
 import { Values } from "./variables.ts";
 import { WrittenAnswer } from "./written-answers.ts";
@@ -23,6 +23,8 @@ export class AttemptPlan implements ExchangeTerms {
   readonly timeouts: TimeoutPolicy;
   /** Of the last attempt that failed: what a refusal comes of, whatever it says itself. */
   lastFailure: AnswerCode | null = null;
+  /** null: its service has no retry policy. */
+  retries: Retries | null = null;
   readonly #target: string | null;
   readonly #requestFields: FieldChanges | null;
   readonly #responseFields: FieldChanges | null;
@@ -97,6 +99,11 @@ export class AttemptPlan implements ExchangeTerms {
 
   get idleMs(): number | null {
     return this.timeouts.idleMs;
+  }
+
+  /** Also of those that end an attempt under way: a body that grows too long, a silence. */
+  get ownFields(): string {
+    return this.retries === null ? "" : this.retries.answerField;
   }
 
   answerInsteadOf(code: AnswerCode): OwnAnswer | OwnWords | null {

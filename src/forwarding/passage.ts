@@ -187,6 +187,7 @@ export class Passage implements AttemptOwner {
       this.exchange.record.code = "maintenance";
       this.exchange.answerFields += `X-Edgeproxy-Error: maintenance\r\nX-Edgeproxy-Blame: ${blameOf("maintenance", null)}\r\n`;
     }
+    this.retries?.body?.drop(); // of attempts before
     if (decision.why === "breaker") this.exchange.record.problem ||= FALLBACK;
     this.exchange.answer(own);
   }
@@ -216,11 +217,7 @@ export class Passage implements AttemptOwner {
   }
 
   refuse(code: AnswerCode): void {
-    const { retries } = this;
-    if (retries !== null) {
-      retries.body?.drop();
-      this.exchange.answerFields += retries.answerField;
-    }
+    this.retries?.body?.drop();
     this.exchange.refuse(code);
   }
 

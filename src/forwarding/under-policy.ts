@@ -36,7 +36,7 @@ export class UnderPolicy {
   constructor(matched: MatchedRoute, plan: AttemptPlan, retries: Retries | null) {
     this.matched = matched;
     this.plan = plan;
-    this.retries = retries;
+    this.retries = plan.retries = retries;
   }
 
   /**

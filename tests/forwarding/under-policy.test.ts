@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { H1Connection } from "../../src/downstream/h1-connection.ts";
+import { keptBodyBytes } from "../../src/forwarding/retries.ts";
 import { Policies } from "../../src/table/policies.ts";
-import type { MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
+import type { BreakerPolicy, MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
 import { EndpointWatch, type Guard } from "../../src/upstream/endpoint-watch.ts";
 import { type Dial, World } from "../fixtures/world.ts";
 import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
@@ -16,6 +17,17 @@ const RETRY: RetryPolicy = {
   backoffMs: 0,
   maxBodyBytes: 1000,
   totalMs: 0,
+};
+const BREAKER: BreakerPolicy = {
+  failures: 1,
+  failureRate: 0,
+  minRequests: 1,
+  windowMs: 1000,
+  openForMs: 1000,
+  halfOpenRequests: 1,
+  scope: "endpoint",
+  strategy: "fail-fast",
+  fallback: null,
 };
 const NO_TIMEOUTS = { connectMs: null, responseMs: null, idleMs: null };
 
@@ -74,4 +86,45 @@ test("guards of an endpoint are told that it has stalled, and not of what client
     w.network.settle();
     assert.deepEqual(told, expected, `${code} behind ${JSON.stringify(answer)}`);
   }
+});
+
+/** What the client got, without what changes from run to run. */
+function attemptsIn(answer: string): [status: string, attempts: string[]] {
+  return [answer.split(" ")[1] ?? "", [...answer.matchAll(/^X-Edgeproxy-Attempts: (.*)\r$/gm)].map(([, count]) => count!)];
+}
+
+test("whatever the proxy itself answers after an attempt tells of it, once", () => {
+  const users = service("users", ["10.0.0.5:80"], { retry: RETRY });
+  const ends: readonly [status: string, end: (w: World) => void][] = [
+    ["504", (w) => (w.client.handler as H1Connection).input.exchange!.timedOut("stream_timeout", "No byte moved")],
+    ["413", (w) => w.client.send(Buffer.from("5\r\nmore!\r\n"))],
+    ["400", (w) => w.client.send(Buffer.from("nonsense\r\n"))],
+    ["502", (w) => w.vm[0]!.send(Buffer.from("nonsense\r\n\r\n"))],
+  ];
+  for (const [status, end] of ends) {
+    using w = world([users], policyRoute("all", "users", { maxBodyBytes: 8 }), ["open"]);
+    w.client.send(Buffer.from("PUT / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n"));
+    w.network.settle();
+    end(w);
+    w.network.settle();
+    assert.deepEqual(attemptsIn(w.client.take().toString()), [status, ["1"]]);
+    assert.equal(keptBodyBytes(), 0, status);
+  }
+});
+
+test("a fall-back that answers for a failed attempt tells of it, and keeps nothing of the body", () => {
+  const fallback = { status: 200, body: "[]", headers: [] };
+  const retry = { ...RETRY, statuses: [{ from: 503, to: 503 }] };
+  const users = service("users", ["10.0.0.5:80"], { retry, breaker: { ...BREAKER, strategy: "fallback", fallback } });
+  using w = world([users], policyRoute("all", "users"), ["open"]);
+  let open = false;
+  const guard: Guard = { look: () => open ? "open" : null, enter: () => ({ answered() {}, ended: () => void (open = true) }) };
+  w.endpoints.of(users.endpoints![0]!).watch = new EndpointWatch([guard]);
+  w.client.send(Buffer.from("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nbegin"));
+  w.network.settle();
+  assert.equal(keptBodyBytes(), 5);
+  w.vm[0]!.send(Buffer.from("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"));
+  w.network.settle();
+  assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", ["1"]]);
+  assert.equal(keptBodyBytes(), 0);
 });
