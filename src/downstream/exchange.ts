@@ -88,7 +88,7 @@ export interface Exchange {
   claim(sink: ExchangeSink): void;
   pauseRequest(): void;
   resumeRequest(): void;
-  /** Some of the request that waited has been taken, so time has not run out on it. */
+  /** Some of the request that waited has been taken, or it goes to another endpoint, so time has not run out on it. */
   requestProgressed(): void;
 
   /** A 1xx other than 101; not sent to HTTP/1.0 clients. */

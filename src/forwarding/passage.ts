@@ -205,7 +205,10 @@ export class Passage implements AttemptOwner {
     const endpoint = this.#parts.endpoints.of(decision.endpoint);
     const visit = endpoint.watch?.enter() ?? null;
     if (endpoint.watch !== null && visit === null) return null;
-    return () => this.#attempt(endpoint, false, visit);
+    return () => {
+      this.exchange.requestProgressed(); // the endpoint has not been silent meanwhile
+      this.#attempt(endpoint, false, visit);
+    };
   }
 
   /** Says which endpoints are meant, unless something has been tried and has said more. */
@@ -281,8 +284,12 @@ export class Passage implements AttemptOwner {
     setbacks.leaveOut(endpoint.record);
     setbacks.mayReturn = true;
     this.#holdBody();
-    if (waitMs === 0) return this.#phases.route(this);
-    awaitBackoff(this.exchange, this.#parts, waitMs, () => this.#phases.route(this));
+    const again = (): void => {
+      this.exchange.requestProgressed(); // what the one before has kept silent about is not this one's
+      this.#phases.route(this);
+    };
+    if (waitMs === 0) again();
+    else awaitBackoff(this.exchange, this.#parts, waitMs, again);
   }
 
   // ---- what failures lead to

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { H1Connection } from "../../src/downstream/h1-connection.ts";
+import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { keptBodyBytes } from "../../src/forwarding/retries.ts";
 import { Policies } from "../../src/table/policies.ts";
 import type { BreakerPolicy, MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
@@ -127,4 +128,46 @@ test("a fall-back that answers for a failed attempt tells of it, and keeps nothi
   w.network.settle();
   assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", ["1"]]);
   assert.equal(keptBodyBytes(), 0);
+});
+
+const ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/** Time passes without a byte; less than the stream timeout, which is 10 s. */
+function quietFor(w: World, ms: number): void {
+  w.sweep.nowMs += ms;
+  const connection = w.client.handler as H1Connection;
+  if (w.sweep.isDue(connection)) connection.onDeadline();
+  w.network.settle();
+}
+
+test("an attempt that comes late is no silence of the endpoint that it goes to", () => {
+  const users = service("users", ["10.0.0.5:80", "10.0.0.6:80"], { retry: { ...RETRY, on: ["timeout"] } });
+  using w = world([users], policyRoute("all", "users"), ["open", "open"]);
+  w.say(w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  quietFor(w, 8000);
+  (w.vm[0]!.handler as H1UpstreamConnection).onDeadline();
+  w.network.settle();
+  quietFor(w, 8000);
+  w.say(w.vm[1]!, ANSWER);
+  assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", ["2"]]);
+});
+
+test("who waits for a place has the time of the queue, and then that of every request", async () => {
+  const limits = { soft: 0, hard: 1, queue: 1, queueTimeoutMs: 60_000 };
+  const users = service("users", ["10.0.0.5:80"], { limits });
+  using w = world([users], policyRoute("all", "users"), ["open"]);
+  let full = true;
+  const visit = { answered() {}, ended() {} };
+  const guard: Guard = { look: () => full ? "full" : null, enter: () => full ? null : visit };
+  w.endpoints.of(users.endpoints![0]!).watch = new EndpointWatch([guard]);
+  w.say(w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+  assert.equal(w.metrics.exchangesQueued, 1);
+  for (let i = 0; i < 4; i++) quietFor(w, 8000);
+  assert.equal(w.client.take().toString(), "");
+  full = false;
+  while (w.metrics.exchangesQueued > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  w.network.settle();
+  quietFor(w, 8000);
+  w.say(w.vm[0]!, ANSWER);
+  assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", []]);
 });
