@@ -79,7 +79,10 @@ function placeholderProblem(written: string, kind: "prefix" | "exact" | "edit"):
 
 export const path: z.ZodType<PathMatch, unknown> = z.union([
   writtenPath("prefix"),
-  mapping({ exact: writtenPath("exact").optional(), prefix: writtenPath("prefix").optional() }),
+  mapping({
+    exact: writtenPath("exact").describe("This path alone.").optional(),
+    prefix: writtenPath("prefix").describe("This path and all below it; so is a text alone.").optional(),
+  }),
 ]).transform((written, context): PathMatch => {
   const { exact, prefix } = typeof written === "string" ? { exact: undefined, prefix: written } : written;
   if (exact !== undefined && prefix === undefined) return { kind: "exact", value: readPath(exact)! };

@@ -253,10 +253,10 @@ export function patternProblem(text: string): string | null {
 const MATCHER_KEYS = ["exact", "prefix", "pattern", "present"] as const;
 
 const matcherForms = mapping({
-  exact: z.string().optional(),
-  prefix: z.string().min(1).optional(),
-  pattern: pattern.optional(),
-  present: z.literal(true).optional(),
+  exact: z.string().describe("Equal to this; so is a text alone.").optional(),
+  prefix: z.string().min(1).describe("Begins with this.").optional(),
+  pattern: pattern.describe("Matches this, anywhere unless anchored with ^ and $.").optional(),
+  present: z.literal(true).describe("Is there, whatever it holds.").optional(),
 });
 
 function readMatcher(written: string | z.output<typeof matcherForms>, context: z.RefinementCtx): Matcher {
