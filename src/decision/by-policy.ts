@@ -16,6 +16,7 @@ import { orderNameOf } from "../table/policy-order.ts";
 import { orderedService } from "./drains.ts";
 import type { Decision } from "./decision.ts";
 import type { MatchedRoute } from "./match-route.ts";
+import { isAmbiguous, keyWords, requestKey } from "./request-keys.ts";
 import type { Asked, Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
 
@@ -114,6 +115,13 @@ export function maintenanceOf({ route, service, domain }: MatchedRoute, { hooks 
 function isAllowed(matched: MatchedRoute, { hooks }: Surroundings, trace?: Trace): boolean {
   if (matched.told?.counted === true) return true;
   const verdict = matched.limit ??= hooks.limit(matched);
-  trace?.({ kind: "limit", allowed: verdict.allowed, remaining: verdict.remaining, limit: verdict.limit });
-  return verdict.allowed;
+  const { allowed, remaining, limit } = verdict;
+  trace?.({ kind: "limit", allowed, remaining, limit, by: countedBy(matched) });
+  return allowed;
+}
+
+function countedBy({ route, view, routeKey }: MatchedRoute): string {
+  const { key } = route.rateLimit!;
+  if (key === null) return "all together";
+  return keyWords(key, isAmbiguous(key, view) ? null : requestKey(key, view, routeKey));
 }

@@ -15,7 +15,7 @@ import { hashBegun, keyHash } from "../wire/key-hash.ts";
 import { routeIsLeft, serviceIsLeft } from "./drains.ts";
 import { type EdgeWord, edgeWordOf, toldOf, vouchedBy } from "./edge-word.ts";
 import type { LimitVerdict } from "./policy-hooks.ts";
-import { requestKey } from "./request-keys.ts";
+import { clientKey, keyWords, requestKey } from "./request-keys.ts";
 import { previewHost, routeKeyOf, type Vouched } from "./route-key.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Trace } from "./trace.ts";
@@ -231,7 +231,7 @@ function targetOf(
 ): Target {
   const drawnBefore = told === null ? undefined : split.find(({ service, share }) => share > 0 && service === told.service);
   const target = drawnBefore ?? drawn(route, split, whose, around);
-  if (trace !== undefined && split.length > 1 && drawnBefore === undefined) tellDraw(route, target, trace);
+  if (trace !== undefined && split.length > 1 && drawnBefore === undefined) tellDraw(route, target, whose, trace);
   const service = serviceOf(target.service, whose.domain, around);
   if (!serviceIsLeft(service, whose.domain, route, whose, around, trace)) return { service, left: false };
   const rest = split.filter((each) => each !== target && each.share > 0);
@@ -241,7 +241,7 @@ function targetOf(
 function drawn(route: PolicyRoute, split: readonly SplitTarget[], { view, routeKey }: Whose, around: Surroundings): SplitTarget {
   if (split.length === 1) return split[0]!;
   const { splitKey } = route;
-  const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? view.clientAddress;
+  const key = splitKey === null ? null : requestKey(splitKey, view, routeKey) ?? clientKey(view.clientAddress);
   let place = key === null ? Math.floor((around.hooks.lot(route) ?? around.random()) * 10_000) : placeOf(key);
   let all = 0;
   for (const { share } of split) all += share;
@@ -254,8 +254,8 @@ function drawn(route: PolicyRoute, split: readonly SplitTarget[], { view, routeK
   return split.at(-1)!;
 }
 
-function tellDraw({ splitKey }: PolicyRoute, { service, share }: SplitTarget, trace: Trace): void {
-  const by = splitKey === null ? "by chance" : `by ${splitKey.kind}${"name" in splitKey ? ` ${splitKey.name}` : ""}`;
+function tellDraw({ splitKey }: PolicyRoute, { service, share }: SplitTarget, { view, routeKey }: Whose, trace: Trace): void {
+  const by = splitKey === null ? "by chance" : keyWords(splitKey, requestKey(splitKey, view, routeKey));
   trace({ kind: "note", text: `of the split ${service} is drawn, ${by}, which has ${share / 100} %` });
 }
 

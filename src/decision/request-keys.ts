@@ -26,6 +26,12 @@ export function requestKey(source: KeySource, view: RequestView, routeKey: strin
 
 const CLIENT: KeySource = { kind: "client-ip" };
 
+/** By what a request was told apart, for who asks why; null: it had nothing of `source` that counts, so it went by its address. */
+export function keyWords(source: KeySource, value: string | null): string {
+  const words = `${source.kind}${"name" in source ? ` ${source.name}` : ""}`;
+  return value === null ? `by the client's address for want of a ${words}` : `by ${words}`;
+}
+
 /** What the service's balancer hashes; null: it does not hash, or the request has none of it. */
 export function balanceKey({ balance, hashKey }: ServicePolicy, view: RequestView, routeKey: string | null): string | null {
   if (balance !== "ip-hash" && balance !== "consistent-hash") return null;

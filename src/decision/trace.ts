@@ -27,7 +27,7 @@ export type Step =
   | { readonly kind: "policy"; readonly id: string; readonly origin: string; readonly service: string | null }
   /** Anything about policies that is best said in words. */
   | { readonly kind: "note"; readonly text: string }
-  | { readonly kind: "limit"; readonly allowed: boolean; readonly remaining: number; readonly limit: number }
+  | { readonly kind: "limit"; readonly allowed: boolean; readonly remaining: number; readonly limit: number; readonly by: string }
   /** The endpoint that the client's cookie names; `takes`: it can take the request, so it does. */
   | { readonly kind: "sticky"; readonly endpoint: EndpointRecord; readonly finding: Finding; readonly takes: boolean }
   /** `key`: the one that the balancer chose; `why`: in a few words. */
@@ -64,7 +64,7 @@ export function stepText(step: Step): string {
     case "note":
       return step.text;
     case "limit":
-      return `rate limit: ${step.remaining} of ${step.limit} left${step.allowed ? "" : ", refused"}`;
+      return `rate limit: ${step.remaining} of ${step.limit} left, ${step.by}${step.allowed ? "" : ": refused"}`;
     case "sticky":
       return `the client sticks to ${step.endpoint.key}: ${findingText(step.endpoint, step.finding)}`;
     case "balanced":

@@ -9,7 +9,14 @@ import { NO_HOOKS, type PolicyHooks } from "../../src/decision/policy-hooks.ts";
 import type { Surroundings } from "../../src/decision/surroundings.ts";
 import { type Step, stepText } from "../../src/decision/trace.ts";
 import { Policies } from "../../src/table/policies.ts";
-import type { DomainPolicy, MaintenancePolicy, PolicyRoute, ServicePolicy, ServiceRecord } from "../../src/table/policy.ts";
+import type {
+  DomainPolicy,
+  KeySource,
+  MaintenancePolicy,
+  PolicyRoute,
+  ServicePolicy,
+  ServiceRecord,
+} from "../../src/table/policy.ts";
 import type { EndpointRecord } from "../../src/table/record.ts";
 import { RoutingTable } from "../../src/table/routing-table.ts";
 import type { Availability } from "../../src/upstream/availability.ts";
@@ -220,6 +227,19 @@ test("decideByPolicy() takes a place in the rate limit once, however often it is
   };
   assert.deepEqual([once(3), taken], [["forward", "forward", "forward"], 1]);
   assert.deepEqual([once(2), taken], [["refuse", "refuse"], 2]);
+});
+
+test("decideByPolicy() tells by what a request is counted", () => {
+  const verdict = { allowed: true, limit: 2, remaining: 1, resetMs: 0, retryAfterMs: 0 };
+  const told = (key: KeySource | null) => {
+    const steps: Step[] = [];
+    decided({ route: { rateLimit: { requests: 2, windowMs: 1000, burst: 0, key } }, hooks: { limit: () => verdict } }, steps);
+    return steps.filter(({ kind }) => kind === "limit").map(stepText);
+  };
+  assert.deepEqual(told(null), ["rate limit: 1 of 2 left, all together"]);
+  assert.deepEqual(told({ kind: "path" }), ["rate limit: 1 of 2 left, by path"]);
+  const missing = "rate limit: 1 of 2 left, by the client's address for want of a header x-user";
+  assert.deepEqual(told({ kind: "header", name: "x-user" }), [missing]);
 });
 
 test("decideByPolicy() falls back from a host's VMs under a policy to those of before", () => {

@@ -204,6 +204,23 @@ test("matchRoute() splits by share, and keeps a client on its side", () => {
     matched(withoutUser, sticky, [], 0.999)!.service!.name,
     "by address",
   );
+  const sides = Array.from({ length: 200 }, (_, at) => {
+    const clientAddress = `2001:db8::${(at + 1).toString(16)}`;
+    return matched(requestView("a.test", { clientAddress }), sticky)!.service!.name;
+  });
+  assert.equal(new Set(sides).size, 1, "a client with IPv6 changes his address within the /64");
+});
+
+test("matchRoute() tells by what a side was drawn: also that the request lacks what the key is made of", () => {
+  const split = [{ service: "old", share: 5000 }, { service: "new", share: 5000 }];
+  const policies = policiesOf(filePolicies([policyRoute("split", { split, splitKey: { kind: "cookie", name: "side" } })]));
+  const told = (fields: Record<string, string>) => {
+    const notes: string[] = [];
+    matchRoute(requestView("a.test", { fields }), around(policies), (step) => step.kind === "note" && notes.push(step.text));
+    return notes.join().replace(/^of the split \w+ is drawn, (.*), which has 50 %$/, "$1");
+  };
+  assert.equal(told({ Cookie: "side=x" }), "by cookie side");
+  assert.equal(told({}), "by the client's address for want of a cookie side");
 });
 
 test("matchRoute() lets the policy of a domain speak only for hosts that fall under it", () => {
