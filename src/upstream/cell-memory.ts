@@ -9,9 +9,11 @@
  *  A lasting row that nobody has asked for in an hour may become another name's, and one of zeros after ten seconds: it says nothing. Names for
  *  which there is no place at all have numbers of their own in each process.
  *
- *  A name has 64 places where its row may be, 8 among the passing ones. There are no locks: a process that dies holds none. Two that claim the same row at the
- *  same moment both write their fingerprint, and the loser claims another one when it asks next. A fingerprint has 53 bits and its seed is
- *  secret, so two names are hardly ever taken for one another, and nobody can choose names that push out a certain one.
+ *  A name has 64 places where its row may be; of passing ones 32, 8 in each of four groups, or with 100,000 clients a quarter of them would
+ *  push each other out from groups that are too small, while others have room. There are no locks: a process that dies holds none. Two
+ *  that claim the same row at the same moment both write their fingerprint, and the loser claims another one when it asks next. A
+ *  fingerprint has 53 bits and its seed is secret, so two names are hardly ever taken for one another, and nobody can choose names that
+ *  push out a certain one.
  */
 
 /** Numbers per name. */
@@ -20,18 +22,37 @@ export const PASSING_CELLS = 14;
 
 const ROW = 2 + CELLS;
 const PASSING_ROW = 2 + PASSING_CELLS;
-const LASTING_ROWS = 1 << 16;
-const LASTING_PLACES = 64;
-const PASSING_ROWS = 1 << 17;
-const PASSING_PLACES = 8;
 /** In numbers of 8 bytes. */
 const HEADER = 512;
-const LASTING_AT = HEADER;
-const PASSING_AT = LASTING_AT + LASTING_ROWS * ROW;
-export const MEMORY_BYTES = 8 * (PASSING_AT + PASSING_ROWS * PASSING_ROW);
+
+/** Of a fingerprint's 53 bits each choice goes by others. */
+const CHOICE = 2 ** 13;
+
+/** Where a name's row may be: in any of `places` next to each other, of each of so many groups as there are `choices`. */
+interface Rows {
+  /** Of the first one. */
+  readonly at: number;
+  readonly rows: number;
+  readonly length: number;
+  readonly places: number;
+  readonly choices: number;
+  readonly groups: number;
+}
+
+const LASTING: Rows = rowsOf({ at: HEADER, rows: 1 << 16, length: ROW, places: 64, choices: 1 });
+const PASSING: Rows = rowsOf({ at: endOf(LASTING), rows: 1 << 17, length: PASSING_ROW, places: 8, choices: 4 });
+export const MEMORY_BYTES = 8 * endOf(PASSING);
+
+function rowsOf(rows: Omit<Rows, "groups">): Rows {
+  return { ...rows, groups: rows.rows / rows.places };
+}
+
+function endOf({ at, rows, length }: Rows): number {
+  return at + rows * length;
+}
 
 /** Of the header. Whoever changes what is where changes the number. */
-const LAYOUT = 0xed9e_0002;
+const LAYOUT = 0xed9e_0003;
 const LAYOUT_AT = 0, SEED_AT = 1, SEATINGS_AT = 2, SEATS_AT = 8;
 const SEATS = 128;
 /** A seat is a token and a pid of 4 bytes each, then when its process last said that it lives. */
@@ -85,23 +106,23 @@ export class CellMemory {
   #rowOf(print: number, region: Region, nowMs: number): number {
     const numbers = this.#numbers;
     const passing = region === "passing";
-    const places = passing ? PASSING_PLACES : LASTING_PLACES;
-    const length = passing ? PASSING_ROW : ROW;
-    const groups = (passing ? PASSING_ROWS : LASTING_ROWS) / places;
-    const first = (passing ? PASSING_AT : LASTING_AT) + (print % groups) * places * length;
+    const { at, places, length, groups, choices } = passing ? PASSING : LASTING;
     let free = -1, oldestAtMs = passing ? Infinity : nowMs - STALE_MS;
-    for (let row = first; row < first + places * length; row += length) {
-      const other = numbers[row];
-      if (other === print) {
-        numbers[row + 1] = nowMs;
-        return row;
+    for (let choice = 0, hash = print; choice < choices; choice++, hash = Math.floor(hash / CHOICE)) {
+      const first = at + (hash % groups) * places * length;
+      for (let row = first; row < first + places * length; row += length) {
+        const other = numbers[row];
+        if (other === print) {
+          numbers[row + 1] = nowMs;
+          return row;
+        }
+        const usedAtMs = other === 0 ? -Infinity : numbers[row + 1]!;
+        if (usedAtMs >= oldestAtMs) continue;
+        oldestAtMs = usedAtMs;
+        free = row;
       }
-      const usedAtMs = other === 0 ? -Infinity : numbers[row + 1]!;
-      if (usedAtMs >= oldestAtMs) continue;
-      oldestAtMs = usedAtMs;
-      free = row;
     }
-    if (free < 0) free = this.#blankRow(first, nowMs);
+    if (free < 0) free = this.#blankRow(at + (print % groups) * places * length, nowMs);
     if (free < 0) return free;
     numbers[free] = 0;
     numbers.fill(0, free + 2, free + length);
@@ -112,7 +133,7 @@ export class CellMemory {
 
   /** One that says what no row says: of workers that have ended, mostly, each of which has had rows of its own. */
   #blankRow(first: number, nowMs: number): number {
-    for (let row = first; row < first + LASTING_PLACES * ROW; row += ROW) {
+    for (let row = first; row < first + LASTING.places * ROW; row += ROW) {
       if (this.#numbers[row + 1]! > nowMs - BLANK_MS) continue;
       if (this.#numbers.subarray(row + 2, row + ROW).every((number) => number === 0)) return row;
     }

@@ -92,6 +92,21 @@ test("passing names always have a place: a flood of others makes us forget those
   assert.equal(cells.passing("seldom")[0], 0);
 });
 
+test("100,000 passing names that are asked for in turn keep their numbers, all but a few", () => {
+  let nowMs = 0;
+  const memory = new CellMemory(new ArrayBuffer(MEMORY_BYTES), () => 0.3);
+  const names = Array.from({ length: 100_000 }, (_, i) => `limit from 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+  let lost = 0;
+  for (let round = 0; round < 3; round++) {
+    for (const name of names) {
+      const cells = memory.find(name, "passing", nowMs += 0.001)!;
+      if (cells[0] !== round) lost++;
+      cells[0] = round + 1;
+    }
+  }
+  assert.ok(lost < 2000, `${lost} times one was forgotten`);
+});
+
 test("seats are those of the processes that live", () => {
   let nowMs = 1000;
   const memory = new ArrayBuffer(MEMORY_BYTES);
