@@ -41,8 +41,8 @@ export interface RequestView extends SaidFields {
 /** Once per request: what it keeps, whatever is tried. */
 export interface MatchedRoute {
   readonly route: PolicyRoute;
-  /** null: the route answers by itself. */
-  readonly service: PolicyService | null;
+  /** As it is when it is decided; null: the route answers by itself. */
+  service: PolicyService | null;
   /** The believed one; null: none. */
   readonly routeKey: string | null;
   /** Whose VMs are meant by `vms`: the host asked for, or the one that a preview host stands for. */

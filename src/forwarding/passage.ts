@@ -99,7 +99,7 @@ export class Passage implements AttemptOwner {
 
   decide(tried: ReadonlySet<string> | null = this.#tried): Decision {
     const { exchange } = this;
-    const matched = this.#matched;
+    const matched = this.#policy?.matchedNow(this.#parts.surroundings.table.policies) ?? null;
     const asked = { host: matched === null ? exchange.host : matched.host, via: viaOf(exchange), tried, matched };
     const decision = decide(asked, this.#parts.surroundings);
     if (matched !== null) this.#policy!.tellLimit(exchange);

@@ -8,7 +8,7 @@ import type { Exchange } from "../downstream/exchange.ts";
 import type { OwnAnswer } from "../downstream/own-answer.ts";
 import type { Metrics } from "../observation/metrics.ts";
 import type { TargetCounts } from "../observation/target-counts.ts";
-import type { PolicyService } from "../table/policies.ts";
+import type { Policies, PolicyService } from "../table/policies.ts";
 import { OWN_VMS } from "../table/policy.ts";
 import { orderNameOf } from "../table/policy-order.ts";
 import { type AttemptPlan, planOf } from "./attempt-plan.ts";
@@ -32,11 +32,20 @@ export class UnderPolicy {
   readonly retries: Retries | null;
   /** The answer says what is left of the route's rate limit. */
   #limitTold = false;
+  #decided = false;
 
   constructor(matched: MatchedRoute, plan: AttemptPlan, retries: Retries | null) {
     this.matched = matched;
     this.plan = plan;
     this.retries = plan.retries = retries;
+  }
+
+  /** To decide by: who has waited for a place, or has met a failure, goes to endpoints that there are now. */
+  matchedNow(policies: Policies): MatchedRoute {
+    const { matched } = this;
+    if (this.#decided && matched.service !== null) matched.service = policies.serviceNow(matched.service);
+    this.#decided = true;
+    return matched;
   }
 
   /**

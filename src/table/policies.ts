@@ -144,6 +144,11 @@ export class Policies {
     return this.#ofFile.services.get(name) ?? this.#ofDomain(slash < 0 ? name : name.slice(0, slash), name);
   }
 
+  /** As it is now, if it has endpoints of its own; one that is gone stays what it was. */
+  serviceNow(service: PolicyService): PolicyService {
+    return service.endpoints === null ? service : this.service(service.name) ?? service;
+  }
+
   #ofDomain(host: string, name: string): PolicyService | undefined {
     const policy = this.domains.get(host);
     return policy === undefined ? undefined : domainRules(policy).services.get(name);

@@ -5,9 +5,11 @@ import { after, before, test } from "node:test";
 import { fieldValue } from "../fixtures/http1.ts";
 import { getRequest, openRaw, type RawResponse } from "../fixtures/raw-client.ts";
 import { bodyOf, ServedServices } from "../fixtures/served-services.ts";
-import { respond } from "../fixtures/vm.ts";
+import { metric } from "../fixtures/served-vms.ts";
+import { respond, type Vm } from "../fixtures/vm.ts";
 
 const served = new ServedServices();
+const NARROW = { health: { type: "none" }, limits: { hard: 1, queue: 10, queueTimeout: "30s" } };
 const STICKY = { sticky: { cookie: "edge_sticky", ttl: "1h" } };
 
 before(async () => {
@@ -22,6 +24,7 @@ before(async () => {
   await served.add("empty", {}, [0, 0]);
   await served.add("sticky", { ...STICKY, balance: "round-robin" }, [1, 1, 1]);
   await served.add("leaving", { ...STICKY, balance: "round-robin" }, [1, 1, 1]);
+  await served.add("moved", NARROW, [1, 0]);
   await served.start({ EDGEPROXY_TRUSTED_PROXIES: "127.0.0.0/8" });
 });
 after(() => served[Symbol.asyncDispose]());
@@ -202,4 +205,22 @@ test("turns and requests under way are those of both workers, from the first req
   first.script = respond(200, "1");
   second.script = respond(200, "2");
   for (let i = 0; i < 20; i++) assert.deepEqual((await both.ask("least", 1)).map(bodyOf), [idle]);
+});
+
+test("requests that wait for a place go to the endpoints of a new file, not to one that is gone", async () => {
+  const [before] = served.vms("moved") as [Vm, Vm];
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  before.script = async (request, connection) => {
+    await released;
+    await respond(200, "before")(request, connection);
+  };
+  const first = served.ask("moved", 1);
+  await served.edge.waitFor(async () => before.requests.length === 1);
+  const waiting = [served.ask("moved", 1), served.ask("moved", 1)];
+  await served.edge.waitFor(async () => (await metric(served.edge, "edgeproxy_exchanges_queued")) === 2);
+  await served.change("moved", [null, 1]);
+  for (const [answer] of await Promise.all(waiting)) assert.equal(bodyOf(answer!), "2");
+  release();
+  assert.equal(bodyOf((await first)[0]!), "before");
+  assert.equal(before.requests.length, 1);
 });
