@@ -86,7 +86,7 @@ export class CellTable {
     return cells;
   }
 
-  /** PASSING_CELLS for names that clients make: of 131,072 the one used longest ago is forgotten. */
+  /** PASSING_CELLS for names that clients make: with more than some 100,000 those used longest ago are forgotten. */
   passing(name: string): Cells {
     return this.#memoryNow().find(name, "passing", this.nowMs())!;
   }

@@ -215,7 +215,7 @@ test("requests that wait for a place go to the endpoints of a new file, not to o
     await respond(200, "before")(request, connection);
   };
   const first = served.ask("moved", 1);
-  await served.edge.waitFor(async () => before.requests.length === 1);
+  await served.edge.waitFor(() => Promise.resolve(before.requests.length === 1));
   const waiting = [served.ask("moved", 1), served.ask("moved", 1)];
   await served.edge.waitFor(async () => (await metric(served.edge, "edgeproxy_exchanges_queued")) === 2);
   await served.change("moved", [null, 1]);
