@@ -28,18 +28,21 @@ export function ownRefusal(
   const accept = head.fields.joined(FieldKind.Accept);
   const request = { requestId, host, accept, blame: blameOf(code, record.upstreamKind), wished };
   const { status, reason, fields, body } = refusal(code, request, pages);
-  const bytes = Buffer.from(body);
+  const bodiless = isBodiless(status);
+  const bytes = Buffer.from(bodiless ? "" : body);
   const date = new Date().toUTCString();
-  return {
-    status,
-    head: `HTTP/1.1 ${status} ${reason}\r\nDate: ${date}\r\n${fields}Content-Length: ${bytes.length}\r\n`,
-    body: bytes,
-  };
+  const length = bodiless ? "" : `Content-Length: ${bytes.length}\r\n`;
+  return { status, head: `HTTP/1.1 ${status} ${reason}\r\nDate: ${date}\r\n${fields}${length}`, body: bytes };
+}
+
+/** What follows the head of such an answer clients take for the next one (RFC 9112, 6.3). */
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304;
 }
 
 /** A Fetch API Response, framed by us. */
 export async function ownResponse(response: Response, method: string): Promise<OwnAnswer> {
-  const bodiless = method === "HEAD" || response.status === 204 || response.status === 304;
+  const bodiless = method === "HEAD" || isBodiless(response.status);
   const body = Buffer.from(bodiless || response.body === null ? new ArrayBuffer(0) : await response.arrayBuffer());
   let head = `HTTP/1.1 ${response.status} ${response.statusText}\r\n`;
   for (const [name, value] of response.headers) {

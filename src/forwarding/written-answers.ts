@@ -3,7 +3,7 @@
  *  host only where the operator has written so.
  */
 import { STATUS_CODES } from "node:http";
-import type { OwnAnswer, OwnWords } from "../downstream/own-answer.ts";
+import { isBodiless, type OwnAnswer, type OwnWords } from "../downstream/own-answer.ts";
 import { preferred } from "../downstream/refusal.ts";
 import { type AnswerCode, type Blame, CODES } from "../observation/proxy-error.ts";
 import type { ErrorAnswer, FieldEdits, FixedResponse, RedirectPolicy } from "../table/policy.ts";
@@ -64,7 +64,7 @@ function encodingFor(type: string): Encoding {
 
 /** `fields`: lines with their CRLF. `body`: bytes. */
 function ownAnswer(status: number, fields: string, body: string, values: Values): OwnAnswer {
-  const bodiless = status === 204 || status === 304;
+  const bodiless = isBodiless(status);
   const bytes = Buffer.from(bodiless ? "" : body, "latin1");
   const date = `Date: ${new Date().toUTCString()}\r\n`;
   const id = fieldLine("X-Request-Id", values.of({ name: "request_id" }));

@@ -77,6 +77,8 @@ const ROUTES = [
     errors: [{ on: "timeout", status: 503, json: { sorry: "{request_id}" }, html: "<p>{path}</p>" }],
   },
   { id: "busy", hosts: ["app.test"], path: "/busy", service: "nobody", errors: [{ on: "no_endpoints", status: 501 }] },
+  { id: "none", hosts: ["app.test"], path: "/none", service: "nobody", errors: [{ on: "no_endpoints", status: 204 }] },
+  { id: "same", hosts: ["app.test"], path: "/same", service: "nobody", errors: [{ on: "no_endpoints", status: 304, text: "x" }] },
   {
     id: "shown",
     hosts: ["app.test"],
@@ -399,6 +401,20 @@ test("what errors leave out is as the proxy's own answer: for programs that ask 
   assert.match(page.raw.toString("latin1"), /^HTTP\/1\.1 501 Not Implemented\r\n[^]*text\/html/);
   assert.match(page.body.toString(), /<title>501 Service Unavailable<\/title>/);
   assert.equal((await get("/shown")).body.toString(), "<p>soon</p>");
+});
+
+test("statuses without a body have none where an error is answered with them: clients would take it for the next answer", async () => {
+  for (const [path, status] of [["/none", 204], ["/same", 304]] as const) {
+    for (const accept of ["*/*", "text/html", "application/json"]) {
+      await using client = await openRaw(routes.proxy.port);
+      const next = `GET /hello HTTP/1.1\r\n${HOST}\r\nX-Name: next\r\n\r\n`;
+      client.send(`GET ${path} HTTP/1.1\r\n${HOST}\r\nAccept: ${accept}\r\n\r\n${next}`);
+      const answer = await client.readResponse();
+      assert.deepEqual([answer.status, fieldValue(answer, "x-edgeproxy-error")], [status, "no_endpoints"]);
+      assert.deepEqual(fieldValues(answer, "content-length"), []);
+      assert.equal((await client.readResponse()).body.toString(), "Hello next", `${path} ${accept}`);
+    }
+  }
 });
 
 test("errors can lead elsewhere", async () => {
