@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { FilePolicies } from "../table/policy.ts";
+import { placeAtOffset } from "./placed-value.ts";
 import { type FileContext, type ParsedFile, parseRoutesFile } from "./routes-file.ts";
 
 /** A file is read into memory, and its records go to every worker. */
@@ -17,13 +18,30 @@ export type FileReading = GoodFile | Extract<ParsedFile, { readonly problems: re
 
 /** What it says now, or all that is wrong with it. */
 export async function readConfigFile(path: string, context: Omit<FileContext, "file">): Promise<FileReading> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readText(path);
+    bytes = await readFile(path);
   } catch (error) {
     return { problems: [`${path}: ${(error as Error).message}`] };
   }
-  return parseFile(text, path, context);
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  const strange = text.indexOf("\uFFFD") < 0 ? null : firstStrange(text, bytes);
+  if (strange === null) return parseFile(text, path, context);
+  const { line, column } = placeAtOffset(text, strange);
+  return { problems: [`${path}:${line}:${column}: is not UTF-8`] };
+}
+
+/** Where the first bytes are that are no character; null: all are, some say themselves that they stand for one. */
+function firstStrange(text: string, bytes: Uint8Array): number | null {
+  if (Buffer.compare(Buffer.from(text), bytes) === 0) return null;
+  let offset = 0, at = 0;
+  for (const character of text) {
+    const size = Buffer.byteLength(character);
+    if (character === "\uFFFD" && !(bytes[at] === 0xef && bytes[at + 1] === 0xbf && bytes[at + 2] === 0xbd)) return offset;
+    offset += character.length;
+    at += size;
+  }
+  return null;
 }
 
 /** A text that was read from there. */
@@ -36,17 +54,12 @@ function digestOf(policies: FilePolicies): string {
   return createHash("sha256").update(JSON.stringify(policies)).digest("base64");
 }
 
-async function readText(path: string): Promise<string> {
+async function readFile(path: string): Promise<Uint8Array> {
   // Links are followed, containers mount such files as links; a pipe must not keep us
   await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const found = await file.stat();
   if (!found.isFile()) throw new Error("is no file");
-  const bytes = await readBytes(file, found.size);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error("is not UTF-8");
-  }
+  return await readBytes(file, found.size);
 }
 
 /** It may grow while it is read. */

@@ -97,6 +97,7 @@ function unknownKey(key: string, known: readonly string[]): string {
   return `unknown key, known are ${known.slice(0, MOST_KEYS_NAMED).join(", ")}`;
 }
 
+const VARIABLE = /^[a-z_]+(:[\w-]+)?$/;
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   string: "a text",
   number: "a number",
@@ -110,8 +111,17 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
 function typeProblem(expected: readonly string[], value: unknown): string {
   const words = [...new Set(expected.map((each) => TYPE_WORDS[each] ?? each))];
   if (value === undefined) return `is missing: ${words.join(" or ")}`;
-  const quoting = words.includes("a text") && (typeof value === "number" || typeof value === "boolean") ? ": put it in quotes" : "";
+  const quoting = words.includes("a text") && isUnquoted(value, words.includes("a number")) ? ": put it in quotes" : "";
   return `must be ${words.join(" or ")}, not ${describe(value)}${quoting}`;
+}
+
+/** What YAML has read as something else than a text, such as `5`, `true` and `{path}`. */
+function isUnquoted(value: unknown, orNumber: boolean): boolean {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    const parts = Object.entries(value);
+    return parts.length === 1 && parts[0]![1] === null && VARIABLE.test(parts[0]![0]);
+  }
+  return typeof value === "boolean" || typeof value === "number" && !orNumber;
 }
 
 function choiceProblem(values: readonly string[], value: unknown): string {

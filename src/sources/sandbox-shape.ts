@@ -56,6 +56,7 @@ export function readSandboxShape(routing: unknown, regionId: string, problems: P
     const priority = (rules.length - index) / (rules.length + 1);
     return ruleRoutes(rule, index, priority, serviceOf(rule.targetService, `sandbox-${index + 1}`), problems);
   });
+  noteUnreachable(rules, problems);
   const fallback = written.defaultTarget === undefined
     ? null
     : fallbackRoute(serviceOf(written.defaultTarget, "sandbox-default"), problems);
@@ -100,6 +101,25 @@ function ruleRoutes(
   });
 }
 
+/** Of rules that match exactly the same, the second gets nothing. */
+function noteUnreachable(rules: readonly (WrittenSandboxRule | null)[], problems: PolicyProblems): void {
+  const first = new Map<string, number>();
+  for (const [index, rule] of rules.entries()) {
+    if (rule === null) continue;
+    const headers = (rule.headerMatchers ?? []).map(([name, value]) => `${name.toLowerCase()}: ${value}`).sort();
+    const paths = rule.pathPrefixes.length === 0 ? [EVERYTHING] : rule.pathPrefixes;
+    for (const { kind, value } of paths) {
+      const what = JSON.stringify([rule.routeKey, kind, value, headers]);
+      const other = first.get(what);
+      if (other === undefined) first.set(what, index);
+      else if (other !== index) {
+        const below = `${rule.routeKey} at ${value} it matches exactly what routing.rules[${other}] matches, which comes first`;
+        problems.note(["routing", "rules", index], `conflict: for ${below}`);
+      }
+    }
+  }
+}
+
 function fallbackRoute(service: string, problems: PolicyProblems): PolicyRoute {
   return plainRoute(
     { id: "sandbox-default", origin: "routing.defaultTarget", hosts: [], match: NO_CONDITION, priority: 0, ownTarget: service },
@@ -116,8 +136,9 @@ const SETTINGS: Readonly<Record<string, string>> = { httpPort: "EDGEPROXY_HTTP_A
 /** Addresses are settings of the process. */
 export function noteServer(server: unknown, problems: PolicyProblems): void {
   if (server === undefined || server === null) return;
-  if (problems.read(serverSchema, server, ["server"]) === null) return;
-  for (const [name, port] of entriesOf(server, ["server"], problems)) {
+  const written = withoutEmpty(server);
+  if (problems.read(serverSchema, written, ["server"]) === null) return;
+  for (const [name, port] of entriesOf(written, ["server"], problems)) {
     const setting = SETTINGS[name];
     const hint = setting === undefined
       ? "gRPC has no port of its own"

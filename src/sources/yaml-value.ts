@@ -45,7 +45,7 @@ export function parseYaml(text: string): PlacedValue | { readonly problems: read
   const documents = [...composer.compose(tokens, true, text.length)];
   const errors = documents.flatMap((document) => document.errors).slice(0, MOST_PROBLEMS);
   if (errors.length > 0) {
-    return { problems: errors.map(({ pos, message }) => ({ ...placeAt(lines, pos[0]), message: firstLine(message) })) };
+    return { problems: errors.map(({ pos, message }) => ({ ...placeAt(lines, pos[0]), message: wording(firstLine(message)) })) };
   }
   const [document, second] = documents;
   if (second !== undefined) return refused("is a second document: there can be only one", placeAt(lines, second.range[0]));
@@ -76,6 +76,13 @@ function refused(message: string, place: TextPlace = { line: 1, column: 1 }): { 
 
 function firstLine(message: string): string {
   return message.split("\n", 1)[0]!;
+}
+
+/** Hosts such as `*` and `*.example.com` are read as aliases. */
+const STAR = "a text that begins with * needs quotes";
+
+function wording(message: string): string {
+  return message === "Alias cannot be an empty string" ? `an alias needs a name: ${STAR}` : message;
 }
 
 function placeAt(lines: LineCounter, offset: number): TextPlace {
@@ -138,7 +145,7 @@ class Reading {
     if (anchor === undefined || anchor === "open") {
       this.#problem(
         node,
-        anchor === undefined ? `no anchor &${node.source} is above` : `the alias *${node.source} contains itself`,
+        anchor === undefined ? `no anchor &${node.source} is above: ${STAR}` : `the alias *${node.source} contains itself`,
       );
       return null;
     }
@@ -242,7 +249,8 @@ function isMergeKey(key: unknown): boolean {
 
 function scalarValue(node: Scalar): unknown {
   // Integers beyond 2^53 would quietly be others.
-  return typeof node.value === "bigint" ? String(node.value) : node.value;
+  if (typeof node.value === "bigint") return String(node.value);
+  return node.value instanceof Date ? node.source : node.value; // of YAML 1.1
 }
 
 function startOf(node: ParsedNode): number {

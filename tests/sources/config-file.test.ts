@@ -174,5 +174,7 @@ test("readConfigFile() refuses what is no file, too large or no text, and names 
   await writeFile(watched.path, Buffer.alloc(MOST_FILE_BYTES + 1, " "));
   assert.match(await problems(watched.path), /is larger than 16777216 bytes/);
   await writeFile(watched.path, Buffer.from([0x7b, 0xff, 0x7d]));
-  assert.match(await problems(watched.path), /is not UTF-8/);
+  assert.match(await problems(watched.path), /routes\.json:1:2: is not UTF-8/);
+  await writeFile(watched.path, Buffer.concat([Buffer.from("\uFEFF# ü \uFFFD\n# 𝄞 "), Buffer.from([0xfc, 0x0a])]));
+  assert.match(await problems(watched.path), /routes\.json:2:6: is not UTF-8/);
 });

@@ -172,6 +172,21 @@ test("parseRoutesFile() takes empty parts of rules for none, as the sandbox rout
   assert.deepEqual([route?.match.path.value, route?.match.headers, route?.requestFields.set], ["/", [], []]);
 });
 
+test("parseRoutesFile() warns of the sandbox router's rules that nothing gets to, and takes ports that are not said for none", () => {
+  const rule = (rest: string) => `    - { routeKey: k, targetService: "http://10.0.0.9:8080", ${rest} }\n`;
+  const rules = [
+    "pathPrefixes: [/a, /b, /a], headerMatchers: { X-A: 1, X-B: 2 }",
+    "pathPrefixes: [/c, /b], headerMatchers: { x-b: 2, x-a: 1 }",
+    "pathPrefixes: [/b]",
+    "pathPrefixes: []",
+    "headerMatchers: {}",
+  ].map(rule).join("");
+  assert.deepEqual(warningsOf(`server: { httpPort: ~, grpcPort: }\nrouting:\n  rules:\n${rules}`), [
+    "routes.yaml:5:7: routing.rules[1]: conflict: for k at /b it matches exactly what routing.rules[0] matches, which comes first",
+    "routes.yaml:8:7: routing.rules[4]: conflict: for k at / it matches exactly what routing.rules[3] matches, which comes first",
+  ]);
+});
+
 test("parseRoutesFile() compares route keys as other values", () => {
   const keyed = (routeKey: unknown) => {
     const [route] = policiesOf(JSON.stringify({ routes: [{ match: { routeKey }, respond: {} }] })).routes;
@@ -273,6 +288,19 @@ sevices: {}
       "routes.yaml:15:1: sevices: unknown key, did you mean services?",
     ],
   );
+});
+
+test("parseRoutesFile() says where quotes are missing, and where they are not what is wrong", () => {
+  const problem = (field: string) =>
+    problemsOf(`routes: [{ service: vms, ${field} }]`).join().replace(/^routes.yaml:\d+:\d+: routes\[0\]\./, "");
+  assert.equal(
+    problem("headers: { request: { set: { X-A: {client_ip} } } }"),
+    "headers.request.set.X-A: must be a text or a list, not a mapping: put it in quotes",
+  );
+  assert.equal(problem("maintenance: { body: {host} }"), "maintenance.body: must be a text, not a mapping: put it in quotes");
+  assert.equal(problem("maintenance: { body: { host: a } }"), "maintenance.body: must be a text, not a mapping");
+  assert.equal(problem("maintenance: { body: 503 }"), "maintenance.body: must be a text, not 503: put it in quotes");
+  assert.equal(problem("maxBodySize: .nan"), "maxBodySize: must be a text or a number, not NaN");
 });
 
 test("parseRoutesFile() refuses an empty file, but not one that says nothing", () => {
@@ -424,6 +452,7 @@ const BAD_ROUTES: readonly (readonly [string, string])[] = [
   ["drain: { over: 10m }", "drain.start: is missing: a text"],
   ["drain: { start: tomorrow }", "drain.start: must be a moment such as 2027-01-31T18:00:00Z"],
   ["errors: [{ on: timeuot }]", 'errors[0].on: there is no error "timeuot": did you mean timeout?'],
+  ["id: ..", "id: must be 1 to 128 letters, digits and . _ : / * @ + -, but not . or .."],
   ["errors: [{ on: [refused], status: 99 }]", "errors[0].status: must be at least 200"],
   ["errors: [{ on: refused, redirect: '//evil.example' }]", "errors[0].redirect: must be a URL such as"],
   ["hosts: [app.example.com:80]", "hosts[0]: must be a host name such as app.example.com, *.example.com or * (without a port)"],

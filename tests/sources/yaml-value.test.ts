@@ -83,7 +83,7 @@ test("parseYaml() refuses what would be read otherwise than it looks", () => {
   assert.deepEqual(problemsOf("a: !mine x\n"), ["1:10 has the tag !mine, which means nothing here"]);
   assert.deepEqual(problemsOf("__proto__: {a: 1}\n"), ['1:1 the key "__proto__" cannot be used']);
   assert.deepEqual(problemsOf("[1, 2]: x\n"), ["1:1 a key must be a word"]);
-  assert.deepEqual(problemsOf("a: *b\n"), ["1:4 no anchor &b is above"]);
+  assert.deepEqual(problemsOf("a: *b\n"), ["1:4 no anchor &b is above: a text that begins with * needs quotes"]);
   assert.deepEqual(problemsOf("a: &b [*b]\n"), ["1:8 the alias *b contains itself"]);
   assert.deepEqual(problemsOf("a: {<<: 1}\n"), ["1:5 << needs a mapping"]);
   assert.match(problemsOf("a: [1,\n")[0]!, /^2:1 /);
@@ -158,4 +158,17 @@ test("parseYaml() answers to whatever bytes, with a value or with problems", () 
     if ("problems" in read) { for (const { line, column } of read.problems) assert.ok(line >= 1 && column >= 1, text); }
     else JSON.stringify(read.value);
   }
+});
+
+test("parseYaml() says that texts such as *.example.com need quotes", () => {
+  assert.deepEqual(problemsOf("hosts: *.example.com\n"), [
+    "1:8 no anchor &.example.com is above: a text that begins with * needs quotes",
+  ]);
+  for (const text of ["a: 1\nhosts: *\n", "a: 1\nhosts: [*]\n"]) {
+    assert.match(problemsOf(text)[0]!, /^2:[89] an alias needs a name: a text that begins with \* needs quotes$/);
+  }
+});
+
+test("parseYaml() leaves moments as they are written, also in YAML 1.1", () => {
+  assert.deepEqual(valueOf("%YAML 1.1\n---\na: 2027-01-31T18:00:00Z\n"), { a: "2027-01-31T18:00:00Z" });
 });
