@@ -66,6 +66,8 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
   #owed = false;
   /** Since when the client could have sent more of it; Infinity: the endpoint takes no more. */
   #owedSinceMs = Infinity;
+  /** Of a request with a body that may be retried: when its head was sent. */
+  #askedAtMs = 0;
 
   constructor(
     exchange: Exchange,
@@ -93,7 +95,10 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     record.upstreamKind = endpoint.record.kind;
     record.region = endpoint.record.region;
     record.attempts++;
-    if (this.plan !== null) this.plan.goesTo(endpoint.record);
+    if (this.plan !== null) {
+      this.plan.goesTo(endpoint.record);
+      this.#owner.retries?.begin();
+    }
     const idle = fresh ? null : this.#environment.pool.take(endpoint);
     record.reused = idle !== null;
     if (idle !== null) return this.onConnected(idle);
@@ -121,6 +126,7 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     }
     this.#owed = true;
     this.#owedSinceMs = this.#environment.sweep.nowMs;
+    if (this.#owner.retries !== null) this.#askedAtMs = nowMs();
     // A client that expects 100 sends nothing before the endpoint has said something
     if (exchange.head.expectsContinue) connection.deadlineAtMs = this.#responseDeadline();
     const body = this.#owner.retries?.body;
@@ -156,7 +162,11 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
 
   onRequestEnd(trailers: HeaderList | null): void {
     this.bodySent = true;
-    this.#owner.retries?.body?.end(trailers);
+    const { retries } = this.#owner;
+    if (retries !== null) {
+      retries.body?.end(trailers);
+      if (this.#askedAtMs > 0) retries.excuse(nowMs() - this.#askedAtMs);
+    }
     if (this.#connection !== null) this.#requestComplete(this.#connection, trailers);
     if (this.#tunnelAnswerEnded) this.#end();
   }

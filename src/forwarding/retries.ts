@@ -41,8 +41,6 @@ interface Attempted {
 export class Retries {
   /** null: what leaves of the body could not be sent again anyway. */
   readonly body: KeptBody | null;
-  /** When the time for all attempts is over; monotonic. */
-  readonly overAtMs: number;
   readonly #exchange: Exchange;
   readonly #policy: RetryPolicy;
   readonly #budget: RetryBudget;
@@ -53,21 +51,47 @@ export class Retries {
   /** Beyond ours: those of other regions' edges. */
   #elsewhere = 0;
   #bodySent = false;
+  /** When the first attempt began, monotonic, later by the time in which clients sent; 0: none has. */
+  #sinceMs = 0;
+  /** In queues, before that. */
+  #queuedMs = 0;
 
   /** `budget`: of the service. */
   constructor(exchange: Exchange, policy: RetryPolicy, budget: RetryBudget, { changes, metrics, random }: RetryParts) {
-    const { head, requestLength, record } = exchange;
+    const { head, requestLength } = exchange;
     this.#exchange = exchange;
     this.#policy = policy;
     this.#budget = budget;
     this.#metrics = metrics;
     this.#random = random;
     this.#idempotencyKey = saysIdempotencyKey(head, changes);
-    this.overAtMs = policy.totalMs > 0 ? record.headAtMs + policy.totalMs : Infinity;
     const keeps = requestLength !== 0 && requestLength <= policy.maxBodyBytes &&
       mayRepeat(policy, head.method, this.#idempotencyKey);
     this.body = keeps ? new KeptBody(policy.maxBodyBytes, memory) : null;
     budget.deposit();
+  }
+
+  /** An attempt begins. */
+  begin(): void {
+    if (this.#sinceMs > 0) return;
+    this.#sinceMs = nowMs();
+    this.#queuedMs = this.#exchange.record.queueWaitMs;
+  }
+
+  /** So long the client took to send its body: an endpoint that is asked has time to answer, or slow clients would have it ejected. */
+  excuse(sendingMs: number): void {
+    this.#sinceMs += sendingMs;
+  }
+
+  /** When the time for all attempts is over; monotonic. */
+  get overAtMs(): number {
+    const { totalMs } = this.#policy;
+    return totalMs > 0 ? nowMs() - this.#elapsedMs + totalMs : Infinity;
+  }
+
+  /** Of all attempts together, without waiting for places. */
+  get #elapsedMs(): number {
+    return nowMs() - this.#sinceMs - (this.#exchange.record.queueWaitMs - this.#queuedMs);
   }
 
   /**
@@ -116,7 +140,7 @@ export class Retries {
       idempotencyKey: this.#idempotencyKey,
       bodySent: this.#bodySent,
       bodyKept: this.body?.whole === true,
-      elapsedMs: nowMs() - record.headAtMs,
+      elapsedMs: this.#elapsedMs,
       backoffMs: waitMs,
       budgetLeft: () => stale || this.#budget.withdraw(this.#policy.budget),
     });

@@ -5,7 +5,14 @@ import type { H1Connection } from "../../src/downstream/h1-connection.ts";
 import type { H1UpstreamConnection } from "../../src/upstream/h1-connection.ts";
 import { keptBodyBytes } from "../../src/forwarding/retries.ts";
 import { Policies } from "../../src/table/policies.ts";
-import type { BreakerPolicy, MaintenancePolicy, PolicyRoute, RetryPolicy, ServiceRecord } from "../../src/table/policy.ts";
+import type {
+  BreakerPolicy,
+  MaintenancePolicy,
+  PolicyRoute,
+  RetryPolicy,
+  ServicePolicy,
+  ServiceRecord,
+} from "../../src/table/policy.ts";
 import { EndpointWatch, type Guard } from "../../src/upstream/endpoint-watch.ts";
 import { type Dial, World } from "../fixtures/world.ts";
 import { filePolicies, policyRoute, service } from "../fixtures/policies.ts";
@@ -152,22 +159,51 @@ test("an attempt that comes late is no silence of the endpoint that it goes to",
   assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", ["2"]]);
 });
 
-test("who waits for a place has the time of the queue, and then that of every request", async () => {
+/** A request that waits for the place of a service's only endpoint. */
+function waiting(policy: Partial<ServicePolicy> = {}) {
   const limits = { soft: 0, hard: 1, queue: 1, queueTimeoutMs: 60_000 };
-  const users = service("users", ["10.0.0.5:80"], { limits });
-  using w = world([users], policyRoute("all", "users"), ["open"]);
+  const users = service("users", ["10.0.0.5:80"], { limits, ...policy });
+  const w = world([users], policyRoute("all", "users"), ["open"]);
   let full = true;
   const visit = { answered() {}, ended() {} };
   const guard: Guard = { look: () => full ? "full" : null, enter: () => full ? null : visit };
   w.endpoints.of(users.endpoints![0]!).watch = new EndpointWatch([guard]);
   w.say(w.client, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
   assert.equal(w.metrics.exchangesQueued, 1);
+  const free = async (): Promise<void> => {
+    full = false;
+    while (w.metrics.exchangesQueued > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    w.network.settle();
+  };
+  return { w, free };
+}
+
+test("who waits for a place has the time of the queue, and then that of every request", async () => {
+  const { w, free } = waiting();
+  using _ = w;
   for (let i = 0; i < 4; i++) quietFor(w, 8000);
   assert.equal(w.client.take().toString(), "");
-  full = false;
-  while (w.metrics.exchangesQueued > 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  w.network.settle();
+  await free();
   quietFor(w, 8000);
   w.say(w.vm[0]!, ANSWER);
   assert.deepEqual(attemptsIn(w.client.take().toString()), ["200", []]);
+});
+
+test("the time for all attempts begins with the first of them", async () => {
+  const { w, free } = waiting({ retry: { ...RETRY, totalMs: 20 } });
+  using _ = w;
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const freedAtMs = performance.now();
+  await free();
+  assert.ok((w.vm[0]!.handler as H1UpstreamConnection).deadlineAtMs > freedAtMs + 15, "the VM has time to answer");
+});
+
+test("the time for all attempts is not used up by a client that takes long to send", async () => {
+  const users = service("users", ["10.0.0.5:80"], { retry: { ...RETRY, totalMs: 400 } });
+  using w = world([users], policyRoute("all", "users"), ["open"]);
+  w.say(w.client, "PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 10\r\n\r\nbegin");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const sentAtMs = performance.now();
+  w.say(w.client, "ended");
+  assert.ok((w.vm[0]!.handler as H1UpstreamConnection).deadlineAtMs > sentAtMs, "the VM has time to answer");
 });
