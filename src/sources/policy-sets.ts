@@ -51,6 +51,9 @@ function noteIdle(value: unknown, { balance, endpoints }: WrittenService, path: 
     problems.note([...path, "hashKey"], "has no effect: only balance: consistent-hash goes by it");
   }
   const weights = new Set(endpoints.map(({ weight }) => weight).filter((weight) => weight > 0));
+  if (weights.size === 0 && endpoints.length > 0) {
+    problems.note([...path, "endpoints"], "all have weight 0: nobody takes requests, but from clients that stick to him");
+  }
   if (balance === "round-robin" && weights.size > 1) {
     problems.note([...path, "balance"], "does not heed weights, but for 0: weighted does, in turn, too");
   }

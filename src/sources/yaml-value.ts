@@ -81,8 +81,21 @@ function firstLine(message: string): string {
 /** Hosts such as `*` and `*.example.com` are read as aliases. */
 const STAR = "a text that begins with * needs quotes";
 
+/** What is usually meant by what the library says, which knows nothing but YAML. */
+const HINTS: Readonly<Record<string, string>> = {
+  "Alias cannot be an empty string": `an alias needs a name: ${STAR}`,
+  "Nested mappings are not allowed in compact mappings": "a text with a colon and a space needs quotes (header:NAME has no space)",
+  "Block collections are not allowed within flow collections":
+    "a text with a colon and a space needs quotes (header:NAME has no space)",
+  "Implicit map keys need to be followed by map values": "is no key with a value: after the colon goes a space",
+  "All mapping items must start at the same column": "is neither as far to the right as the keys above nor as those around them",
+  "Sequence item without - indicator": "is neither as far to the right as the keys of the item above, nor an item with a -",
+  "Flow map in block collection must be sufficiently indented and end with a }": "a { above is not closed",
+  "Flow sequence in block collection must be sufficiently indented and end with a ]": "a [ above is not closed",
+};
+
 function wording(message: string): string {
-  return message === "Alias cannot be an empty string" ? `an alias needs a name: ${STAR}` : message;
+  return Object.hasOwn(HINTS, message) ? HINTS[message]! : message;
 }
 
 function placeAt(lines: LineCounter, offset: number): TextPlace {

@@ -290,6 +290,15 @@ sevices: {}
   );
 });
 
+test("parseRoutesFile() warns of services whose endpoints all have weight 0", () => {
+  const service = (weight: number) =>
+    `services: { a: { endpoints: [{ url: "http://a", weight: ${weight} }] }, b: { endpoints: [] } }\n`;
+  assert.deepEqual(warningsOf(service(0)), [
+    "routes.yaml:1:18: services.a.endpoints: all have weight 0: nobody takes requests, but from clients that stick to him",
+  ]);
+  assert.deepEqual(warningsOf(service(1)), []);
+});
+
 test("parseRoutesFile() says where quotes are missing, and where they are not what is wrong", () => {
   const problem = (field: string) =>
     problemsOf(`routes: [{ service: vms, ${field} }]`).join().replace(/^routes.yaml:\d+:\d+: routes\[0\]\./, "");

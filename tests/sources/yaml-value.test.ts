@@ -172,3 +172,16 @@ test("parseYaml() says that texts such as *.example.com need quotes", () => {
 test("parseYaml() leaves moments as they are written, also in YAML 1.1", () => {
   assert.deepEqual(valueOf("%YAML 1.1\n---\na: 2027-01-31T18:00:00Z\n"), { a: "2027-01-31T18:00:00Z" });
 });
+
+test("parseYaml() says of what is usual among mistakes what is meant", () => {
+  const said: readonly (readonly [string, string])[] = [
+    ["a: header: X-Key\n", "1:4 a text with a colon and a space needs quotes (header:NAME has no space)"],
+    ["a: { b: header: X-Key }\n", "1:9 a text with a colon and a space needs quotes (header:NAME has no space)"],
+    ["a: 1\nb:2\n", "2:1 is no key with a value: after the colon goes a space"],
+    ["a:\n  b: 1\n c: 2\n", "3:1 is neither as far to the right as the keys above nor as those around them"],
+    ["a:\n  - b: 1\n   c: 2\n", "3:1 is neither as far to the right as the keys of the item above, nor an item with a -"],
+    ["a: { b: 1\nc: 2\n", "2:1 a { above is not closed"],
+    ["a: [1\nc: 2\n", "2:1 a [ above is not closed"],
+  ];
+  for (const [text, first] of said) assert.equal(problemsOf(text)[0], first, text);
+});
