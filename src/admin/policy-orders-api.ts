@@ -108,6 +108,7 @@ function setMaintenance(target: Target): AdminPath {
       if (service !== null && deps.policies().policies.service(service) === undefined) {
         return problem(c, 400, "bad_body", `service: there is no service ${JSON.stringify(service)}`);
       }
+      if (target.kind === "service" && service === name) return problem(c, 400, "bad_body", "service: must be another one");
       return order(c, deps, target.kind, name, { maintenance: maintenanceOf(body), ...wishOf(c, body) });
     },
   });

@@ -64,6 +64,7 @@ export function serviceRecord(
   const maintenance = written.maintenance === undefined ? null : { ...written.maintenance };
   if (maintenance !== null) {
     maintenance.service = reference(maintenance.service, [...path, "maintenance", "service"], names, problems);
+    if (maintenance.service === name) problems.add([...path, "maintenance", "service"], "must be another service");
   }
   return {
     name,

@@ -65,7 +65,7 @@ function writtenPath(kind: "prefix" | "exact" | "edit"): z.ZodType<string, strin
   return z.string().superRefine((written, context) => {
     const problem = pathProblem(written) ?? placeholderProblem(written, kind);
     if (problem !== null) context.addIssue({ code: "custom", message: problem });
-  });
+  }).meta({ pattern: "^/" });
 }
 
 function placeholderProblem(written: string, kind: "prefix" | "exact" | "edit"): string | null {
@@ -119,7 +119,10 @@ const target = mapping({
   weight: part(1_000_000).prefault(1).describe("Its share beside the others', in steps of 0.01 % of all."),
 });
 
-const prefix = writtenPath("edit").transform((written) => readPath(written)!.replace(/\/+$/, "")).meta({ accepts: "path" });
+const prefix = writtenPath("edit").transform((written) => readPath(written)!.replace(/\/+$/, "")).meta({
+  accepts: "path",
+  pattern: "^/",
+});
 
 const queryPairs = z.record(z.string().min(1).max(256), text(8192)).transform((written, context) => {
   for (const [name, value] of Object.entries(written)) {

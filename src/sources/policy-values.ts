@@ -16,12 +16,19 @@ export interface ValueNotes {
 
 type Verdict<Value> = { readonly value: Value } | { readonly problem: string };
 
-/** A text that means something else; `accepts` for the reference, `like` what is told of what is no text. */
-function meaning<Value>(accepts: string, read: (text: string) => Verdict<Value>, like?: string): z.ZodType<Value, string> {
+/**
+ * A text that means something else; `accepts` for the reference, `like` what is told of what is no text. `shape`: editors check by it while
+ * one writes; it must take all that `read` takes, and need not tell all that is wrong.
+ */
+function meaning<Value>(
+  accepts: string,
+  read: (text: string) => Verdict<Value>,
+  { like, shape }: { readonly like?: string; readonly shape?: RegExp } = {},
+): z.ZodType<Value, string> {
   return z.string(like === undefined ? {} : { error: (issue) => issue.input === undefined ? undefined : like }).transform((
     text,
     context,
-  ) => conclude(read(text), context)).meta({ accepts });
+  ) => conclude(read(text), context)).meta({ accepts, ...shape && { pattern: shape.source } });
 }
 
 function conclude<Value>(verdict: Verdict<Value>, context: z.RefinementCtx): Value {
@@ -42,6 +49,7 @@ export function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.Zo
   });
 }
 
+const DURATION_SHAPE = /^(\d+(\.\d+)?(ms|s|m|h))+$/;
 const DURATION = "must be a duration such as 250ms, 10s or 1m30s";
 
 export function duration(leastMs: number, mostMs: number): z.ZodType<number, string> {
@@ -50,7 +58,7 @@ export function duration(leastMs: number, mostMs: number): z.ZodType<number, str
     const ms = parseDuration(text);
     if (ms === null) return { problem: DURATION };
     return ms >= leastMs && ms <= mostMs ? { value: ms } : { problem: `must be a duration from ${range}` };
-  }, DURATION);
+  }, { like: DURATION, shape: DURATION_SHAPE });
 }
 
 /** A plain number is bytes. */
@@ -119,17 +127,19 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
 export const fieldName: z.ZodType<string, string> = meaning(
   "name of a header field",
   (text) => TOKEN.test(text) ? { value: text } : { problem: "must be the name of a header field: letters, digits, -" },
+  { shape: TOKEN },
 );
 
 export const cookieName: z.ZodType<string, string> = meaning(
   "name of a cookie",
   (text) => TOKEN.test(text) ? { value: text } : { problem: "must be the name of a cookie: letters, digits, -, _" },
+  { shape: TOKEN },
 );
 
 export const method: z.ZodType<string, string> = meaning("method", (text) => {
   if (!TOKEN.test(text)) return { problem: "must be a method such as GET" };
   return text === text.toUpperCase() ? { value: text } : { problem: `methods are case-sensitive: write ${text.toUpperCase()}` };
-});
+}, { shape: /^[^a-z\s]+$/ });
 
 export const keySource: z.ZodType<KeySource, string> = meaning<KeySource>(
   "client-ip, header:NAME, cookie:NAME, path, route-key",
@@ -140,6 +150,7 @@ export const keySource: z.ZodType<KeySource, string> = meaning<KeySource>(
     if (kind === "cookie" && TOKEN.test(name)) return { value: { kind, name } };
     return { problem: "must be client-ip, header:NAME, cookie:NAME, path or route-key" };
   },
+  { shape: /^(client-ip|path|route-key|(header|cookie):.+)$/ },
 );
 
 /** null: `route`, one count for all. */
@@ -148,7 +159,10 @@ export const countKey: z.ZodType<KeySource | null, string> = z.string().transfor
   const read = keySource.safeParse(text);
   if (read.success) return read.data;
   return conclude<KeySource | null>({ problem: "must be client-ip, header:NAME, cookie:NAME, path, route-key or route" }, context);
-}).meta({ accepts: "client-ip, header:NAME, cookie:NAME, path, route-key, route" });
+}).meta({
+  accepts: "client-ip, header:NAME, cookie:NAME, path, route-key, route",
+  pattern: "^(client-ip|path|route-key|route|(header|cookie):.+)$",
+});
 
 /** `*`: any. */
 export const host: z.ZodType<string, string> = meaning("host name, *.example.com, or * for any", (text) => {
@@ -166,15 +180,18 @@ function hostHint(text: string): string {
   return below === undefined ? "" : ` (write *.${below}, which stands for any depth, and ${below} beside it if that is meant, too)`;
 }
 
+const SERVICE_SHAPE = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/;
+
 export const serviceName: z.ZodType<string, string> = meaning(
   "name of a service",
   (text) => isServiceName(text) ? { value: text } : { problem: `must be the name of a service: ${SERVICE_NAME}` },
+  { shape: SERVICE_SHAPE },
 );
 
 export const SERVICE_NAME = "1 to 63 letters, digits, - and _";
 
 export function isServiceName(text: string): boolean {
-  return /^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/.test(text);
+  return SERVICE_SHAPE.test(text);
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -182,7 +199,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const region: z.ZodType<string, string> = meaning("UUID of a region", (text) => {
   const id = text.toLowerCase();
   return UUID.test(id) ? { value: id } : { problem: "must be the UUID of a region" };
-});
+}, { shape: /^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/ });
 
 /** Browsers and curl take `..` out of paths of the admin API, however it is escaped: the order would be one to something else. */
 const ROUTE_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:\/*@+-]{1,128}$/;
@@ -191,12 +208,16 @@ export const routeId: z.ZodType<string, string> = meaning(
   "letters, digits, . _ : / * @ + -",
   (text) =>
     ROUTE_ID.test(text) ? { value: text } : { problem: "must be 1 to 128 letters, digits and . _ : / * @ + -, but not . or .." },
+  { shape: ROUTE_ID },
 );
+
+const ROUTE_KEY = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** What can stand in a header, a cookie and a host name's label alike. */
 export const routeKey: z.ZodType<string, string> = meaning(
   "letters, digits, . _ -",
-  (text) => /^[A-Za-z0-9._-]{1,128}$/.test(text) ? { value: text } : { problem: "must be 1 to 128 letters, digits and . _ -" },
+  (text) => ROUTE_KEY.test(text) ? { value: text } : { problem: "must be 1 to 128 letters, digits and . _ -" },
+  { shape: ROUTE_KEY },
 );
 
 /** `address`: an IP literal without brackets, or a host name that has yet to be resolved. */
@@ -206,7 +227,9 @@ export interface EndpointAddress {
   readonly secure: boolean;
 }
 
-export const endpointUrl: z.ZodType<EndpointAddress, string> = meaning("http:// or https://HOST:PORT", readEndpointUrl);
+export const endpointUrl: z.ZodType<EndpointAddress, string> = meaning("http:// or https://HOST:PORT", readEndpointUrl, {
+  shape: /^[Hh][Tt][Tt][Pp][Ss]?:\/\/[^/?#@]+\/?$/,
+});
 
 function readEndpointUrl(text: string): Verdict<EndpointAddress> {
   const match = /^([a-z][a-z0-9+.-]*):\/\/(?:([^/?#@]*)@)?(\[[^\]/?#]*\]|[^/?#:]*)(?::(\d{0,5}))?(\/?)$/i.exec(text);

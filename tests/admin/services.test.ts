@@ -77,6 +77,7 @@ test("orders of what there is not, or that make no sense, are refused with the r
       ["/api/services/vms/drain", {}, "no_service"],
       ["/api/policies/routes/none/maintenance", {}, "no_route"],
       ["/api/services/users/maintenance", { service: "none" }, "bad_body"],
+      ["/api/services/users/maintenance", { service: "users" }, "bad_body"],
       ["/api/services/users/maintenance", { status: 99 }, "bad_body"],
       ["/api/services/users/maintenance", { content_type: "a\r\nb: c" }, "bad_body"],
       ["/api/services/users/drain", { over: "soon" }, "bad_body"],

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { routesFileSchema } from "../../src/sources/policy-schema.ts";
 
 interface SchemaNode {
-  readonly type?: string;
+  readonly type?: unknown;
   readonly description?: string;
   readonly accepts?: string;
   readonly default?: unknown;
@@ -19,7 +19,33 @@ export function routesSchema(): string {
   const { $schema, ...rest } = jsonSchema();
   const title = "Routes file of edgeproxy (EDGEPROXY_CONFIG_FILE)";
   const patterns = { "^x-": { description: "Anything, for anchors that other places use." } };
-  return `${JSON.stringify({ $schema, title, ...forEditors(rest) as object, patternProperties: patterns }, null, 2)}\n`;
+  const schema = forEditors(rest) as SchemaNode;
+  const { $schema: hint, routing, server, ...sections } = schema.properties!;
+  const rules = routing!.properties!["rules"]!;
+  const shape = {
+    ...routing,
+    properties: orEmpty({ ...routing!.properties, rules: { ...rules, items: optionalOrEmpty(rules.items!) } }),
+  };
+  const properties = { $schema: hint, ...orEmpty({ ...sections, routing: shape, server: optionalOrEmpty(server!) }) };
+  return `${JSON.stringify({ $schema, title, ...schema, properties, patternProperties: patterns }, null, 2)}\n`;
+}
+
+/** With nothing behind them, whole sections and the keys of the sandbox router's shape are as good as not there. */
+function orEmpty(properties: Readonly<Record<string, SchemaNode>>): Readonly<Record<string, SchemaNode>> {
+  return Object.fromEntries(
+    Object.entries(properties).map(([key, node]) => {
+      const nothing = node.anyOf === undefined ? { type: [node.type, "null"] } : { anyOf: [...node.anyOf, { type: "null" }] };
+      return [key, { ...node, ...nothing } as SchemaNode];
+    }),
+  );
+}
+
+function optionalOrEmpty(node: SchemaNode): SchemaNode {
+  const all = Object.entries(node.properties!);
+  const [needed, optional] = [true, false].map((wanted) =>
+    Object.fromEntries(all.filter(([key]) => (node.required?.includes(key) === true) === wanted))
+  );
+  return { ...node, properties: { ...needed, ...orEmpty(optional!) } };
 }
 
 function jsonSchema(): Record<string, unknown> {
@@ -80,7 +106,7 @@ function acceptsOf(node: SchemaNode): string {
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(acceptsOf))].join("; ");
   if (node.type === "array") return node.items?.properties === undefined ? `list of ${acceptsOf(node.items ?? {})}` : "list";
   if (node.type === "object") return "mapping";
-  return { boolean: "true, false", string: "text", integer: "whole number", number: "number" }[node.type ?? ""] ?? "anything";
+  return { boolean: "true, false", string: "text", integer: "whole number", number: "number" }[String(node.type)] ?? "anything";
 }
 
 function cell(text: string): string {

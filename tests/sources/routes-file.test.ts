@@ -5,6 +5,7 @@ import type { FilePolicies } from "../../src/table/policy.ts";
 import { routesFileSchema } from "../../src/sources/policy-schema.ts";
 import { parseYaml } from "../../src/sources/yaml-value.ts";
 import { type ParsedFile, parseRoutesFile } from "../../src/sources/routes-file.ts";
+import { z } from "zod";
 
 const HERE = "11111111-1111-4111-8111-111111111111";
 const THERE = "22222222-2222-4222-8222-222222222222";
@@ -206,6 +207,33 @@ test("the schema of the whole, which editors are told of, takes what the file ma
   const read = routesFileSchema.safeParse(yaml.value);
   assert.ok(read.success, JSON.stringify(read.error?.issues));
   assert.equal(routesFileSchema.safeParse({ ...yaml.value as object, sevices: {} }).success, false);
+});
+
+test("patterns by which editors check texts are no narrower than ours", () => {
+  const taken: Readonly<Record<string, readonly string[]>> = {
+    window: ["250ms", "1.5s", "1m30s", "24h"],
+    url: ["http://10.0.0.5:8080", "HTTPS://vm.internal/", "http://[2001:db8::1]", "http://a:"],
+    key: ["client-ip", "header:X-A", "cookie:a.b", "path", "route-key", "route"],
+    id: ["a/b*:@+-", "...", "."],
+    routeKeyHeader: ["X-Route-Key", "!#$%&'*+.^_`|~"],
+    service: ["vms", "_a-b"],
+    region: ["ABCDEF01-1111-4111-8111-111111111111"],
+  };
+  const checked: [string, string][] = [];
+  const look = (node: unknown, key: string): void => {
+    if (typeof node !== "object" || node === null) return;
+    const { pattern, default: usual } = node as { readonly pattern?: unknown; readonly default?: unknown };
+    if (typeof pattern === "string") {
+      const texts = [...taken[key] ?? [], ...typeof usual === "string" ? [usual] : []];
+      for (const text of texts) checked.push([`${key}: ${text}`, String(new RegExp(pattern, "u").test(text))]);
+    }
+    for (const [name, part] of Object.entries(node)) look(part, name);
+  };
+  look(z.toJSONSchema(routesFileSchema, { io: "input" }), "");
+  assert.deepEqual(new Set(checked.filter(([, fits]) => fits === "false").map(([what]) => what)), new Set(["id: ."]));
+  for (const [key, texts] of Object.entries(taken)) {
+    assert.ok(texts.every((text) => checked.some(([what]) => what === `${key}: ${text}`)), key);
+  }
 });
 
 test("parseRoutesFile() notes what has no effect", () => {
@@ -545,6 +573,7 @@ const BAD_SERVICES: readonly (readonly [string, string])[] = [
   ["endpoints: [{ url: 'http://a:0' }]", "endpoints[0].url: must be a URL such as http://10.0.0.5:8080 (ports are 1 to 65535)"],
   ["endpoints: [{ url: 'http://a' }, { url: 'http://A:80/' }]", "endpoints[1]: is the same endpoint as endpoints[0]"],
   ["endpoints: []\n    retry: { on: [teapot] }", "retry.on[0]: must be connect, reset, timeout or statuses such as 503 or 502-504"],
+  ["endpoints: []\n    maintenance: { service: a }", "maintenance.service: must be another service"],
   ["endpoints: []\n    health: { status: 99 }", "health.status: must be status codes from 100 to 599"],
   [
     "endpoints: []\n    health: { headers: { Content-Length: '1' } }",
