@@ -124,7 +124,7 @@ function parseQuestion(argv: readonly string[]): Question | string {
     const unsplit = fields.findIndex((field) => field === null);
     if (unsplit >= 0) return `edgeproxy explain: not a header, a colon is missing: "${values.header[unsplit]}"`;
     const words = { url, method: values.method, fields: fields.filter((field) => field !== null) };
-    if (writtenRequest(words) === null) return `edgeproxy explain: not a URL: "${url}"`;
+    if (writtenRequest(words) === null) return `edgeproxy explain: not a URL such as http://app.example.com/path: "${url}"`;
     return { words, client: values.client, json: values.json, envFile: values["env-file"] };
   } catch (error) {
     return `edgeproxy explain: ${(error as Error).message}`;
