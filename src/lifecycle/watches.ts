@@ -6,7 +6,7 @@
 import type { Metrics } from "../observation/metrics.ts";
 import type { PolicedReport, QueueLength, TroubleKind } from "../observation/policed-figures.ts";
 import type { Timers } from "../runtime/timers.ts";
-import { isEdge, ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
+import { endpointIn, isEdge, ownEndpoints, partsOfKey, type PolicyService } from "../table/policies.ts";
 import { type ConcurrencyPolicy, type HealthPolicy, type ServiceEndpoint, tlsPeer } from "../table/policy.ts";
 import type { EndpointRecord } from "../table/record.ts";
 import type { RoutingTable } from "../table/routing-table.ts";
@@ -128,8 +128,11 @@ export class Watches {
     const limits = isEdge(record, service) ? null : policy.limits;
     const guards: Guard[] = [];
     const { cells } = this.#parts;
+    // Of one that a reload has taken away, which ends what is under way there, nobody is told as of one that is
+    const isListed = service.endpoints === null || endpointIn(service.endpoints, key) !== undefined;
     if (policy.breaker !== null) {
-      const whose = policy.breaker.scope === "service" ? name : key;
+      const ofAll = policy.breaker.scope === "service";
+      const whose = ofAll ? name : key;
       const trials = this.#counts.of(`trials/${whose}`);
       // Requests under way may end at a guard that is no longer in force
       const noticed = (): void => void (this.#breakers.has(whose) && this.#troubles.breaker(whose, troubled));
@@ -139,7 +142,7 @@ export class Watches {
       };
       const guard: BreakerGuard = new BreakerGuard(whose, policy.breaker, { cells, trials, turned, noticed });
       const troubled = { service: name, trouble: () => guard.trouble };
-      this.#breakers.set(whose, { guard, service: name });
+      if (isListed || ofAll) this.#breakers.set(whose, { guard, service: name });
       guard.look(); // it may be open from before
       guards.push(guard);
     }
@@ -155,7 +158,7 @@ export class Watches {
         isLone: () => !this.#endpointsOf(name).some((each) => each.key !== key && this.#isMeant(each)),
         failsChecks: (key) => this.outsideOf(key) === "unhealthy",
         turned: (turn) => this.#turned(turn),
-        noticed: () => this.#troubles.ejection(key, troubled),
+        noticed: () => void (isListed && this.#troubles.ejection(key, troubled)),
         after: (delayMs, run) => void this.#parts.timers.after(delayMs, run),
       });
       const troubled = { service: name, trouble: (): TroubleKind | null => guard.look() };

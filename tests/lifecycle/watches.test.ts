@@ -34,8 +34,8 @@ function stage(policy: Partial<ServicePolicy>) {
     send: (message) => void told.push(message.type === "turned" ? `${message.key} ${message.turn}` : message.type),
   };
   const watches = new Watches(parts);
-  const enforce = (): void => {
-    const users = service("users", ["10.0.0.5:80", "10.0.0.6:80"], policy);
+  const enforce = (addresses = ["10.0.0.5:80", "10.0.0.6:80"]): void => {
+    const users = service("users", addresses, policy);
     table.policies = new Policies(filePolicies([users], [policyRoute("all", "users")]), new Map());
     watches.tidy();
   };
@@ -102,6 +102,26 @@ test("report() tells breakers that are not closed and who is ejected, also from 
   assert.deepEqual(watches.report().troubles.map(({ kind }) => kind), ["trial"]);
   watches.forget([one.key]);
   assert.deepEqual(watches.report().troubles, []);
+});
+
+test("of an endpoint that other policies have taken away nobody is told, and again when it comes back", () => {
+  for (const scope of ["endpoint", "service"] as const) {
+    const { watches, enforce, one, other } = stage({
+      breaker: { ...BREAKER, scope },
+      ejection: { errors: 1, windowMs: 10_000, timeMs: 10_000, maxShare: 0.5 },
+    });
+    watches.watchOf(other);
+    watches.watchOf(one)!.enter()!.ended("connect_failed");
+    enforce(["10.0.0.6:80"]);
+    const gone = watches.watchOf(one)!;
+    watches.watchOf(other);
+    gone.look();
+    const names = () => [watches.breakers().map(({ name }) => name), watches.report().troubles.map(({ name }) => name)];
+    assert.deepEqual(names(), scope === "service" ? [["users"], ["users"]] : [[other.key], []]);
+    enforce();
+    watches.watchOf(one);
+    assert.deepEqual(names(), scope === "service" ? [["users"], ["users", one.key]] : [[one.key], [one.key, one.key]]);
+  }
 });
 
 test("who has no weight, is cordoned or fails its checks is no other that would take over from an ejected endpoint", () => {
