@@ -68,7 +68,6 @@ export class Retries {
     const keeps = requestLength !== 0 && requestLength <= policy.maxBodyBytes &&
       mayRepeat(policy, head.method, this.#idempotencyKey);
     this.body = keeps ? new KeptBody(policy.maxBodyBytes, memory) : null;
-    budget.deposit();
   }
 
   /** An attempt begins. */
@@ -76,6 +75,7 @@ export class Retries {
     if (this.#sinceMs > 0) return;
     this.#sinceMs = nowMs();
     this.#queuedMs = this.#exchange.record.queueWaitMs;
+    this.#budget.deposit(); // not for what is refused: a flood of 429 must allow nobody a retry
   }
 
   /** So long the client took to send its body: an endpoint that is asked has time to answer, or slow clients would have it ejected. */

@@ -27,7 +27,7 @@ export class RetryBudget {
     this.#cells = table.passing(this.#name);
   }
 
-  /** A request has come. */
+  /** A request is sent for the first time. */
   deposit(): void {
     const cells = this.#turned();
     cells[REQUESTS_AT + cells[SLOT_AT]! % SLOTS]!++;

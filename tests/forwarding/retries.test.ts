@@ -265,3 +265,14 @@ test("no attempt begins, and none goes on, when the time for all of them is over
   const connection = w.vm[0]!.handler as unknown as { deadlineAtMs: number };
   assert.ok(connection.deadlineAtMs <= performance.now() + 5000, "below the response timeout of ten seconds");
 });
+
+test("requests that are answered without an attempt allow no retries", () => {
+  using w = world(["open"], { budget: 0.2, attempts: 100 }, { maxBodyBytes: 1 });
+  for (let i = 0; i < 200; i++) w.say(w.client, `${request("PUT", 2)}no`);
+  assert.equal(w.client.take().toString().match(/HTTP\/1\.1 413 /g)?.length, 200);
+  w.dials.push("open", "open");
+  w.say(w.client, request("GET", 0));
+  let attempts = 0;
+  for (; attempts < 60 && w.client.take().length === 0; attempts++) w.say(w.vm.find((vm) => vm.take().length > 0)!, BUSY);
+  assert.equal(attempts, 11, "the ten that are always allowed");
+});
