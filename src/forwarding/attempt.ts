@@ -105,7 +105,11 @@ export class Attempt implements ExchangeSink, ResponseSink, ConnectSink {
     if (exchange.requestLength !== 0) exchange.pauseRequest();
     exchange.claim(this);
     record.connectSinceMs = nowMs();
-    if (!this.#ended) this.#cancelConnect = this.#environment.pool.connect(endpoint, this, this.plan?.timeouts.connectMs ?? null);
+    if (this.#ended) return;
+    const { plan } = this;
+    this.#cancelConnect = plan === null
+      ? this.#environment.pool.connect(endpoint, this)
+      : this.#environment.pool.connect(endpoint, this, plan.timeouts.connectMs, this.#owner.retries?.overAtMs);
   }
 
   // ---- connection

@@ -36,10 +36,11 @@ export class Pool {
     return this.take(endpoint);
   }
 
-  /** Opens a connection; the answer is how to give up. `timeoutMs` null: as the settings say. */
-  connect(endpoint: EndpointState, sink: ConnectSink, timeoutMs: number | null = null): () => void {
+  /** Opens a connection; the answer is how to give up. `timeoutMs` null: as the settings say. `overAtMs`: when there is no use for it. */
+  connect(endpoint: EndpointState, sink: ConnectSink, timeoutMs: number | null = null, overAtMs = Infinity): () => void {
     if (!this.#environment.connections.makeRoom()) return refuse(sink);
-    const opening = new Opening(endpoint, this.#environment, timeoutMs ?? this.#connectTimeoutMs, sink);
+    const deadlineAtMs = Math.min(performance.now() + (timeoutMs ?? this.#connectTimeoutMs), overAtMs);
+    const opening = new Opening(endpoint, this.#environment, deadlineAtMs, sink);
     return () => opening.cancel();
   }
 }
@@ -74,12 +75,12 @@ class Opening implements Watched {
   readonly #where: string;
   #settled = false;
 
-  constructor(endpoint: EndpointState, environment: UpstreamEnvironment, timeoutMs: number, sink: ConnectSink) {
+  constructor(endpoint: EndpointState, environment: UpstreamEnvironment, deadlineAtMs: number, sink: ConnectSink) {
     const { address, port } = endpoint.record;
     this.#environment = environment;
     this.#sink = sink;
     this.#where = `${address}:${port}`;
-    this.deadlineAtMs = performance.now() + timeoutMs;
+    this.deadlineAtMs = deadlineAtMs;
     environment.sweep.watch(this);
     environment.connections.count++;
     environment.metrics.upstreamConnecting++;

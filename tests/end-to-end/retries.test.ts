@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Edgeproxy } from "../fixtures/edgeproxy.ts";
 import { type Arrivals, type Fault, FAULTS, noArrivals, startFaultyVm } from "../fixtures/faulty-vm.ts";
-import { freePort } from "../fixtures/ports.ts";
+import { freePort, loopbackAddress } from "../fixtures/ports.ts";
 import { getRequest, openRaw, type RawConnection, rawRequest, type RawResponse } from "../fixtures/raw-client.ts";
 import { endpointsOf, startRouted } from "../fixtures/routed-edge.ts";
 import { metric } from "../fixtures/served-vms.ts";
+import { UnresponsiveListener } from "../fixtures/unresponsive-listener.ts";
 import { respond, startVm, type Vm } from "../fixtures/vm.ts";
 
 const POSTS = 10_000;
@@ -36,11 +37,18 @@ before(async () => {
   bad = stack.use(await startVm());
   kept = stack.use(await startVm());
   for (let i = 0; i < 3; i++) outage.push(stack.use(await startVm({ script: respond(503, "down") })));
+  const silent = stack.use(await UnresponsiveListener.start(loopbackAddress()));
   const closed = { host: "127.0.0.1", port: await freePort() };
   edge = await startRouted(stack, {
     // The others answer at once, as far as the machine lets them
     faulty: { ...NO_CHECKS, endpoints: endpointsOf(...faulty, closed), retry: EVERYTHING, timeouts: { response: "250ms" } },
     steady: { ...NO_CHECKS, endpoints: endpointsOf(good, bad), retry: { ...EVERYTHING, attempts: 2, backoff: "0s" } },
+    silent: {
+      ...NO_CHECKS,
+      endpoints: endpointsOf(silent),
+      timeouts: { connect: "1m" },
+      retry: { ...EVERYTHING, total: "200ms" },
+    },
     unsaid: { ...NO_CHECKS, endpoints: endpointsOf(kept, closed) },
     checked: { endpoints: endpointsOf(kept, closed), retry: { attempts: 2 } },
     outage: { ...NO_CHECKS, endpoints: endpointsOf(...outage), retry: { ...EVERYTHING, budget: 0.2 } },
@@ -174,6 +182,10 @@ test("what one endpoint refuses goes to another, also without a retry policy, al
     }
     assert.deepEqual([[...statuses], kept.requests.length], [[200], 20], name);
   }
+});
+
+test("the time for all attempts is also that of their connections", async () => {
+  assert.deepEqual((await told(getRequest("silent.test"))).slice(0, 2), [502, "1"]);
 });
 
 test("a total outage is met with a fifth more attempts, not with a multiple", async () => {
