@@ -131,6 +131,7 @@ testWith(installing, "it installs, runs, upgrades with the operator's settings k
     const unit = join(place, "usr/lib/systemd/system/edgeproxy.service");
     // It is verified as the unit of the machine at hand, where the program is not at its place
     const text = (await readFile(unit, "utf8")).replace("/usr/bin/edgeproxy", join(place, "usr/bin/edgeproxy"));
+    assert.match(text, /^OOMPolicy=continue$/m, "the end of one process is not the end of all");
     const copy = join(folder, "edgeproxy.service");
     await writeFile(copy, text);
     const { output } = await run("systemd-analyze", ["verify", "--man=no", copy]);
