@@ -109,12 +109,14 @@ export class BreakerGuard implements Guard {
 
 /**
  * An answer in trouble counts at once, a good one when it is complete, since it may still break off; but on trial, too, at once: it may be a
- * stream without an end.
+ * stream or a tunnel without an end, which must not keep the next trials out either.
  */
 class BreakerVisit implements Visit {
   readonly #guard: BreakerGuard;
   readonly #opened: number;
-  readonly #trials: JointCount | null;
+  /** Where it is under way as a trial. */
+  #trials: JointCount | null;
+  #answered = false;
   #good = false;
 
   constructor(guard: BreakerGuard, opened: number, trials: JointCount | null) {
@@ -124,15 +126,25 @@ class BreakerVisit implements Visit {
   }
 
   answered(status: number): void {
+    const onTrial = this.#trials !== null;
+    this.#answered = true;
     if (speaksOfTrouble(status)) this.#guard.result(false, this.#opened, `status ${status}`);
-    else if (this.#trials === null && status !== 101) this.#good = true;
+    else if (!onTrial && status !== 101) this.#good = true;
     else this.#guard.result(true, this.#opened, "");
+    this.#endTrial();
   }
 
   ended(failure: AnswerCode | null): void {
-    this.#trials?.release();
+    this.#endTrial();
     if (failure === null) {
       if (this.#good) this.#guard.result(true, this.#opened, "");
-    } else if (endpointsFault(failure) && !isStalledStream(failure, this.#good)) this.#guard.result(false, this.#opened, failure);
+    } else if (endpointsFault(failure) && !isStalledStream(failure, this.#answered)) {
+      this.#guard.result(false, this.#opened, failure);
+    }
+  }
+
+  #endTrial(): void {
+    this.#trials?.release();
+    this.#trials = null;
   }
 }

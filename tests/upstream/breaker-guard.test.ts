@@ -73,6 +73,37 @@ test("half-open, one worker has the trial; its success opens the door for all", 
   assert.deepEqual(stage.told.slice(1), ["open > half-open", "half-open > closed"]);
 });
 
+test("a trial that goes on as a stream or a tunnel keeps no later trial out, and that it stands still says nothing", () => {
+  for (const status of [200, 101]) {
+    using stage = new Stage(2, { openForMs: 1000 });
+    const [one, two] = stage.guards as [BreakerGuard, BreakerGuard];
+    const open = () => {
+      stage.fail();
+      stage.fail();
+      stage.clock.nowMs += 1000;
+    };
+    open();
+    const endless = one.enter()!;
+    endless.answered(status);
+    open();
+    assert.deepEqual([one.look(), two.look()], [null, null], "the next trial may come");
+    const next = two.enter()!;
+    assert.deepEqual([one.look(), one.enter()], ["open", null], "one at a time");
+    next.answered(200);
+    next.ended(null);
+    stage.fail();
+    endless.ended("stream_timeout");
+    assert.equal(one.look(), null);
+  }
+  using stage = new Stage(1, { failures: 1 });
+  stage.fail();
+  stage.clock.nowMs += 5000;
+  const trial = stage.guards[0]!.enter()!;
+  trial.answered(200);
+  trial.ended("stream_timeout");
+  assert.equal(stage.guards[0]!.look(), null);
+});
+
 test("a trial that was given up says nothing, and the next one comes", () => {
   using stage = new Stage(1);
   const [guard] = stage.guards as [BreakerGuard];
