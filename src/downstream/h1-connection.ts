@@ -136,7 +136,7 @@ export class H1Connection implements SocketSink, Watched, RequestEvents {
     const { sweep, bodyPace } = this.environment;
     const { input } = this;
     const streamTimeoutMs = input.exchange?.terms?.idleMs ?? this.environment.streamTimeoutMs;
-    if (input.exchange?.onGone != null) this.progressed(); // it waits for something that has a time of its own
+    if ((input.exchange?.record.queueSinceMs ?? 0) > 0) this.progressed(); // the queue has a time of its own
     const stalledAtMs = Math.max(this.#heardAtMs, this.out.movedAtMs) + streamTimeoutMs;
     const tooSlowAtMs = input.bodyTooSlowAtMs;
     this.deadlineAtMs = Math.min(stalledAtMs, tooSlowAtMs);
