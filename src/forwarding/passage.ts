@@ -284,12 +284,13 @@ export class Passage implements AttemptOwner {
     setbacks.leaveOut(endpoint.record);
     setbacks.mayReturn = true;
     this.#holdBody();
-    const again = (): void => {
-      this.exchange.requestProgressed(); // what the one before has kept silent about is not this one's
+    const { exchange } = this;
+    exchange.requestProgressed(); // what the one before has kept silent about is not this one's
+    if (waitMs === 0) return this.#phases.route(this);
+    awaitBackoff(exchange, this.#parts, waitMs, () => {
+      exchange.requestProgressed();
       this.#phases.route(this);
-    };
-    if (waitMs === 0) again();
-    else awaitBackoff(this.exchange, this.#parts, waitMs, again);
+    });
   }
 
   // ---- what failures lead to
