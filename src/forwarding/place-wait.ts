@@ -1,7 +1,8 @@
 /*  Requests that wait for a place at an endpoint of their service, as long as their clients do.
  *
  *  Whose connection breaks is gone. Whose client ends its side (FIN) may still wait for the answer (RFC 9112, 9.6), as BusyBox's wget does,
- *  but that does so right behind the last bytes that it sends; who does it later has closed a page, or has given up: its place goes to those who wait.
+ *  but that does so right behind the last bytes that it sends; who does it later has closed a page, or has given up: its place goes to those
+ *  who wait.
  */
 import type { Surroundings } from "../decision/surroundings.ts";
 import { whyFull } from "../decision/why-refused.ts";
